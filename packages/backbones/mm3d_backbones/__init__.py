@@ -1,0 +1,1 @@
+"""Backbones: one architecture, one file."""

@@ -1,0 +1,1 @@
+"""Data sets, metrics, protocols, runs and reports of the benchmark suite."""
