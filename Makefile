@@ -1,0 +1,41 @@
+# The front doors. `make repro` and `make test` each work alone on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+JOBS   ?= 2
+BIN    := .venv/bin
+export OMP_NUM_THREADS ?= 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help install repro test slow check lint types imports chaos clean
+
+help:            ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+install: .venv/.installed   ## create .venv and install everything into it
+
+.venv/.installed: pyproject.toml packages/pointops/pyproject.toml constraints.txt tools/install.py
+	$(PYTHON) tools/install.py .venv
+	@touch $@
+
+repro: .venv/.installed   ## every table and figure of the profile in params.yaml -> results/
+	$(BIN)/dvc repro
+
+test: .venv/.installed   ## the fast tests
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu"
+
+slow: .venv/.installed   ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/.installed
+	$(BIN)/pyright
+
+imports: .venv/.installed
+	$(BIN)/lint-imports
+
+check: lint types imports test   ## everything CI checks
+
+clean:           ## forget runs, results and prepared data (the environment stays)
+	rm -rf runs results plan data .dvc/tmp .dvc/cache dvc.lock
