@@ -59,7 +59,7 @@ def write_text_if_changed(path: Path, text: str) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace ``path`` by sorted, indented JSON; NaN and infinity are refused (ValueError). Raises as :func:`atomic_write`."""
+    """Replace ``path`` by sorted, indented JSON; NaN and infinity are a ValueError. Raises as :func:`atomic_write`."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 

@@ -21,7 +21,7 @@ class PointBatch:
         index: (N,) int64, the row of the scene's own input from which each point came.
         attributes: further values per point, (N, ...) each; they follow the points through ``select`` and ``join``
             but no network reads them (``color`` in [0, 1], ``score``, ``normal``, ``match``, ...).
-        plan: neighbor tables for exactly these points (``pointops.plan.GeometryPlan``), or None: they are then searched.
+        plan: neighbor tables for exactly these points (``pointops.plan.GeometryPlan``); None: they are searched.
 
     Raises:
         ValueError: shapes or offsets that contradict each other.
@@ -148,7 +148,9 @@ class PointBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PointBatch:
         """A copy on another device, plan and attributes included."""
-        return self._map(lambda t: t.to(device, non_blocking=non_blocking), lambda p: p.to(device, non_blocking=non_blocking))
+        return self._map(
+            lambda t: t.to(device, non_blocking=non_blocking), lambda p: p.to(device, non_blocking=non_blocking)
+        )
 
     def pin_memory(self) -> PointBatch:
         """A copy in page-locked memory (called by torch's DataLoader)."""
