@@ -1,0 +1,75 @@
+"""Where a result comes from: commit, command, host, devices, versions. Nothing here enters a key."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "numpy", "scipy", "mm3dscene", "mm3d-pointops")
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_PARTITION", "SLURM_NNODES")
+
+
+def gather(device: str, ops_backend: str = "") -> dict[str, Any]:
+    """What is known about this process.
+
+    Args:
+        device: name of the device the run computed on, such as ``cpu`` or ``NVIDIA H100``.
+        ops_backend: which point operations ran, as ``pointops`` reports it.
+    """
+    return {
+        "commit": commit(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "host": socket.gethostname(),
+        "device": device,
+        "device_kind": device.split(":")[0] if device in ("", "cpu") else "gpu",
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "ops_backend": ops_backend,
+        "python": platform.python_version(),
+        "versions": versions(),
+        "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
+    }
+
+
+@lru_cache(maxsize=1)
+def commit() -> dict[str, Any]:
+    """``{"id": ..., "dirty": bool}`` of the checkout that holds this file; id is empty outside a checkout."""
+    identity = _git("rev-parse", "HEAD")
+    return {"id": identity, "dirty": bool(identity) and bool(_git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what computes."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """The processor's model name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git(*command: str) -> str:
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(["git", "-C", str(here), *command], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
