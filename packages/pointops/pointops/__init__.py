@@ -1,0 +1,70 @@
+"""Point-cloud operations on packed batches, under the names of the field.
+
+Packed means: the points of B scenes laid end to end as ``xyz`` (N, 3) float32, with ``offset`` (B,) the cumulative
+end of each scene. Index results are int32 rows of the whole batch.
+"""
+
+from pointops.aggregation import aggregation
+from pointops.attention import attention_fusion_step, attention_relation_step
+from pointops.ball_query import ball_query, random_ball_query
+from pointops.chamfer import chamfer_distance, chamfer_nearest
+from pointops.grouping import (
+    ball_query_and_group,
+    grouping,
+    grouping2,
+    knn_query_and_group,
+    query_and_group,
+)
+from pointops.interpolation import (
+    interpolate,
+    interpolation,
+    interpolation2,
+    interpolation_table,
+    interpolation_weights,
+    three_nn,
+)
+from pointops.inverse import InverseTable, inverse_table
+from pointops.knn import knn_query
+from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_slices
+from pointops.sampling import farthest_point_sampling
+from pointops.segment import segment_broadcast, segment_max, segment_mean, segment_softmax, segment_sum
+from pointops.subtraction import subtraction
+from pointops.voxel import voxel_cells, voxel_grid, voxel_hash
+
+__all__ = [
+    "InverseTable",
+    "aggregation",
+    "attention_fusion_step",
+    "attention_relation_step",
+    "ball_query",
+    "ball_query_and_group",
+    "batch2offset",
+    "chamfer_distance",
+    "chamfer_nearest",
+    "farthest_point_sampling",
+    "grouping",
+    "grouping2",
+    "interpolate",
+    "interpolation",
+    "interpolation2",
+    "interpolation_table",
+    "interpolation_weights",
+    "inverse_table",
+    "knn_query",
+    "knn_query_and_group",
+    "offset2batch",
+    "offset2counts",
+    "query_and_group",
+    "random_ball_query",
+    "scene_slices",
+    "segment_broadcast",
+    "segment_max",
+    "segment_mean",
+    "segment_softmax",
+    "segment_sum",
+    "subtraction",
+    "three_nn",
+    "voxel_cells",
+    "voxel_grid",
+    "voxel_hash",
+]

@@ -1,0 +1,191 @@
+"""Neighbors within a radius, inside each scene of a packed batch.
+
+Names and argument order are those of Pointcept's ``pointops.ball_query`` (MIT); the default meaning is VoteNet's
+(facebookresearch/votenet, MIT): strict "<", the first ``nsample`` hits in row order, the first hit repeated.
+Pointcept's own kernel thins up to 2,048 candidates evenly and has visible defects; it is not reproduced.
+"""
+
+import torch
+from torch import Tensor
+
+from pointops import _check
+from pointops.knn import MISSING_DISTANCE, nearest_by_key, squared_distances
+
+ORDERS = ("index", "nearest")
+PADDINGS = ("first_hit", "minus_one")
+_CHUNK = 1 << 23
+
+
+def ball_query(
+    nsample: int,
+    max_radius: float,
+    min_radius: float,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor | None = None,
+    new_offset: Tensor | None = None,
+    *,
+    order: str = "index",
+    padding: str = "first_hit",
+    inclusive: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Up to ``nsample`` points of ``xyz`` around each query of the same scene.
+
+    A point is a hit when min_radius^2 <= d^2 < max_radius^2, or d = 0; radii are squared in float32.
+
+    Args:
+        nsample: most hits kept, at least 1.
+        max_radius: metres, positive.
+        min_radius: metres, at least 0 and below ``max_radius``.
+        xyz: (N, 3) float32 points to search.
+        offset: (B,) cumulative ends of ``xyz``.
+        new_xyz: (M, 3) float32 queries; None searches ``xyz`` for itself.
+        new_offset: (B,) cumulative ends of ``new_xyz``.
+        order: ``index`` keeps the first hits in row order (VoteNet), ``nearest`` the nearest, sorted by (d^2, row).
+        padding: ``first_hit`` repeats the first kept hit, and an empty ball gives the scene's first row;
+            ``minus_one`` gives -1 for every entry beyond the hits.
+        inclusive: compare with "<=" at ``max_radius`` (torch-points-kernels on CUDA).
+
+    Returns:
+        idx: (M, nsample) int32 rows of ``xyz`` (-1 where an empty scene has nothing to repeat).
+        dist: (M, nsample) float32 distances; a repeated hit repeats its distance, a missing entry has 1e5.
+    """
+    if new_xyz is None or new_offset is None:
+        new_xyz, new_offset = xyz, offset
+    return ball_query_reference(
+        nsample,
+        max_radius,
+        min_radius,
+        xyz,
+        offset,
+        new_xyz,
+        new_offset,
+        order=order,
+        padding=padding,
+        inclusive=inclusive,
+    )
+
+
+def ball_query_reference(
+    nsample: int,
+    max_radius: float,
+    min_radius: float,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor | None = None,
+    new_offset: Tensor | None = None,
+    *,
+    order: str = "index",
+    padding: str = "first_hit",
+    inclusive: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What ``ball_query`` means: all distances of a scene, compared one by one."""
+    if new_xyz is None or new_offset is None:
+        new_xyz, new_offset = xyz, offset
+    xyz, ends, new_xyz, new_ends = checked(
+        nsample, max_radius, min_radius, xyz, offset, new_xyz, new_offset, order, padding
+    )
+    idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32, device=xyz.device)
+    dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE, device=xyz.device)
+    for start, end, new_start, new_end in zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True):
+        if end == start:
+            continue
+        step = max(1, _CHUNK // (end - start))
+        for low in range(new_start, new_end, step):
+            rows = slice(low, min(low + step, new_end))
+            distance2 = squared_distances(new_xyz[rows], xyz[start:end])
+            hit = is_hit(distance2, max_radius, min_radius, inclusive)
+            idx[rows], dist[rows] = _keep(distance2, hit, nsample, order, padding, start)
+    return idx, dist
+
+
+def random_ball_query(
+    nsample: int,
+    max_radius: float,
+    min_radius: float,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor | None = None,
+    new_offset: Tensor | None = None,
+    *,
+    padding: str = "first_hit",
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`ball_query`, keeping the first hits of a random order of each scene's points.
+
+    Args:
+        generator: source of the one random order per scene, shared by its queries (None: torch's default).
+    """
+    if new_xyz is None or new_offset is None:
+        new_xyz, new_offset = xyz, offset
+    ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
+    device = "cpu" if generator is None else generator.device
+    parts = [
+        torch.randperm(end - start, generator=generator, device=device) + start
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    shuffled = torch.cat(parts).to(xyz.device)
+    idx, dist = ball_query(nsample, max_radius, min_radius, xyz[shuffled], offset, new_xyz, new_offset, padding=padding)
+    rows = torch.cat([shuffled.int(), shuffled.new_full((1,), -1, dtype=torch.int32)])  # row -1 stays -1
+    return rows[idx.long()], dist
+
+
+def is_hit(distance2: Tensor, max_radius: float, min_radius: float, inclusive: bool) -> Tensor:
+    """Which float32 squared distances lie between the radii, squared in float32."""
+    upper, lower = (
+        torch.tensor(r, dtype=torch.float32, device=distance2.device).square() for r in (max_radius, min_radius)
+    )
+    below = distance2 <= upper if inclusive else distance2 < upper
+    return (below & (distance2 >= lower)) | (distance2 == 0)
+
+
+def checked(
+    nsample: int,
+    max_radius: float,
+    min_radius: float,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor,
+    new_offset: Tensor,
+    order: str,
+    padding: str,
+) -> tuple[Tensor, list[int], Tensor, list[int]]:
+    """Contiguous points and integer ends, or ValueError."""
+    _check.at_least("nsample", nsample)
+    if not 0 < max_radius < _check.MAX_COORDINATE:
+        raise ValueError(f"max_radius must be positive and finite, not {max_radius}")
+    if not 0 <= min_radius < max_radius:
+        raise ValueError(f"min_radius must be at least 0 and below max_radius ({max_radius}), not {min_radius}")
+    _check.choice("order", order, ORDERS)
+    _check.choice("padding", padding, PADDINGS)
+    same = new_xyz is xyz
+    xyz = _check.points("xyz", xyz)
+    new_xyz = xyz if same else _check.points("new_xyz", new_xyz)
+    _check.same_device("new_xyz", new_xyz, "xyz", xyz)
+    ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
+    new_ends = _check.ends("new_offset", new_offset, new_xyz.shape[0], "new_xyz")
+    _check.same_scenes("new_offset", new_ends, "offset", ends)
+    return xyz, ends, new_xyz, new_ends
+
+
+def _keep(distance2: Tensor, hit: Tensor, nsample: int, order: str, padding: str, start: int) -> tuple[Tensor, Tensor]:
+    """The kept hits of one block of queries: rows of the batch (m, nsample) and distances."""
+    queries, count = distance2.shape
+    if order == "index":
+        columns = torch.arange(count, device=hit.device).expand(queries, count)
+        column = columns.masked_fill(~hit, count).topk(min(nsample, count), dim=1, largest=False, sorted=True).values
+        missing = column == count
+        distance = distance2.gather(1, column.clamp(max=count - 1)).sqrt()
+    else:
+        column, near2 = nearest_by_key(distance2.masked_fill(~hit, torch.inf), nsample)
+        missing, distance = near2.isinf(), near2.sqrt()
+    idx = torch.full((queries, nsample), -1, dtype=torch.int32, device=hit.device)
+    dist = torch.full((queries, nsample), MISSING_DISTANCE, device=hit.device)
+    kept = column.shape[1]
+    idx[:, :kept] = (column + start).int().masked_fill(missing, -1)
+    dist[:, :kept] = distance.masked_fill(missing, MISSING_DISTANCE)
+    if padding == "first_hit":
+        empty = idx[:, :1] < 0
+        idx = torch.where(idx < 0, idx[:, :1].masked_fill(empty, start), idx)
+        dist = torch.where(dist == MISSING_DISTANCE, dist[:, :1], dist)
+    return idx, dist

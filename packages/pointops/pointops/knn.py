@@ -1,0 +1,150 @@
+"""k nearest neighbors inside each scene of a packed batch.
+
+Names, argument order and the square root on return are those of Pointcept's ``pointops.knn_query`` (MIT);
+nothing is copied. Distances are float32, (dx*dx + dy*dy) + dz*dz without fused multiply-add; neighbors are
+sorted by (squared distance, row number), so every back end returns the same rows.
+"""
+
+import torch
+from torch import Tensor
+
+from pointops import _check
+
+MISSING_DISTANCE = 1e5  # square root of the 1e10 with which the reference kernels fill missing neighbors
+MISSING = ("minus_one", "first_point", "refuse")
+_CHUNK = 1 << 24  # distance-matrix entries alive at once in the reference
+
+
+def knn_query(
+    nsample: int,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor | None = None,
+    new_offset: Tensor | None = None,
+    *,
+    missing: str = "minus_one",
+) -> tuple[Tensor, Tensor]:
+    """The ``nsample`` points of ``xyz`` nearest to each query of the same scene, nearest first.
+
+    Args:
+        nsample: k, at least 1.
+        xyz: (N, 3) float32 points to search.
+        offset: (B,) int32 or int64 cumulative ends of ``xyz``.
+        new_xyz: (M, 3) float32 queries; None searches ``xyz`` for itself (each point then finds itself).
+        new_offset: (B,) cumulative ends of ``new_xyz``.
+        missing: what stands for a neighbor that a scene of fewer than k points does not have:
+            ``minus_one`` (-1, as Pointcept), ``first_point`` (the scene's first row, as POSTECH; -1 if the scene
+            is empty), ``refuse`` (ValueError). The distance is 1e5 in either case.
+
+    Returns:
+        idx: (M, k) int32 rows of ``xyz``.
+        dist: (M, k) float32 distances (square root taken). No gradient.
+    """
+    if new_xyz is None or new_offset is None:
+        new_xyz, new_offset = xyz, offset
+    _check.choice("missing", missing, MISSING)
+    return _dispatch(nsample, xyz, offset, new_xyz, new_offset, missing)
+
+
+def knn_query_reference(
+    nsample: int,
+    xyz: Tensor,
+    offset: Tensor,
+    new_xyz: Tensor | None = None,
+    new_offset: Tensor | None = None,
+    *,
+    missing: str = "minus_one",
+) -> tuple[Tensor, Tensor]:
+    """What ``knn_query`` means: all distances of a scene, sorted by (squared distance, row)."""
+    if new_xyz is None or new_offset is None:
+        new_xyz, new_offset = xyz, offset
+    xyz, ends, new_xyz, new_ends = _checked(nsample, xyz, offset, new_xyz, new_offset, missing)
+    idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32, device=xyz.device)
+    dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE, device=xyz.device)
+    starts, new_starts = [0, *ends[:-1]], [0, *new_ends[:-1]]
+    for start, end, new_start, new_end in zip(starts, ends, new_starts, new_ends, strict=True):
+        if end == start:
+            continue
+        step = max(1, _CHUNK // (end - start))
+        for low in range(new_start, new_end, step):
+            rows = slice(low, min(low + step, new_end))
+            near, distance2 = nearest_by_key(squared_distances(new_xyz[rows], xyz[start:end]), nsample)
+            idx[rows, : near.shape[1]] = (near + start).int()
+            dist[rows, : near.shape[1]] = distance2.sqrt()
+            if missing == "first_point":
+                idx[rows, near.shape[1] :] = start
+    return idx, dist
+
+
+def squared_distances(query: Tensor, support: Tensor) -> Tensor:
+    """(M, N) float32 squared distances, (dx*dx + dy*dy) + dz*dz, each operation rounded on its own."""
+    dx, dy, dz = (query[:, None, axis] - support[None, :, axis] for axis in range(3))
+    return (dx * dx + dy * dy) + dz * dz
+
+
+def nearest_by_key(distance2: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The min(k, N) smallest entries of each row of (M, N), ties to the lower column.
+
+    A non-negative float32 orders like its bit pattern, so (bits, column) packs into one int64 key.
+    """
+    columns = torch.arange(distance2.shape[1], device=distance2.device)
+    key = (distance2.contiguous().view(torch.int32).long() << 32) | columns
+    key = key.topk(min(k, distance2.shape[1]), dim=1, largest=False, sorted=True).values
+    return key & 0xFFFFFFFF, (key >> 32).int().view(torch.float32)
+
+
+def _checked(
+    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
+) -> tuple[Tensor, list[int], Tensor, list[int]]:
+    _check.at_least("nsample", nsample)
+    same = new_xyz is xyz
+    xyz = _check.points("xyz", xyz)
+    new_xyz = xyz if same else _check.points("new_xyz", new_xyz)
+    _check.same_device("new_xyz", new_xyz, "xyz", xyz)
+    ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
+    new_ends = (
+        ends if same and new_offset is offset else _check.ends("new_offset", new_offset, new_xyz.shape[0], "new_xyz")
+    )
+    _check.same_scenes("new_offset", new_ends, "offset", ends)
+    if missing == "refuse":
+        for scene, (low, high, new_low, new_high) in enumerate(
+            zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True)
+        ):
+            if new_high > new_low and high - low < nsample:
+                raise ValueError(f"nsample is {nsample}, but scene {scene} of xyz has only {high - low} points")
+    return xyz, ends, new_xyz, new_ends
+
+
+def _dispatch(
+    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
+) -> tuple[Tensor, Tensor]:
+    largest = int(torch.diff(offset, prepend=offset.new_zeros(1)).max()) if offset.numel() else 0
+    if xyz.device.type == "cpu" and largest > 2000:
+        return _knn_query_scipy(nsample, xyz, offset, new_xyz, new_offset, missing)
+    return knn_query_reference(nsample, xyz, offset, new_xyz, new_offset, missing=missing)
+
+
+def _knn_query_scipy(
+    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
+) -> tuple[Tensor, Tensor]:
+    from scipy.spatial import cKDTree
+
+    xyz, ends, new_xyz, new_ends = _checked(nsample, xyz, offset, new_xyz, new_offset, missing)
+    idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32)
+    dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE)
+    for start, end, low, high in zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True):
+        if end == start or high == low:
+            continue
+        k = min(nsample, end - start)
+        candidates = min(k + 4, end - start)
+        near = torch.from_numpy(cKDTree(xyz[start:end].numpy()).query(new_xyz[low:high].numpy(), candidates)[1])
+        near = near.view(high - low, candidates).long()
+        offsets = new_xyz[low:high, None] - xyz[start:end][near]
+        dx, dy, dz = offsets.unbind(-1)
+        distance2 = (dx * dx + dy * dy) + dz * dz
+        key = ((distance2.contiguous().view(torch.int32).long() << 32) | near).sort(dim=1).values[:, :k]
+        idx[low:high, :k] = ((key & 0xFFFFFFFF) + start).int()
+        dist[low:high, :k] = (key >> 32).int().view(torch.float32).sqrt()
+        if missing == "first_point":
+            idx[low:high, k:] = start
+    return idx, dist

@@ -1,0 +1,337 @@
+"""Geometry plan: every sampling order and neighbor table of a network, made once per sample.
+
+The tables depend on coordinates only, so a loader worker makes them (one thread) and the model searches nothing.
+All geometric augmentation, and any selection that changes the point order (the first point starts the sampling), must
+come before. One farthest point sampling serves every level: a level is a prefix of the level above (see
+:func:`pointops.sampling.farthest_point_sampling`). Point Transformer's forward needs 13 searches instead of 44.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointops.ball_query import ball_query
+from pointops.interpolation import interpolation_weights
+from pointops.inverse import InverseTable, inverse_table, join_inverse
+from pointops.knn import knn_query
+from pointops.offsets import offset2batch
+from pointops.sampling import farthest_point_sampling
+
+
+@dataclass(frozen=True)
+class LevelSpec:
+    """What one level needs. Level 0 is the input itself; every other level samples the level before it.
+
+    Attributes:
+        stride: keeps floor(n / stride) + extra of the n points of each scene, at least one of a scene that has any.
+        extra: see ``stride`` (Stratified Transformer: 1).
+        samples: keeps exactly this many per scene instead; a smaller scene repeats its first point.
+        neighbors: k of the self search, this level among itself; 0 for none.
+        down: k of the search for this level's points among the level before; 0 for none.
+        up: sources per point when the level before is interpolated from this one; 0 for none.
+        ball: (radius in metres, nsample): this level's points query the level before, VoteNet's rule; None for none.
+    """
+
+    stride: int = 1
+    extra: int = 0
+    samples: int | None = None
+    neighbors: int = 0
+    down: int = 0
+    up: int = 0
+    ball: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True)
+class PlanSpec:
+    """All levels, finest first.
+
+    Attributes:
+        levels: one LevelSpec each.
+        missing: what stands for a neighbor that a small scene does not have: ``first_point`` (the scene's first row
+            of that level, as POSTECH's kernels), ``minus_one`` or ``refuse``. Interpolation gives them weight 0.
+        inverse: also make the inverse tables, for deterministic parallel backward passes.
+    """
+
+    levels: tuple[LevelSpec, ...]
+    missing: str = "first_point"
+    inverse: bool = False
+
+    @classmethod
+    def point_transformer(
+        cls,
+        strides: Sequence[int] = (1, 4, 4, 4, 4),
+        neighbors: Sequence[int] = (8, 16, 16, 16, 16),
+        down: int = 16,
+        up: int = 3,
+        **options: Any,
+    ) -> PlanSpec:
+        """Self search on every level; down and up search between neighboring levels."""
+        first = LevelSpec(neighbors=neighbors[0])
+        rest = [
+            LevelSpec(stride=stride, neighbors=k, down=down, up=up)
+            for stride, k in zip(strides[1:], neighbors[1:], strict=True)
+        ]
+        if strides[0] != 1:
+            raise ValueError(f"strides must start with 1, since level 0 is the input; not {strides[0]}")
+        return cls((first, *rest), **options)
+
+    @classmethod
+    def pointnet2(
+        cls,
+        samples: Sequence[int] = (2048, 1024, 512, 256),
+        radii: Sequence[float] = (0.2, 0.4, 0.8, 1.2),
+        nsample: Sequence[int] = (64, 32, 16, 16),
+        up_from: int = 3,
+        up: int = 3,
+        **options: Any,
+    ) -> PlanSpec:
+        """VoteNet's PointNet++: ball queries downwards, three-NN upwards from the levels numbered ``up_from`` and above.
+
+        Level 0 is the input cloud, level 1 the first set abstraction.
+        """
+        levels = [
+            LevelSpec(samples=count, ball=(radius, most), up=up if number >= up_from else 0)
+            for number, (count, radius, most) in enumerate(zip(samples, radii, nsample, strict=True), start=1)
+        ]
+        return cls((LevelSpec(), *levels), **options)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Neighbors of one set of points in another.
+
+    Attributes:
+        index: (M, k) int32 rows of level ``source``.
+        source: the level whose rows are named.
+        weight: (M, k) float32 interpolation weights, or None.
+        inverse: the inverse of ``index`` over the rows of ``source``, or None.
+    """
+
+    index: Tensor
+    source: int
+    weight: Tensor | None = None
+    inverse: InverseTable | None = None
+
+    def local(self, query_offset: Tensor, source_offset: Tensor) -> Tensor:
+        """(M, k) int64 rows counted from the start of each scene, for dense (B, P, C) layouts."""
+        start = torch.cat([source_offset.new_zeros(1), source_offset[:-1]]).long()
+        return self.index.long() - start[offset2batch(query_offset)].unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class PlanLevel:
+    """One level of a plan.
+
+    Attributes:
+        coord: (n, 3) float32.
+        offset: (B,) int64 ends.
+        sample: (n,) int32 rows of the level before (of the level itself at level 0).
+        index: (n,) int32 rows of level 0.
+        neighbors: self table, or None.
+        down: this level's points in the level before, or None.
+        ball: the same by radius, or None.
+        up: the points of the level before in this level, with weights, or None.
+        extra: further tables by name, joined like the others.
+    """
+
+    coord: Tensor
+    offset: Tensor
+    sample: Tensor
+    index: Tensor
+    neighbors: Table | None = None
+    down: Table | None = None
+    ball: Table | None = None
+    up: Table | None = None
+    extra: dict[str, Table] = field(default_factory=dict)
+
+    @property
+    def num_points(self) -> int:
+        """n, the points of all scenes at this level."""
+        return self.coord.shape[0]
+
+
+@dataclass(frozen=True)
+class GeometryPlan:
+    """The levels of a network for one batch of scenes, finest first."""
+
+    levels: tuple[PlanLevel, ...]
+    spec: PlanSpec
+
+    @classmethod
+    def join(cls, plans: Sequence[GeometryPlan]) -> GeometryPlan:
+        """Plans of several batches laid end to end, as if made for the joined batch.
+
+        Raises:
+            ValueError: no plans, or plans of different specifications.
+        """
+        if not plans or any(plan.spec != plans[0].spec for plan in plans):
+            raise ValueError("plans must be at least one, all of the same specification")
+        sizes = [[level.num_points for level in plan.levels] for plan in plans]
+        starts = torch.tensor(sizes).cumsum(0).sub(torch.tensor(sizes)).tolist()
+        levels = tuple(
+            _join_level([plan.levels[number] for plan in plans], number, starts)
+            for number in range(len(plans[0].levels))
+        )
+        return cls(levels, plans[0].spec)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GeometryPlan:
+        """A copy on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> GeometryPlan:
+        """A copy in page-locked memory (called by torch's DataLoader)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> GeometryPlan:
+        return GeometryPlan(tuple(_map(level, change) for level in self.levels), self.spec)
+
+
+def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec) -> GeometryPlan:
+    """All tables of ``spec`` for these points, searched on their device.
+
+    Args:
+        coord: (N, 3) float32, metres.
+        offset: (B,) cumulative ends.
+        spec: what to make.
+
+    Raises:
+        ValueError: bad points or offsets, or a scene too small where ``spec.missing`` is ``refuse``.
+    """
+    coord, ends = coord.detach(), offset.long()
+    rows = torch.arange(coord.shape[0], dtype=torch.int32, device=coord.device)
+    first = spec.levels[0]
+    if first.stride != 1 or first.extra or first.samples is not None or first.down or first.up or first.ball:
+        raise ValueError("levels[0] is the input itself: it has no sampling and no level before it")
+    levels = [PlanLevel(coord, ends, rows, rows, _neighbors(coord, ends, first, spec, 0))]
+    for number, level in enumerate(spec.levels[1:], start=1):
+        levels.append(_next_level(levels[-1], level, spec, number))
+    return GeometryPlan(tuple(levels), spec)
+
+
+def level_counts(counts: Sequence[int], spec: LevelSpec) -> list[int]:
+    """Points per scene that a level keeps of ``counts`` points in the level before."""
+    if spec.samples is not None:
+        return [spec.samples if count else 0 for count in counts]
+    return [min(count, max(1, count // spec.stride + spec.extra)) for count in counts]
+
+
+def _next_level(before: PlanLevel, level: LevelSpec, spec: PlanSpec, number: int) -> PlanLevel:
+    counts = torch.diff(before.offset, prepend=before.offset.new_zeros(1)).tolist()
+    offset = torch.tensor(level_counts(counts, level), device=before.offset.device).cumsum(0)
+    if number == 1:
+        sample = farthest_point_sampling(before.coord, before.offset, offset)
+    else:
+        sample = _prefix(before.offset, offset)
+    rows = sample.long()
+    coord = before.coord[rows]
+    return PlanLevel(
+        coord,
+        offset,
+        sample,
+        before.index[rows],
+        neighbors=_neighbors(coord, offset, level, spec, number),
+        down=_search(level.down, before, coord, offset, spec, number - 1),
+        ball=_ball(level.ball, before, coord, offset, spec, number - 1),
+        up=_up(level.up, before, coord, offset, spec, number),
+    )
+
+
+def _prefix(offset: Tensor, new_offset: Tensor) -> Tensor:
+    """The sample of points that already lie in sampling order: each scene's first rows (its first, once exhausted)."""
+    scene = offset2batch(new_offset)
+    start = (offset - torch.diff(offset, prepend=offset.new_zeros(1)))[scene]
+    new_start = (new_offset - torch.diff(new_offset, prepend=new_offset.new_zeros(1)))[scene]
+    place = torch.arange(scene.shape[0], device=scene.device) - new_start
+    return torch.where(start + place < offset[scene], start + place, start).int()
+
+
+def _neighbors(coord: Tensor, offset: Tensor, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:
+    if not level.neighbors:
+        return None
+    index, _ = knn_query(level.neighbors, coord, offset, missing=spec.missing)
+    return _table(index, number, coord.shape[0], spec)
+
+
+def _search(k: int, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int) -> Table | None:
+    if not k:
+        return None
+    index, _ = knn_query(k, before.coord, before.offset, coord, offset, missing=spec.missing)
+    return _table(index, source, before.num_points, spec)
+
+
+def _ball(
+    ball: tuple[float, int] | None, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int
+) -> Table | None:
+    if ball is None:
+        return None
+    radius, nsample = ball
+    index, _ = ball_query(nsample, radius, 0.0, before.coord, before.offset, coord, offset)
+    return _table(index, source, before.num_points, spec)
+
+
+def _up(k: int, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int) -> Table | None:
+    if not k:
+        return None
+    index, distance = knn_query(k, coord, offset, before.coord, before.offset)
+    weight = interpolation_weights(index, distance)
+    return _table(index, source, coord.shape[0], spec, weight)
+
+
+def _table(index: Tensor, source: int, rows: int, spec: PlanSpec, weight: Tensor | None = None) -> Table:
+    return Table(index, source, weight, inverse_table(index, rows) if spec.inverse else None)
+
+
+def _join_level(levels: Sequence[PlanLevel], number: int, starts: list[list[int]]) -> PlanLevel:
+    """``starts[p][l]`` is the first row of plan p's level l in the joined level."""
+    before = max(number - 1, 0)
+    tables = {
+        name: _join_tables([getattr(level, name) for level in levels], starts)
+        for name in ("neighbors", "down", "ball", "up")
+    }
+    return PlanLevel(
+        coord=torch.cat([level.coord for level in levels]),
+        offset=torch.cat([level.offset + start[number] for level, start in zip(levels, starts, strict=True)]),
+        sample=torch.cat([level.sample + start[before] for level, start in zip(levels, starts, strict=True)]),
+        index=torch.cat([level.index + start[0] for level, start in zip(levels, starts, strict=True)]),
+        extra={name: _joined([level.extra[name] for level in levels], starts) for name in levels[0].extra},
+        **tables,
+    )
+
+
+def _join_tables(tables: Sequence[Table | None], starts: list[list[int]]) -> Table | None:
+    present = [table for table in tables if table is not None]
+    return _joined(present, starts) if present else None
+
+
+def _joined(tables: Sequence[Table], starts: list[list[int]]) -> Table:
+    source = tables[0].source
+    shifted = [
+        torch.where(table.index < 0, table.index, table.index + start[source])
+        for table, start in zip(tables, starts, strict=True)
+    ]
+    weights = [table.weight for table in tables if table.weight is not None]
+    inverses = [table.inverse for table in tables if table.inverse is not None]
+    return Table(
+        torch.cat(shifted),
+        source,
+        torch.cat(weights) if weights else None,
+        join_inverse(inverses, [table.index.numel() for table in tables]) if inverses else None,
+    )
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``value`` with ``change`` applied to every tensor inside."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, InverseTable):
+        return InverseTable(change(value.start), change(value.entry))
+    if isinstance(value, dict):
+        return {name: _map(inner, change) for name, inner in value.items()}
+    if isinstance(value, (Table, PlanLevel)):
+        return type(value)(**{f.name: _map(getattr(value, f.name), change) for f in fields(value)})
+    return value
