@@ -1,0 +1,45 @@
+"""The geometry plan of a forward pass: the one a loader worker made, or one made on the spot."""
+
+from dataclasses import replace
+
+from mm3d_core.points import PointBatch
+from pointops.plan import GeometryPlan, PlanLevel, PlanSpec, make_plan
+from torch import Tensor
+
+
+def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
+    """``points.plan`` if there is one, otherwise a new plan: each sampling and each search is made once either way.
+
+    Args:
+        points: N points of B scenes.
+        spec: what the network needs.
+
+    Raises:
+        ValueError: an empty scene, coordinates that are not finite, or a plan that was made for other points or for another network.
+    """
+    if points.num_points == 0 or int(points.counts().min()) < 1:
+        raise ValueError(f"points: every scene needs at least one point, these have {points.counts().tolist()}")
+    plan = points.plan
+    if plan is None:
+        if not bool(points.coord.isfinite().all()):
+            raise ValueError("points: coord holds values that are not finite")
+        return make_plan(points.coord, points.offset, spec)
+    if replace(plan.spec, inverse=spec.inverse) != spec:
+        raise ValueError("points: the plan was made for another network; make it with this encoder's plan_spec()")
+    if plan.levels[0].num_points != points.num_points:
+        raise ValueError(
+            f"points: the plan was made for {plan.levels[0].num_points} points, the batch has {points.num_points}"
+        )
+    return plan
+
+
+def level_points(points: PointBatch, level: PlanLevel, feat: Tensor) -> PointBatch:
+    """The points of one level, with their attributes and with ``feat`` (n, C) as features."""
+    rows = level.index.long()
+    return PointBatch(
+        level.coord,
+        feat,
+        level.offset,
+        points.index[rows],
+        {name: value[rows] for name, value in points.attributes.items()},
+    )

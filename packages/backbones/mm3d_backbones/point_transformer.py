@@ -1,0 +1,256 @@
+"""Point Transformer: vector self-attention over local neighborhoods, in a U-shaped network of five resolutions.
+
+Source: Zhao et al., ICCV 2021, arXiv:2012.09164. Widths, strides and depths are those of POSTECH-CVLab/point-transformer,
+model/pointtransformer/pointtransformer_seg.py (nothing copied). MM-3DScene pre-trains encoder and decoder alike and
+reconstructs from the decoder's levels; so these are the levels returned here.
+
+    level       0     1     2     3     4
+    points      N   N/4  N/16  N/64 N/256    farthest-point sampled, scene by scene
+    channels   32    64   128   256   512
+    neighbors   8    16    16    16    16    the point itself included
+
+Parameters, 6 input channels: 7,766,180 (encoder 4,903,210, decoder 2,862,970).
+
+Changed: every neighbor table is made once (13 searches, the release makes 44); a scene keeps at least one point
+at every level (in the release a scene below 256 points ends with none). As in the release, a scene with fewer points than a level's
+neighbors fills up with its first point; ``missing="refuse"`` refuses it instead.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mm3d_core.points import PointBatch
+from pointops import grouping2, interpolate
+from pointops.grouping import relative_coordinates
+from pointops.plan import PlanLevel, PlanSpec, Table
+from torch import Tensor, nn
+
+from mm3d_backbones.geometry import level_points, plan_of
+
+DOWN_NEIGHBORS = 16  # points pooled into one when a level is sampled
+UP_NEIGHBORS = 3  # points from which a finer level is interpolated
+
+
+class PointTransformer(nn.Module):
+    """Encoder and decoder of Point Transformer: the part that pre-training learns and fine-tuning keeps.
+
+    Args:
+        in_channels: width of ``points.feat`` (6: absolute xyz in metres, then RGB in [0, 1]).
+        channels: width of each level, finest first.
+        depths: attention blocks of the encoder at each level.
+        decoder_depths: attention blocks of the decoder at each level.
+        neighbors: neighbors of each level's attention.
+        strides: sampling stride of each level; the first is 1.
+        share: value channels that share one attention weight.
+        missing: what a scene with fewer points than neighbors does: ``first_point`` (repeat its first point) or ``refuse``.
+
+    Shapes:
+        in: PointBatch of N points in B scenes; ``coord`` (N, 3) in metres, z up.
+        out: one PointBatch per level, finest first; level i carries ``channels[i]`` features.
+
+    Raises:
+        ValueError: features of another width, a plan made for another network, an empty scene, and, with
+            ``missing="refuse"``, a scene with fewer points at some level than that level's neighbors.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 6,
+        channels: Sequence[int] = (32, 64, 128, 256, 512),
+        depths: Sequence[int] = (1, 2, 3, 5, 2),
+        decoder_depths: Sequence[int] = (1, 1, 1, 1, 1),
+        neighbors: Sequence[int] = (8, 16, 16, 16, 16),
+        strides: Sequence[int] = (1, 4, 4, 4, 4),
+        share: int = 8,
+        missing: str = "first_point",
+    ) -> None:
+        super().__init__()
+        per_level = {"depths": depths, "decoder_depths": decoder_depths, "neighbors": neighbors, "strides": strides}
+        for name, value in per_level.items():
+            if len(value) != len(channels):
+                raise ValueError(
+                    f"{name} has {len(value)} entries, channels has {len(channels)}: one per level is needed"
+                )
+        if any(width % share for width in channels):
+            raise ValueError(f"channels {tuple(channels)} must be multiples of share={share}")
+        if missing not in ("first_point", "refuse"):
+            raise ValueError(f"missing must be 'first_point' or 'refuse', not {missing!r}")
+        self.in_channels = in_channels
+        self.channels = tuple(channels)
+        self._spec = PlanSpec.point_transformer(
+            tuple(strides), tuple(neighbors), DOWN_NEIGHBORS, UP_NEIGHBORS, missing=missing
+        )
+        self.down = nn.ModuleList([PointwiseTransition(in_channels, channels[0])])
+        self.down.extend(TransitionDown(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.encoder_blocks = nn.ModuleList(_blocks(c, d, share) for c, d in zip(channels, depths, strict=True))
+        self.up = nn.ModuleList(TransitionUp(b, a) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.up.append(SceneContext(channels[-1]))
+        self.decoder_blocks = nn.ModuleList(_blocks(c, d, share) for c, d in zip(channels, decoder_depths, strict=True))
+
+    def plan_spec(self) -> PlanSpec:
+        """Four samplings from one, and 13 searches: 5 within levels, 4 down, 4 up."""
+        return self._spec
+
+    def forward(self, points: PointBatch) -> list[PointBatch]:
+        """The decoder's features at every level, finest first."""
+        if points.feat.shape[1] != self.in_channels:
+            raise ValueError(f"points: feat has {points.feat.shape[1]} channels, the network reads {self.in_channels}")
+        levels = plan_of(points, self._spec).levels
+        relative = [_relative(level.neighbors, level.coord, level.coord) for level in levels]
+
+        feat = self.down[0](points.feat)
+        encoded = []
+        for number, level in enumerate(levels):
+            if number:
+                feat = self.down[number](feat, levels[number - 1], level)
+            for block in self.encoder_blocks[number]:
+                feat = block(feat, level.neighbors.index, relative[number])
+            encoded.append(feat)
+
+        decoded: list[PointBatch] = []
+        for number in reversed(range(len(levels))):
+            level = levels[number]
+            if number == len(levels) - 1:
+                feat = self.up[number](encoded[number], level.offset)
+            else:
+                feat = self.up[number](encoded[number], feat, levels[number + 1].up)
+            for block in self.decoder_blocks[number]:
+                feat = block(feat, level.neighbors.index, relative[number])
+            decoded.append(level_points(points, level, feat))
+        return decoded[::-1]
+
+
+class PointwiseTransition(nn.Module):
+    """The first level's transition: no sampling, just a wider feature."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, out_channels, bias=False)
+        self.norm = PointNorm(out_channels)
+
+    def forward(self, feat: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return self.norm(self.linear(feat)).relu()
+
+
+class TransitionDown(nn.Module):
+    """From one level to the next coarser: the largest value of each channel over the sampled point's neighbors."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 + in_channels, out_channels, bias=False)
+        self.norm = PointNorm(out_channels)
+
+    def forward(self, feat: Tensor, fine: PlanLevel, coarse: PlanLevel) -> Tensor:
+        """(N, in) of the fine level -> (M, out) of the coarse one."""
+        index = coarse.down.index
+        grouped = torch.cat(
+            [_relative(coarse.down, fine.coord, coarse.coord).to(feat.dtype), grouping2(feat, index)], -1
+        )
+        return self.norm(self.linear(grouped)).relu().amax(1)
+
+
+class TransitionUp(nn.Module):
+    """From one level to the next finer: the encoder's feature there plus what is interpolated from the coarse level."""
+
+    def __init__(self, coarse_channels: int, fine_channels: int) -> None:
+        super().__init__()
+        self.skip = nn.Sequential(nn.Linear(fine_channels, fine_channels), PointNorm(fine_channels), nn.ReLU())
+        self.lift = nn.Sequential(nn.Linear(coarse_channels, fine_channels), PointNorm(fine_channels), nn.ReLU())
+
+    def forward(self, fine: Tensor, coarse: Tensor, table: Table) -> Tensor:
+        """(N, fine) and (M, coarse) -> (N, fine)."""
+        return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight)
+
+
+class SceneContext(nn.Module):
+    """The coarsest level's transition: every point learns the mean feature of its scene."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.context = nn.Sequential(nn.Linear(channels, channels), nn.ReLU())
+        self.fuse = nn.Sequential(nn.Linear(2 * channels, channels), PointNorm(channels), nn.ReLU())
+
+    def forward(self, feat: Tensor, offset: Tensor) -> Tensor:
+        """(M, C) -> (M, C)."""
+        counts = torch.diff(offset, prepend=offset.new_zeros(1))
+        scene = torch.arange(len(counts), device=offset.device).repeat_interleave(counts)
+        total = feat.new_zeros(len(counts), feat.shape[1]).index_add(0, scene, feat)
+        mean = self.context(total / counts.unsqueeze(1))
+        return self.fuse(torch.cat([feat, mean[scene]], 1))
+
+
+class Block(nn.Module):
+    """A residual block around the attention layer."""
+
+    def __init__(self, channels: int, share: int) -> None:
+        super().__init__()
+        self.linear_in = nn.Linear(channels, channels, bias=False)
+        self.norm_in = PointNorm(channels)
+        self.attention = VectorAttention(channels, share)
+        self.norm_attention = PointNorm(channels)
+        self.linear_out = nn.Linear(channels, channels, bias=False)
+        self.norm_out = PointNorm(channels)
+
+    def forward(self, feat: Tensor, index: Tensor, relative: Tensor) -> Tensor:
+        """(N, C) -> (N, C)."""
+        inner = self.norm_in(self.linear_in(feat)).relu()
+        inner = self.norm_attention(self.attention(inner, index, relative)).relu()
+        return (self.norm_out(self.linear_out(inner)) + feat).relu()
+
+
+class VectorAttention(nn.Module):
+    """Attention whose weights are vectors: one weight for every ``share`` channels that lie C / share apart."""
+
+    def __init__(self, channels: int, share: int) -> None:
+        super().__init__()
+        width = channels // share
+        self.share = share
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.position = nn.Sequential(nn.Linear(3, 3), PointNorm(3), nn.ReLU(), nn.Linear(3, channels))
+        self.weight = nn.Sequential(
+            PointNorm(channels),
+            nn.ReLU(),
+            nn.Linear(channels, width),
+            PointNorm(width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, feat: Tensor, index: Tensor, relative: Tensor) -> Tensor:
+        """Attend to the neighbors.
+
+        Args:
+            feat: (N, C).
+            index: (N, k) rows of the neighbors.
+            relative: (N, k, 3) neighbor minus point, metres.
+
+        Returns:
+            (N, C); channel g * (C / share) + m is weighted by the m-th weight.
+        """
+        position = self.position(relative.to(feat.dtype))
+        relation = grouping2(self.key(feat), index) - self.query(feat).unsqueeze(1) + position
+        weight = self.weight(relation).softmax(1)
+        value = grouping2(self.value(feat), index) + position
+        count, k, channels = value.shape
+        shared = value.view(count, k, self.share, channels // self.share)
+        return torch.einsum("nkgm,nkm->ngm", shared, weight).reshape(count, channels)
+
+
+class PointNorm(nn.BatchNorm1d):
+    """Batch normalization of the last axis over all leading ones: (..., C) -> (..., C)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return super().forward(input.reshape(-1, input.shape[-1])).view(input.shape)
+
+
+def _blocks(channels: int, depth: int, share: int) -> nn.ModuleList:
+    return nn.ModuleList(Block(channels, share) for _ in range(depth))
+
+
+def _relative(table: Table, source: Tensor, query: Tensor) -> Tensor:
+    """(M, k, 3) metres from each query to its neighbors."""
+    return relative_coordinates(table.index, source, query)
