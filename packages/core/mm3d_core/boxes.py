@@ -1,8 +1,8 @@
 """3D boxes: corners, rigid motions, points inside, intersection over union, non-maximum suppression.
 
 A box is a row ``cx cy cz l w h heading``: center and FULL size in metres, heading in radians, z up. At heading 0, l
-lies along x, w along y and h along z; a positive heading turns +x towards -y (clockwise from above), so the long edge points
-along (cos heading, -sin heading). This is the convention of VoteNet (arXiv:1904.09664) and of SUN RGB-D's labels:
+lies along x, w along y and h along z; a positive heading turns +x towards -y (clockwise from above), so the long edge
+points along (cos heading, -sin heading). This is the convention of VoteNet (arXiv:1904.09664) and of SUN RGB-D:
 
         y                        heading 0: l along x
         |   ______               heading +90 degrees: l along -y
