@@ -55,11 +55,13 @@ class PlanSpec:
         missing: what stands for a neighbor that a small scene does not have: ``first_point`` (the scene's first row
             of that level, as POSTECH's kernels), ``minus_one`` or ``refuse``. Interpolation gives them weight 0.
         inverse: also make the inverse tables, for deterministic parallel backward passes.
+        skip_origin: VoteNet's sampling rule, see :func:`pointops.sampling.farthest_point_sampling`.
     """
 
     levels: tuple[LevelSpec, ...]
     missing: str = "first_point"
     inverse: bool = False
+    skip_origin: bool = False
 
     @classmethod
     def point_transformer(
@@ -224,7 +226,7 @@ def _next_level(before: PlanLevel, level: LevelSpec, spec: PlanSpec, number: int
     counts = torch.diff(before.offset, prepend=before.offset.new_zeros(1)).tolist()
     offset = torch.tensor(level_counts(counts, level), device=before.offset.device).cumsum(0)
     if number == 1:
-        sample = farthest_point_sampling(before.coord, before.offset, offset)
+        sample = farthest_point_sampling(before.coord, before.offset, offset, skip_origin=spec.skip_origin)
     else:
         sample = _prefix(before.offset, offset)
     rows = sample.long()
