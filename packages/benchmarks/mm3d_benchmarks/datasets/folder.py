@@ -1,0 +1,211 @@
+"""A user's own scans: a folder of ``.ply .pcd .npy .npz .bin`` files, one scene each, no labels needed.
+
+``.ply``, ``.pcd`` and ``.npz`` name their values. ``.npy`` and ``.bin`` are bare tables, so ``columns`` must say what they
+hold, for example ``"x y z r g b"`` (mmdetection3d's ScanNet points) or ``"x y z _"`` (a column to skip). ``.bin`` is little-endian
+float32.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.pcd import read_pcd, unpack_color
+from mm3d_benchmarks.datasets.ply import read_ply
+from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_core.errors import UserError
+
+SUFFIXES = (".ply", ".pcd", ".npy", ".npz", ".bin")
+ALIASES = {"red": "r", "green": "g", "blue": "b", "normal_x": "nx", "normal_y": "ny", "normal_z": "nz"}
+KNOWN = ("x", "y", "z", "r", "g", "b", "nx", "ny", "nz", "_")
+UPRIGHT = {"z": (0, 1, 2), "y": (0, 2, 1), "x": (2, 1, 0)}
+
+
+def facts() -> DatasetFacts:
+    """Unlabelled scans: no classes."""
+    return DatasetFacts(name="folder")
+
+
+class FolderReader:
+    """Reads a folder of scans (searched to any depth), or one file.
+
+    Args:
+        raw: the folder or file.
+        columns: what the columns of ``.npy`` and ``.bin`` tables are, separated by blanks or commas; "_" is skipped.
+        up: which axis points up in the files (``z``, ``y`` or ``x``); the prepared scene has z up.
+        scale: metres per unit of the files (0.001 for millimetres).
+        color_range: 255 or 1; None decides per file by its largest value.
+        validation: every n-th scene goes to ``val`` too (0: none).
+
+    Raises:
+        UserError: no scan in the folder, or an option is not one of the above.
+    """
+
+    def __init__(
+        self,
+        raw: Path,
+        columns: str = "",
+        up: str = "z",
+        scale: float = 1.0,
+        color_range: float | None = None,
+        validation: int = 0,
+    ) -> None:
+        self.raw = Path(raw)
+        self.facts = facts()
+        self.columns = columns.replace(",", " ").split()
+        self.options: dict[str, Any] = {
+            "columns": " ".join(self.columns),
+            "up": up,
+            "scale": scale,
+            "color_range": color_range,
+        }
+        self.validation = validation
+        unknown = [c for c in self.columns if c not in KNOWN]
+        if unknown or (self.columns and not {"x", "y", "z"} <= set(self.columns)):
+            raise UserError(f"columns={columns!r}: need x, y and z, and besides only {' '.join(KNOWN[3:])}")
+        if up not in UPRIGHT or color_range not in (None, 1, 255) or not scale > 0:
+            raise UserError(
+                f"up={up}, color_range={color_range}, scale={scale}: up is x, y or z, color_range 1 or 255, scale positive"
+            )
+        self.files = self._list()
+
+    def splits(self) -> dict[str, list[str]]:
+        """All scans are ``train``; ``val`` is every n-th of them if asked for."""
+        names = list(self.files)
+        return {"train": names, "val": names[:: self.validation] if self.validation else []}
+
+    def source_files(self, name: str) -> list[Path]:
+        """The scan's file."""
+        return [self.files[name]]
+
+    def read(self, name: str) -> ReadScene:
+        """One scan; rows with NaN coordinates (sensors' missing returns) are dropped and counted."""
+        path = self.files[name]
+        values = self._values(path)
+        try:
+            coord = np.stack([values[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        except KeyError as error:
+            raise BrokenSceneError(f"{path}: no column {error}; it has {', '.join(values)}") from error
+        finite = np.isfinite(coord).all(axis=1)
+        if not finite.any():
+            raise BrokenSceneError(f"{path}: no point with finite coordinates")
+        order = list(UPRIGHT[self.options["up"]])
+        coord = coord[finite][:, order] * self.options["scale"]
+        color = _color(values, self.options["color_range"], path)
+        normal = _normal(values)
+        flip = (
+            np.ones(3)
+            if self.options["up"] == "z"
+            else np.array([1, -1, 1] if self.options["up"] == "y" else [-1, 1, 1])
+        )
+        scene = Scene(
+            name,
+            (coord * flip).astype(np.float32),
+            None if color is None else color[finite],
+            None if normal is None else (normal[finite][:, order] * flip).astype(np.float32),
+        )
+        dropped = int((~finite).sum())
+        return ReadScene(scene, [f"{dropped} rows without finite coordinates dropped"] if dropped else [])
+
+    def _list(self) -> dict[str, Path]:
+        if self.raw.is_file():
+            paths = [self.raw]
+        else:
+            paths = sorted(p for p in self.raw.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not paths:
+            raise UserError(f"{self.raw}: no scan in it; put {' '.join(SUFFIXES)} files there")
+        base = self.raw.parent if self.raw.is_file() else self.raw
+        files: dict[str, Path] = {}
+        for path in paths:
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(path.relative_to(base).with_suffix("")))
+            files[name if name not in files else f"{name}_{path.suffix[1:]}"] = path
+        return files
+
+    def _values(self, path: Path) -> dict[str, np.ndarray]:
+        """Column name -> (N,) values."""
+        suffix = path.suffix.lower()
+        if suffix in (".ply", ".pcd"):
+            table = read_ply(path)[0] if suffix == ".ply" else read_pcd(path)
+            values = {ALIASES.get(name, name): table[name] for name in table.dtype.names or ()}
+            packed = values.pop("rgb", values.pop("rgba", None))
+            if suffix == ".pcd" and packed is not None:
+                values.update(zip("rgb", unpack_color(packed).T, strict=True))
+            return values
+        if suffix == ".npz":
+            return self._archive(path)
+        return self._table(path, np.fromfile(path, "<f4") if suffix == ".bin" else _numpy(path))
+
+    def _archive(self, path: Path) -> dict[str, np.ndarray]:
+        """``coord``/``color``/``normal`` arrays, or one table (VoteNet's ``pc``) that ``columns`` describes."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+        if "coord" not in arrays:
+            if len(arrays) != 1:
+                raise BrokenSceneError(f"{path}: neither an array coord nor a single table; it has {', '.join(arrays)}")
+            return self._table(path, next(iter(arrays.values())))
+        values: dict[str, np.ndarray] = {}
+        for key, names in (("coord", "x y z"), ("color", "r g b"), ("normal", "nx ny nz")):
+            if key in arrays:
+                if arrays[key].ndim != 2 or arrays[key].shape[1] != 3 or len(arrays[key]) != len(arrays["coord"]):
+                    raise BrokenSceneError(
+                        f"{path}: {key} has shape {arrays[key].shape}, not ({len(arrays['coord'])}, 3)"
+                    )
+                values.update(zip(names.split(), arrays[key].T, strict=True))
+        return values
+
+    def _table(self, path: Path, table: np.ndarray) -> dict[str, np.ndarray]:
+        width = len(self.columns)
+        if not width:
+            raise UserError(f"{path}: a bare table; say what its columns are, for example columns='x y z r g b'")
+        if table.ndim == 1 and table.size % width == 0 and path.suffix.lower() == ".bin":
+            table = table.reshape(-1, width)
+        if table.ndim != 2 or table.shape[1] != width:
+            raise BrokenSceneError(
+                f"{path}: shape {table.shape} does not fit the {width} columns {' '.join(self.columns)!r}; correct columns"
+            )
+        return {name: table[:, i] for i, name in enumerate(self.columns) if name != "_"}
+
+
+def _numpy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+
+
+def _color(values: dict[str, np.ndarray], color_range: float | None, path: Path) -> np.ndarray | None:
+    """(N, 3) uint8 from integers 0..255, floats 0..255, [0, 1] or [-1, 1]."""
+    if not {"r", "g", "b"} <= set(values):
+        return None
+    color = np.stack([values[c] for c in "rgb"], axis=1)
+    if color.dtype == np.uint8:
+        return color
+    color = np.nan_to_num(color.astype(np.float64))
+    if color_range is None:
+        if color.min() < 0:
+            color = (color + 1) / 2
+        color_range = 255 if color.max() > 1 else 1
+    color = color * (255 / color_range)
+    if color.min() < -0.5 or color.max() > 255.5:
+        raise BrokenSceneError(
+            f"{path}: colors from {color.min():.3g} to {color.max():.3g} are outside 0..255; set color_range or columns"
+        )
+    return color.round().clip(0, 255).astype(np.uint8)
+
+
+def _normal(values: dict[str, np.ndarray]) -> np.ndarray | None:
+    """(N, 3) unit normals; rows that are not finite become zero."""
+    if not {"nx", "ny", "nz"} <= set(values):
+        return None
+    normal = np.nan_to_num(np.stack([values[c] for c in ("nx", "ny", "nz")], axis=1).astype(np.float64))
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)

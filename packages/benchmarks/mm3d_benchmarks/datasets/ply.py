@@ -1,0 +1,182 @@
+"""PLY files: ascii and both binary byte orders, properties found by name.
+
+Source: Greg Turk's description of the format (Stanford, 1994). Elements of scalar properties are read as one block; a
+list property is read as one block when every list has the same length, as triangle meshes have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.reader import BrokenSceneError
+from mm3d_core.atomic import atomic_write
+
+# fmt: off
+TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
+    "float64": "f8",
+}
+# fmt: on
+NAMES = {
+    "i1": "char",
+    "u1": "uchar",
+    "i2": "short",
+    "u2": "ushort",
+    "i4": "int",
+    "u4": "uint",
+    "f4": "float",
+    "f8": "double",
+}
+BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a header: its name, number of rows, and (name, type, count type or None) per property."""
+
+    name: str
+    count: int
+    properties: list[tuple[str, str, str | None]]
+
+
+def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertices and triangles.
+
+    Returns:
+        vertices: structured array, one named field per scalar property of ``vertex``.
+        faces: (F, 3) int32, or None when the file has no faces or they are not triangles.
+
+    Raises:
+        BrokenSceneError: missing, truncated, not PLY, or without vertices.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror}); download or export it again") from error
+    try:
+        order, elements, start = _parse_header(data)
+        read = _read_ascii if order == "" else _read_binary
+        tables = read(data, start, order, elements)
+    except (ValueError, KeyError, IndexError) as error:
+        raise BrokenSceneError(f"{path}: damaged PLY ({error}); download or export it again") from error
+    vertices = tables.get("vertex")
+    if vertices is None or len(vertices) == 0 or vertices.dtype.names is None:
+        raise BrokenSceneError(f"{path}: the PLY has no vertices")
+    return vertices, tables.get("face")
+
+
+def write_ply(path: Path, vertices: np.ndarray, faces: np.ndarray | None = None, comment: str = "") -> None:
+    """Write a structured vertex array and (F, 3) triangles as ``binary_little_endian`` in one step."""
+    lines = ["ply", "format binary_little_endian 1.0", *([f"comment {comment}"] if comment else [])]
+    lines.append(f"element vertex {len(vertices)}")
+    names = vertices.dtype.names or ()
+    lines += [f"property {NAMES[vertices.dtype[name].str[1:]]} {name}" for name in names]
+    body = [np.ascontiguousarray(vertices.astype(vertices.dtype.newbyteorder("<"))).tobytes()]
+    if faces is not None:
+        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        rows = np.empty(len(faces), np.dtype([("n", "u1"), ("v", "<i4", (3,))]))
+        rows["n"], rows["v"] = 3, faces
+        body.append(rows.tobytes())
+    with atomic_write(path) as stream:
+        stream.write(("\n".join([*lines, "end_header"]) + "\n").encode("ascii"))
+        for block in body:
+            stream.write(block)
+
+
+def stack(vertices: np.ndarray, names: tuple[str, ...], dtype: type) -> np.ndarray | None:
+    """(N, len(names)) array of the named properties, or None when one of them is missing."""
+    if not set(names) <= set(vertices.dtype.names or ()):
+        return None
+    return np.stack([vertices[name] for name in names], axis=1).astype(dtype, copy=False)
+
+
+def _parse_header(data: bytes) -> tuple[str, list[Element], int]:
+    """Byte order, elements and the offset of the first data byte."""
+    end = data.find(b"end_header")
+    if not data.startswith(b"ply") or end < 0:
+        raise ValueError("no PLY header")
+    start = data.index(b"\n", end) + 1
+    order, elements = None, []
+    for line in data[:end].decode("ascii", "replace").splitlines():
+        words = line.split()
+        if not words or words[0] in ("ply", "comment", "obj_info"):
+            continue
+        if words[0] == "format":
+            order = BYTE_ORDERS[words[1]]
+        elif words[0] == "element":
+            elements.append(Element(words[1], int(words[2]), []))
+        elif words[0] == "property" and words[1] == "list":
+            elements[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
+        elif words[0] == "property":
+            elements[-1].properties.append((words[2], TYPES[words[1]], None))
+        else:
+            raise ValueError(f"unknown header line {line!r}")
+    if order is None:
+        raise ValueError("the header names no format")
+    return order, elements, start
+
+
+def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -> dict[str, np.ndarray | None]:
+    """Read element after element. Reading stops at faces that are not triangles; nothing is wanted behind them."""
+    tables: dict[str, np.ndarray | None] = {}
+    for element in elements:
+        lists = [p for p in element.properties if p[2] is not None]
+        fields = []
+        for name, kind, count in element.properties:
+            if count is None:
+                fields.append((name, order + kind))
+            else:  # assume triangles, check below
+                fields += [(f"{name} count", order + count), (name, order + kind, (3,))]
+        dtype = np.dtype(fields)
+        have = len(data) - start
+        if have < element.count * dtype.itemsize and not lists:
+            raise ValueError(
+                f"{element.count} {element.name} rows need {element.count * dtype.itemsize} bytes, {have} are left"
+            )
+        fits = have >= element.count * dtype.itemsize
+        rows = np.frombuffer(data, dtype, element.count if fits else have // dtype.itemsize, start)
+        if lists and any((rows[f"{name} count"] != 3).any() for name, _, _ in lists):
+            tables[element.name] = None
+            break
+        if not fits:
+            raise ValueError(f"{element.name} has {len(rows)} of {element.count} rows")
+        tables[element.name] = _triangles(rows, lists) if lists else rows
+        start += element.count * dtype.itemsize
+    return tables
+
+
+def _triangles(rows: np.ndarray, lists: list[tuple[str, str, str | None]]) -> np.ndarray | None:
+    """(F, 3) int32 of the list property that holds vertex numbers."""
+    for name, _, _ in lists:
+        if name in ("vertex_indices", "vertex_index"):
+            return rows[name].astype(np.int32)
+    return None
+
+
+def _read_ascii(data: bytes, start: int, order: str, elements: list[Element]) -> dict[str, np.ndarray | None]:
+    """The same for text, line by line."""
+    del order
+    lines = data[start:].split(b"\n")
+    tables: dict[str, np.ndarray | None] = {}
+    at = 0
+    for element in elements:
+        block = lines[at : at + element.count]
+        at += element.count
+        if len(block) < element.count or (block and not block[-1].strip()):
+            raise ValueError(f"fewer than {element.count} {element.name} lines")
+        lists = [p for p in element.properties if p[2] is not None]
+        values = [line.split() for line in block]
+        if lists:
+            triangles = len(element.properties) == 1 and all(len(v) == 4 and v[0] == b"3" for v in values)
+            tables[element.name] = np.array([v[1:] for v in values], np.float64).astype(np.int32) if triangles else None
+            continue
+        columns = np.array(values, np.float64).reshape(element.count, len(element.properties))
+        rows = np.empty(element.count, np.dtype([(name, kind) for name, kind, _ in element.properties]))
+        for column, (name, _, _) in enumerate(element.properties):
+            rows[name] = columns[:, column]
+        tables[element.name] = rows
+    return tables

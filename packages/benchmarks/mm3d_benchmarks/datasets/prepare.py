@@ -1,0 +1,202 @@
+"""Preparation: raw release -> prepared folder, one scene per worker at a time, resumable, the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mm3d_benchmarks.datasets.manifest import build_manifest, origin_of
+from mm3d_benchmarks.datasets.reader import BrokenSceneError, Reader
+from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset, read_record, write_scene
+from mm3d_core.atomic import write_json
+from mm3d_core.errors import UserError
+
+RECIPE = 1  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
+READERS = {
+    "scannet": "mm3d_benchmarks.datasets.scannet.ScanNetReader",
+    "s3dis": "mm3d_benchmarks.datasets.s3dis.S3DISReader",
+    "folder": "mm3d_benchmarks.datasets.folder.FolderReader",
+}
+Progress = Callable[[int, int], None]  # scenes done, scenes in all
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scene: its record, or why it was left out."""
+
+    name: str
+    record: dict[str, Any] | None
+    remarks: list[str]
+    error: str | None = None
+
+
+def prepare_dataset(
+    dataset: str,
+    raw: Path | str,
+    out: Path | str,
+    *,
+    workers: int = 0,
+    skip_broken: bool = False,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    quiet: bool = False,
+) -> PreparedDataset:
+    """Prepare every scene of a raw data set. Scenes that are already there are kept, so an interrupted call continues.
+
+    Args:
+        dataset: key of :data:`READERS`.
+        raw: the release's folder, as downloaded.
+        out: folder to write (``data/prepared/<dataset>``).
+        workers: processes; 0 prepares in this one. Each holds one scene at a time.
+        skip_broken: leave scenes with missing or damaged files out and list them in the manifest.
+        options: further arguments of the reader (``rooms=271`` for S3DIS, ``columns`` for a folder, ...).
+        progress: called with (done, total) after each scene; without it a tqdm bar is drawn unless ``quiet``.
+
+    Raises:
+        UserError: unknown data set or option, missing raw files, a broken scene (without ``skip_broken``; the scenes
+            that are ready stay), or a target that cannot be written.
+    """
+    raw, out = Path(raw), Path(out)
+    reader = make_reader(dataset, raw, options or {})
+    splits = reader.splits()
+    names = sorted({name for scenes in splits.values() for name in scenes})
+    if not names:
+        raise UserError(f"{raw}: the splits of {dataset} name no scene")
+    _refuse_foreign_target(out, dataset)
+    outcomes: dict[str, Outcome] = {}
+    with tqdm(total=len(names), desc=f"prepare {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
+        for outcome in _outcomes(reader, names, out, workers):
+            if outcome.error is not None and not skip_broken:
+                raise BrokenSceneError(f"{outcome.error}\n(--skip-broken prepares the other scenes and lists this one)")
+            outcomes[outcome.name] = outcome
+            bar.update()
+            if progress is not None:
+                progress(len(outcomes), len(names))
+    ordered = [outcomes[name] for name in names]
+    if all(outcome.record is None for outcome in ordered):
+        raise UserError(f"{raw}: every scene is broken; the first: {ordered[0].error}")
+    manifest = build_manifest(
+        facts=reader.facts,
+        splits=splits,
+        records={outcome.name: outcome.record for outcome in ordered if outcome.record is not None},
+        remarks={outcome.name: outcome.remarks for outcome in ordered if outcome.remarks},
+        left_out={outcome.name: _short(outcome.error, raw) for outcome in ordered if outcome.error is not None},
+        options=reader.options,
+        origin=origin_of(raw),
+    )
+    _write_manifest(out, manifest)
+    return open_dataset(out)
+
+
+def make_reader(dataset: str, raw: Path, options: Mapping[str, Any]) -> Reader:
+    """The reader of a data set.
+
+    Raises:
+        UserError: unknown data set or option, or the raw folder is not there.
+    """
+    if dataset not in READERS:
+        raise UserError(f"dataset={dataset}: unknown; choose one of {', '.join(sorted(READERS))}")
+    if not raw.exists():
+        raise UserError(f"{raw}: not found; raw must be the folder of the raw {dataset} data")
+    module, _, name = READERS[dataset].rpartition(".")
+    factory = getattr(import_module(module), name)
+    try:
+        return factory(raw, **options)
+    except TypeError as error:
+        raise UserError(f"dataset={dataset}: {error}; check the option names") from error
+
+
+def _outcomes(reader: Reader, names: list[str], out: Path, workers: int) -> Iterator[Outcome]:
+    """One outcome per scene, in any order; at most two scenes per worker are queued."""
+    if workers <= 0:
+        for name in names:
+            yield _prepare_one(reader, name, out)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        waiting = iter(names)
+        running: set[Future[Outcome]] = set()
+        try:
+            while True:
+                while len(running) < 2 * workers and (name := next(waiting, None)) is not None:
+                    running.add(pool.submit(_prepare_one, reader, name, out))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _prepare_one(reader: Reader, name: str, out: Path) -> Outcome:
+    """Read and write one scene, unless it is there already."""
+    try:
+        source = _source(reader, name)
+        record = read_record(out, name)
+        if record is not None and record.get("source") == source and _sizes_agree(out, name, record):
+            return Outcome(name, record, list(record.get("remarks", [])))
+        result = reader.read(name)
+        result.scene.check()
+    except BrokenSceneError as error:
+        return Outcome(name, None, [], str(error))
+    except ValueError as error:
+        return Outcome(name, None, [], f"{reader.source_files(name)[0]}: {error}")
+    record = write_scene(out, result.scene, source, result.remarks)
+    return Outcome(name, record, result.remarks)
+
+
+def _source(reader: Reader, name: str) -> dict[str, Any]:
+    """What a prepared scene depends on: recipe, options and the sizes of its raw files (not their times)."""
+    sizes = {}
+    for path in reader.source_files(name):
+        try:
+            sizes[path.name] = path.stat().st_size
+        except OSError as error:
+            raise BrokenSceneError(f"{path}: not found, but {name} is in a split; download it again") from error
+    return {"recipe": RECIPE, "options": reader.options, "bytes": sizes}
+
+
+def _sizes_agree(out: Path, name: str, record: dict[str, Any]) -> bool:
+    """Whether the arrays of a complete scene are still there; ``check_prepared`` compares their hashes."""
+    return all((out / name / file).is_file() for file in record["files"])
+
+
+def _refuse_foreign_target(out: Path, dataset: str) -> None:
+    """A target that holds another data set is refused, and a target that cannot be written is found out at once."""
+    if (out / MANIFEST).exists() and (other := open_dataset(out).dataset) != dataset:
+        raise UserError(f"{out}: holds {other}, not {dataset}; choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be created ({error.strerror}); choose another folder") from error
+    if not os.access(out, os.W_OK):
+        raise UserError(f"{out}: read-only; choose another folder")
+
+
+def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest unless it is there with the same content, so that its time stamp stays."""
+    try:
+        if open_dataset(out).manifest == manifest:
+            return
+    except UserError:
+        pass
+    write_json(out / MANIFEST, manifest)
+
+
+def _short(error: str, raw: Path) -> str:
+    """An error without the machine's path, so that manifests do not depend on where the raw data lies."""
+    return error.replace(f"{raw}{os.sep}", "")
+
+
+def _one_thread() -> None:
+    """Workers are the parallelism; their BLAS gets one thread."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"

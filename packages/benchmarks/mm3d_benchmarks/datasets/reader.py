@@ -1,0 +1,51 @@
+"""What preparation asks of a data set's reader, and the error of a scene that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_core.errors import UserError
+
+
+class BrokenSceneError(UserError):
+    """One scene's files are missing or damaged; ``--skip-broken`` prepares the others."""
+
+
+@dataclass(frozen=True)
+class ReadScene:
+    """A scene, and what had to be repaired or left out to read it (for the manifest)."""
+
+    scene: Scene
+    remarks: list[str] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """Reads one release of one data set.
+
+    Attributes:
+        facts: the data set's classes and published statistics.
+        options: what else the prepared bytes depend on (JSON values); a change prepares the scenes again.
+    """
+
+    facts: DatasetFacts
+    options: dict[str, Any]
+
+    def splits(self) -> dict[str, list[str]]:
+        """Scene names of each split. A scene may be in several splits."""
+        ...
+
+    def source_files(self, name: str) -> list[Path]:
+        """The files from which a scene is read; a change of their sizes prepares the scene again."""
+        ...
+
+    def read(self, name: str) -> ReadScene:
+        """Read one scene.
+
+        Raises:
+            BrokenSceneError: naming the file that is missing or damaged.
+        """
+        ...

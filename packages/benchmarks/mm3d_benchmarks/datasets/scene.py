@@ -1,0 +1,275 @@
+"""The prepared-scene contract: what every data set looks like on disk once it has been prepared.
+
+    <root>/manifest.json                 version, units, classes, splits, hashes, counts, class shares, mean sizes
+    <root>/<scene>/coord.npy             (N, 3) float32, metres, z up, axis-aligned where the data set has an alignment
+                   color.npy             (N, 3) uint8, 0..255
+                   normal.npy            (N, 3) float32, unit length (zero where unknown)
+                   segment.npy           (N,) int16 train ids, -1 = ignored
+                   instance.npy          (N,) int32, -1 = none
+                   boxes.npy             (K, 8) float32: cx cy cz l w h (full sizes) heading class
+                   scene.json            hashes and counts of this scene, written last: a scene with it is complete
+
+Only ``coord`` is obligatory. A box's heading follows VoteNet: radians, from +x towards -y, the length l along it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_core.atomic import atomic_write, write_json
+from mm3d_core.errors import UserError
+
+MANIFEST = "manifest.json"
+RECORD = "scene.json"
+VERSION = 1  # of this layout; raise it when old folders can no longer be read
+ATTRIBUTES: dict[str, tuple[type, tuple[int, ...]]] = {
+    "coord": (np.float32, (3,)),
+    "color": (np.uint8, (3,)),
+    "normal": (np.float32, (3,)),
+    "segment": (np.int16, ()),
+    "instance": (np.int32, ()),
+    "boxes": (np.float32, (8,)),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One prepared scene.
+
+    Attributes:
+        name: unique within its data set, also the folder's name.
+        coord: (N, 3) float32 metres, z up.
+        color: (N, 3) uint8 or None.
+        normal: (N, 3) float32 or None.
+        segment: (N,) int16 train ids, -1 = ignored, or None when the scene has no labels.
+        instance: (N,) int32, -1 = none, or None.
+        boxes: (K, 8) float32 cx cy cz l w h heading class, or None when the data set has no boxes.
+
+    Raises:
+        ValueError: shapes or types that contradict the contract, coordinates that are not finite, or no point at all.
+    """
+
+    name: str
+    coord: np.ndarray
+    color: np.ndarray | None = None
+    normal: np.ndarray | None = None
+    segment: np.ndarray | None = None
+    instance: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for attribute, value in self.arrays().items():
+            dtype, tail = ATTRIBUTES[attribute]
+            if value.dtype != dtype or value.shape[1:] != tail:
+                raise ValueError(
+                    f"{attribute} must be {np.dtype(dtype)} (N{''.join(f', {n}' for n in tail)}), "
+                    f"not {value.dtype} {value.shape}"
+                )
+            if attribute != "boxes" and len(value) != len(self.coord):
+                raise ValueError(f"{attribute} has {len(value)} rows, coord has {len(self.coord)}")
+        if len(self.coord) == 0:
+            raise ValueError("the scene has no points")
+
+    def check(self) -> None:
+        """Read every value once.
+
+        Raises:
+            ValueError: NaN or infinite coordinates, normals or boxes, or a box without volume.
+        """
+        for attribute in ("coord", "normal", "boxes"):
+            value = getattr(self, attribute)
+            if value is not None and not np.isfinite(value).all():
+                rows = int((~np.isfinite(value)).any(axis=1).sum())
+                raise ValueError(f"{rows} rows of {attribute} are NaN or infinite")
+        if self.boxes is not None and (self.boxes[:, 3:6] <= 0).any():
+            raise ValueError(f"{int((self.boxes[:, 3:6] <= 0).any(axis=1).sum())} boxes have no volume")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The attributes that this scene has, in the order of the contract."""
+        present = {name: getattr(self, name) for name in ATTRIBUTES}
+        return {name: value for name, value in present.items() if value is not None}
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        return len(self.coord)
+
+
+def write_scene(
+    root: Path, scene: Scene, source: Mapping[str, Any] | None = None, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write one scene's arrays, then its record.
+
+    Args:
+        root: folder of the data set; the scene becomes ``root/<scene.name>``.
+        source: what the scene was made from; it is kept in the record, and preparation resumes by it.
+        remarks: what had to be repaired in the raw files.
+
+    Returns:
+        The record: file hashes, point count, counts per segment and box class, sums of box sizes, ``source``.
+
+    Raises:
+        UserError: the folder cannot be written.
+        ValueError: the scene breaks the contract.
+    """
+    scene.check()
+    folder = root / scene.name
+    for stale in (RECORD, *(f"{name}.npy" for name in ATTRIBUTES)):
+        _remove(folder / stale)
+    files = {}
+    for name, value in scene.arrays().items():
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(value), version=(1, 0), allow_pickle=False)
+        with atomic_write(folder / f"{name}.npy") as stream:
+            stream.write(buffer.getbuffer())
+        files[f"{name}.npy"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    record = {"points": scene.num_points, "files": files, "source": dict(source or {}), **_counts(scene)}
+    if remarks:
+        record["remarks"] = list(remarks)
+    write_json(folder / RECORD, record)
+    return record
+
+
+def read_record(root: Path, name: str) -> dict[str, Any] | None:
+    """The record of a complete scene, or None when the scene is missing, half-written or not readable as JSON."""
+    try:
+        record = json.loads((root / name / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared folder: its manifest, and its scenes on request.
+
+    Attributes:
+        root: the folder.
+        manifest: the parsed ``manifest.json``.
+    """
+
+    root: Path
+    manifest: dict[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set (``scannet``, ``s3dis``, ...)."""
+        return self.manifest["dataset"]
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the manifest, which holds the hash of every file: equal hashes mean equal data."""
+        text = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def scenes(self, split: str) -> list[str]:
+        """Names of a split's scenes, in the manifest's order.
+
+        Raises:
+            UserError: the data set has no such split, or the split is empty.
+        """
+        splits = self.manifest["splits"]
+        if split not in splits:
+            raise UserError(f"{self.root / MANIFEST}: no split {split!r}; choose one of {', '.join(sorted(splits))}")
+        if not splits[split]:
+            raise UserError(f"{self.root / MANIFEST}: split {split!r} is empty; prepare the data set with its scenes")
+        return list(splits[split])
+
+    def load(self, name: str, memory_map: bool = True) -> Scene:
+        """One scene; with ``memory_map`` only the rows that are touched are read from disk.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        if name not in self.manifest["scenes"]:
+            raise UserError(f"{self.root / MANIFEST}: no scene {name!r}")
+        arrays = {}
+        for file in self.manifest["scenes"][name]["files"]:
+            arrays[file.removesuffix(".npy")] = _load_array(self.root / name / file, memory_map and file != "boxes.npy")
+        try:
+            return Scene(name, **arrays)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.root / name}: {error}; prepare the data set again") from error
+
+    def verify(self, name: str) -> list[str]:
+        """Files of a scene whose bytes are missing or differ from the manifest's hashes (an empty list is good)."""
+        wrong = []
+        for file, expected in self.manifest["scenes"][name]["files"].items():
+            path = self.root / name / file
+            if not path.is_file() or hash_file(path) != expected:
+                wrong.append(str(path))
+        return wrong
+
+
+def open_dataset(root: Path | str) -> PreparedDataset:
+    """Open a folder that ``mm3d prepare`` wrote.
+
+    Raises:
+        UserError: there is no manifest, it is damaged, or it is of another version.
+    """
+    path = Path(root) / MANIFEST
+    remedy = "prepare the data set first: mm3d prepare dataset=<name> raw=<folder>"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found; {remedy}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable ({error}); {remedy}") from error
+    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
+        raise UserError(f"{path}: not a manifest of version {VERSION}; {remedy}")
+    return PreparedDataset(Path(root), manifest)
+
+
+def _load_array(path: Path, memory_map: bool) -> np.ndarray:
+    """An ``.npy`` file, never a pickle; memory maps are read-only, arrays without elements cannot be mapped."""
+    try:
+        try:
+            return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        except ValueError:
+            return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found; prepare the data set again") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: damaged ({error}); prepare the data set again") from error
+
+
+def _remove(path: Path) -> None:
+    """Delete a file if it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be replaced ({error.strerror}); choose another folder") from error
+
+
+def _counts(scene: Scene) -> dict[str, Any]:
+    """What the manifest's statistics are summed from."""
+    counts: dict[str, Any] = {}
+    if scene.segment is not None:
+        ids, number = np.unique(scene.segment, return_counts=True)
+        counts["segment_counts"] = {str(i): int(n) for i, n in zip(ids, number, strict=True)}
+    if scene.boxes is not None:
+        classes = scene.boxes[:, 7].astype(int)
+        counts["boxes"] = len(scene.boxes)
+        counts["box_counts"] = {str(c): int((classes == c).sum()) for c in np.unique(classes)}
+        counts["box_size_sums"] = {
+            str(c): [round(float(s), 6) for s in scene.boxes[classes == c, 3:6].sum(axis=0, dtype=np.float64)]
+            for c in np.unique(classes)
+        }
+    return counts
