@@ -1,0 +1,1 @@
+"""Tables, figures, statistics and the page: from collected inputs and the run store, without torch."""

@@ -1,0 +1,215 @@
+"""The part of a sweep file that describes a table: what it shows, and what the paper printed.
+
+A report reads ``sweeps/<name>.yaml`` and uses, of ``runs``, only the row labels of ``each``. Of ``table`` it reads
+
+    title, columns, over, axis                as in every sweep
+    baseline   a row, or {row: its baseline}; deltas are differences from it
+    published  [{cell, row, <column>: value, delta: {<column>: value}, origin: run | quoted, source, note}]
+
+and, all optional, the layout of the printed table:
+
+    heading    title of the column of row labels (default "Method")
+    labels     {row: the label as printed}
+    describe   {row: {heading: text}}: further text columns, such as Table 8's mask strategy
+    groups     [{title, rows, baseline}]: rules between blocks of rows; a group's baseline wins over the table's
+    hidden     rows that only serve as a baseline
+    show       "gain": only the differences from the baseline, as in Table 1
+    footnotes  sentences printed under the table
+
+Rows stand in the order of ``groups``; without them, in the order of ``published``, then of ``runs.each``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mm3d_core.errors import UserError
+
+_ENTRY_KEYS = {"cell", "row", "delta", "origin", "source", "note", "seeds"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper printed for one row.
+
+    Attributes:
+        cell: identifier of the printed row, such as ``T7-01``.
+        values: column to value; None where the paper drew or omitted the number.
+        delta: column to the bracketed gain, as printed.
+        origin: ``run`` (by the paper's authors) or ``quoted`` (by them, from another publication).
+        source: where the numbers can be looked up.
+    """
+
+    cell: str
+    row: str
+    values: Mapping[str, float | None]
+    delta: Mapping[str, float | None]
+    origin: str
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows between two rules, with the row that their deltas refer to."""
+
+    title: str
+    rows: tuple[str, ...]
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table's layout and its published values; see the module's text for the meaning of each field."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    run_rows: tuple[str, ...]
+    groups: tuple[Group, ...]
+    published: tuple[Published, ...]
+    heading: str = "Method"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    describe: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    gain_only: bool = False
+    footnotes: tuple[str, ...] = ()
+
+    def label(self, row: str) -> str:
+        """The row's label as printed."""
+        return self.labels.get(row, row)
+
+    def baseline(self, row: str) -> str | None:
+        """The row that this row's deltas refer to, if any."""
+        return next((g.baseline for g in self.groups if row in g.rows), None)
+
+    def descriptions(self) -> tuple[str, ...]:
+        """Headings of the further text columns, in order of first mention."""
+        return tuple(dict.fromkeys(heading for row in self.rows for heading in self.describe.get(row, {})))
+
+
+def load_specs(sweeps: Path) -> list[TableSpec]:
+    """The specs of all sweep files that have a table, by name.
+
+    Raises:
+        UserError: the folder is missing, or a file is not a sweep.
+    """
+    if not sweeps.is_dir():
+        raise UserError(f"{sweeps}: no such folder; pass the folder that holds the sweep files")
+    specs = [load_spec(path) for path in sorted(sweeps.glob("*.yaml"))]
+    return [spec for spec in specs if spec is not None]
+
+
+def load_spec(path: Path) -> TableSpec | None:
+    """The spec in one sweep file; None for a sweep without a ``table``.
+
+    Raises:
+        UserError: not YAML, a field of the wrong kind, an entry for an unknown column, or a cell listed twice.
+    """
+    try:
+        text = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({error}); correct the file") from error
+    if not isinstance(text, dict):
+        raise UserError(f"{path}: a sweep is a mapping with 'runs' and 'table'")
+    table = text.get("table")
+    if table is None:
+        return None
+    try:
+        return _spec(path, text.get("runs") or {}, table)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: 'table' is not as described in reports/sweepfile.py: {error!r}") from error
+
+
+def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> TableSpec:
+    columns = tuple(str(c) for c in table["columns"])
+    published = tuple(_published(path, entry, columns) for entry in table.get("published") or [])
+    cells = [p.cell for p in published if p.cell]
+    twice = sorted({c for c in cells if cells.count(c) > 1})
+    if twice:
+        raise UserError(f"{path}: published cells listed twice: {', '.join(twice)}; keep one entry each")
+    hidden = tuple(str(r) for r in table.get("hidden") or [])
+    run_rows = tuple(dict.fromkeys(_run_rows(runs)))
+    groups = _groups(path, table, [*(p.row for p in published), *run_rows], hidden)
+    return TableSpec(
+        name=path.stem,
+        title=str(table.get("title", path.stem)).strip(),
+        columns=columns,
+        rows=tuple(row for group in groups for row in group.rows),
+        run_rows=run_rows,
+        groups=groups,
+        published=published,
+        heading=str(table.get("heading", "Method")),
+        labels={str(k): str(v) for k, v in (table.get("labels") or {}).items()},
+        describe={str(k): {str(h): _text(t) for h, t in v.items()} for k, v in (table.get("describe") or {}).items()},
+        hidden=hidden,
+        gain_only=table.get("show") == "gain",
+        footnotes=tuple(str(f) for f in table.get("footnotes") or []),
+    )
+
+
+def _run_rows(runs: Mapping[str, Any]) -> Iterable[str]:
+    """The labels of the rows that runs fill."""
+    crossed = (runs.get("cross") or {}).get("row", [])
+    return [*(str(e["row"]) for e in runs.get("each") or [] if "row" in e), *(str(r) for r in crossed)]
+
+
+def _published(path: Path, entry: Mapping[str, Any], columns: tuple[str, ...]) -> Published:
+    values = {str(k): _number(v) for k, v in entry.items() if k not in _ENTRY_KEYS}
+    delta = {str(k): _number(v) for k, v in (entry.get("delta") or {}).items()}
+    unknown = sorted((set(values) | set(delta)) - set(columns))
+    if unknown:
+        raise UserError(
+            f"{path}: published entry {entry.get('cell')} names {', '.join(unknown)}; columns are {columns}"
+        )
+    origin = str(entry.get("origin", "run"))
+    if origin not in ("run", "quoted"):
+        raise UserError(f"{path}: origin of {entry.get('cell')} is {origin!r}; write run or quoted")
+    source, note = str(entry.get("source", "")), str(entry.get("note") or "")
+    return Published(str(entry.get("cell", "")), str(entry["row"]), values, delta, origin, source, note)
+
+
+def _groups(path: Path, table: Mapping[str, Any], rows: Iterable[str], hidden: tuple[str, ...]) -> tuple[Group, ...]:
+    """The listed groups, then one group of all rows not listed."""
+    default = table.get("baseline")
+    groups, seen = [], set(hidden)
+    for group in table.get("groups") or []:
+        names = tuple(str(r) for r in group["rows"])
+        repeated = sorted(seen.intersection(names) - set(hidden))
+        if repeated:
+            raise UserError(f"{path}: rows in two groups: {', '.join(repeated)}; list each row once")
+        seen.update(names)
+        groups += _by_baseline(str(group.get("title") or ""), names, group.get("baseline", default))
+    rest = tuple(dict.fromkeys(row for row in rows if row not in seen))
+    return (*groups, *_by_baseline("", rest, default))
+
+
+def _by_baseline(title: str, rows: tuple[str, ...], baseline: Any) -> list[Group]:
+    """One group, or, where rows have baselines of their own, one group per run of rows with the same baseline."""
+    if not rows:
+        return []
+    if not isinstance(baseline, Mapping):
+        return [Group(title, rows, None if baseline is None else str(baseline))]
+    own = {str(k): str(v) for k, v in baseline.items()}
+    for base in list(own.values()):
+        own.setdefault(base, base)
+    groups: list[Group] = []
+    for row in rows:
+        if groups and groups[-1].baseline == own.get(row):
+            groups[-1] = Group(groups[-1].title, (*groups[-1].rows, row), own.get(row))
+        else:
+            groups.append(Group(title if not groups else "", (row,), own.get(row)))
+    return groups
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    """YAML's yes and no as the marks that the paper prints."""
+    return {True: "✓", False: "×", None: "-"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)

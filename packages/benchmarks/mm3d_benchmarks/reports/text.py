@@ -1,0 +1,136 @@
+"""A table as CSV (for programs: full precision, one column per fact) and as Markdown (for people)."""
+
+import csv
+import io
+
+from mm3d_benchmarks.reports.columns import Column
+from mm3d_benchmarks.reports.tables import NOT_RUN, Cell, Printed, Row, Table
+
+DASH = "–"
+LEGEND = (
+    "† quoted by the paper from another publication. ‡ run by the paper's authors, not part of this suite. "
+    "– not printed. Bold: best of the column, measured and published apart. "
+    "In brackets: difference from the baseline row."
+)
+
+
+def cell_text(cell: Cell | None, column: Column, gain_only: bool = False) -> str:
+    """A measured cell in words: ``71.9 ± 0.2 (+1.5)``, ``missing``, ``not run``, ..., without bold and marks."""
+    if cell is None:
+        return DASH
+    if cell.mean is None:
+        return cell.state
+    if gain_only:
+        return column.gain(cell.delta) if cell.delta is not None else "no baseline"
+    text = column.number(cell.mean)
+    if cell.std is not None:
+        text += f" ± {column.number(cell.std)}"
+    if cell.delta is not None:
+        text += f" ({column.gain(cell.delta)})"
+    return text + (f" [{cell.state}]" if cell.state else "")
+
+
+def printed_text(printed: Printed | None, column: Column, gain_only: bool = False) -> str:
+    """A published cell in words: ``71.9 (+1.5)``, ``+1.5``, or a dash where the paper prints no number."""
+    if printed is None or (printed.value is None and printed.delta is None):
+        return DASH
+    if gain_only or printed.value is None:
+        return column.gain(printed.delta) if printed.delta is not None else DASH
+    gain = f" ({column.gain(printed.delta)})" if printed.delta is not None else ""
+    return column.number(printed.value) + gain
+
+
+def row_label(row: Row) -> str:
+    """The label with its dagger where the row is not a run of ours."""
+    return row.label + {"quoted": " †", "printed": " ‡"}.get(row.kind, "")
+
+
+def to_csv(table: Table) -> str:
+    """One line per row; means, deviations and differences with six decimals, empty where there is none."""
+    header = ["group", "row", "label", *table.descriptions, "kind"]
+    for c in table.columns:
+        header += [f"{c.name} mean", f"{c.name} std", f"{c.name} delta", f"{c.name} seeds", f"{c.name} state"]
+    for c in table.columns:
+        header += [f"{c.name} published", f"{c.name} published delta"]
+    header += ["published origin", "published source", "published cell", "runs", "note"]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for title, rows in table.groups:
+        for row in rows:
+            line = [title, row.name, row.label, *row.descriptions, row.kind]
+            for c in table.columns:
+                cell = row.cells.get(c.name, Cell(state=""))
+                state = cell.state or ("done" if cell.mean is not None else "")
+                line += [_six(cell.mean), _six(cell.std), _six(cell.delta), str(cell.seeds), state]
+            for c in table.columns:
+                printed = row.printed.get(c.name, Printed())
+                line += [_plain(printed.value), _plain(printed.delta)]
+            source = "" if row.source is None else table.sources[row.source]
+            writer.writerow([*line, row.origin, source, row.cell, " ".join(row.runs), row.note])
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table, then the legend, the footnotes, the sources and the remarks."""
+    header = [table.heading, *table.descriptions, *(c.title for c in table.columns)]
+    header += [f"{c.title}, published" for c in table.columns] + ["source"]
+    left = 1 + len(table.descriptions)
+    rule = [":--"] * left + ["--:"] * (2 * len(table.columns)) + [":--"]
+    lines = [_line([_escape(text) for text in header]), _line(rule)]
+    for title, rows in table.groups:
+        if title:
+            lines.append(_line([f"*{_escape(title)}*", *[""] * (len(header) - 1)]))
+        lines += [_line(_markdown_row(table, row)) for row in rows]
+    notes = [_escape(legend(table))]
+    notes += [f"<sup>{mark}</sup> {_escape(text)}" for mark, text in table.footnotes]
+    notes += [f"S{i + 1}: {_escape(source)}" for i, source in enumerate(table.sources)]
+    notes += [_escape(remark) for remark in table.remarks]
+    return f"**{_escape(table.caption)}**\n\n" + "\n".join(lines) + "\n\n" + "  \n".join(notes) + "\n"
+
+
+def _markdown_row(table: Table, row: Row) -> list[str]:
+    gain = table.gain_only
+    cells = [_escape(row_label(row)), *(_escape(d) for d in row.descriptions)]
+    for c in table.columns:
+        cell = row.cells.get(c.name)
+        text = _bold(_escape(cell_text(cell, c, gain)), bool(cell and cell.best and not gain))
+        cells.append(text + "".join(f"<sup>{mark}</sup>" for mark in (cell.marks if cell else ())))
+    for c in table.columns:
+        printed = row.printed.get(c.name)
+        cells.append(_bold(printed_text(printed, c, gain), bool(printed and printed.best and not gain)))
+    return [*cells, source_text(row)]
+
+
+def source_text(row: Row) -> str:
+    """``S1``, with a dagger where the paper quotes the value."""
+    return "" if row.source is None else f"S{row.source + 1}" + (" †" if row.origin == "quoted" else "")
+
+
+def legend(table: Table) -> str:
+    """How to read the signs; names cells never run only where there are some."""
+    never = any(cell.state == NOT_RUN for row in table.rows for cell in row.cells.values())
+    return LEGEND + (f" {NOT_RUN}: no run of this cell exists in this store." if never else "")
+
+
+def _six(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}".replace("-0.000000", "0.000000")
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _bold(text: str, best: bool) -> str:
+    return f"**{text}**" if best else text
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escape(text: str) -> str:
+    """Characters that Markdown or its HTML would read as markup."""
+    for sign in ("\\", "`", "*", "_", "|", "[", "]", "#", "~"):
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -1,0 +1,122 @@
+"""Means, deviations, differences, the best, and what a cell says when something is missing."""
+
+import math
+from pathlib import Path
+
+import pytest
+from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+
+from mm3d_benchmarks.reports.build import make_table
+from mm3d_benchmarks.reports.columns import column
+from mm3d_benchmarks.reports.sweepfile import load_spec
+from mm3d_benchmarks.reports.tables import Table, letters
+from mm3d_benchmarks.reports.text import cell_text
+
+NAME = "table_07_framework_ablation"
+
+
+def table(tmp_path: Path, lines, provenance=EMBEDDED, **changes) -> Table:
+    sweep = {"runs": TABLE_7["runs"], "table": {**TABLE_7["table"], **changes}}
+    spec = load_spec(write_sweep(tmp_path / "sweeps", NAME, sweep) / f"{NAME}.yaml")
+    assert spec is not None
+    if lines is not None:
+        write_inputs(tmp_path, NAME, lines, provenance)
+    return make_table(spec, tmp_path / "smoke", "smoke")
+
+
+def cell(table: Table, row: str, name: str = "mIoU"):
+    return next(r for r in table.rows if r.name == row).cells[name]
+
+
+def test_mean_and_sample_deviation_are_those_of_pencil_and_paper(tmp_path):
+    found = cell(table(tmp_path, done(table_7_values())), "iv")
+    assert (found.mean, found.std, found.delta, found.seeds) == (44.0, 2.0, 3.0, 3)
+
+
+def test_a_single_seed_has_no_deviation(tmp_path):
+    made = table(tmp_path, done({("i", "mIoU"): [40.0], ("ii", "mIoU"): [41.0]}))
+    assert cell(made, "ii").std is None
+    assert cell_text(cell(made, "ii"), column("mIoU")) == "41.0 (+1.0)"
+    assert "A single seed" in made.caption
+
+
+def test_differences_use_only_seeds_that_both_rows_have(tmp_path):
+    lines = [line for line in done(table_7_values()) if (line[0], line[2]) != ("i", 0)]
+    made = table(tmp_path, lines)
+    assert cell(made, "iv").delta == pytest.approx((44 - 41 + 46 - 42) / 2)
+    assert any("shared with the baseline: 1, 2" in text for _, text in made.footnotes)
+
+
+def test_the_best_is_marked_apart_for_measured_and_published(tmp_path):
+    values = {**table_7_values(), ("iii", "mIoU"): [60.0, 60.0, 60.0]}
+    made = table(tmp_path, done(values))
+    assert [r.name for r in made.rows if r.cells["mIoU"].best] == ["iii"]
+    assert [r.name for r in made.rows if r.printed["mIoU"].best] == ["iv"]
+
+
+def test_rows_that_tie_as_printed_are_both_the_best(tmp_path):
+    made = table(tmp_path, done({("i", "mIoU"): [1.0], ("ii", "mIoU"): [50.01], ("iv", "mIoU"): [50.04]}))
+    assert [r.name for r in made.rows if r.cells["mIoU"].best] == ["ii", "iv"]
+
+
+def test_a_published_value_enters_no_measured_number(tmp_path):
+    made = table(tmp_path, None)
+    assert all(c.mean is None and c.state == "not run" for r in made.rows for c in r.cells.values())
+    assert "only published values" in made.caption
+    assert len(made.missing) == 8
+
+
+def test_the_caption_tells_smoke_figures_from_results(tmp_path):
+    assert "Profile smoke; data: embedded scenes" in table(tmp_path, done(table_7_values())).caption
+    official = table(tmp_path, done(table_7_values()), {"datasets": {"s3dis": "official"}})
+    assert "data: official releases (s3dis)" in official.caption
+    assert "not recorded" in table(tmp_path, done(table_7_values()), {}).caption
+
+
+def test_a_missing_seed_is_counted_in_the_cell_and_explained_below(tmp_path):
+    lines = [
+        (*line[:3], "", "missing", "") if (line[0], line[2]) == ("iv", 2) else line for line in done(table_7_values())
+    ]
+    made = table(tmp_path, lines)
+    assert cell_text(cell(made, "iv"), column("mIoU")).endswith("[2 of 3 seeds]")
+    assert ("a", "seed 2: missing") in made.footnotes
+    assert made.missing
+    assert not made.problems
+
+
+@pytest.mark.parametrize(("value", "status", "shown"), [("nan", "done", "NaN"), ("", "failed", "failed")])
+def test_a_cell_without_a_number_says_what_happened(tmp_path, value, status, shown):
+    lines = [(*line[:3], value, status, "k") if line[:2] == ("iv", "mIoU") else line for line in done(table_7_values())]
+    made = table(tmp_path, lines)
+    assert cell(made, "iv").state == shown
+    assert any(shown in problem and "iv" in problem for problem in made.problems)
+
+
+def test_rows_no_run_fills_are_quoted_or_printed_by_origin(tmp_path):
+    published = [
+        *TABLE_7["table"]["published"],
+        {"cell": "T0-01", "row": "KPConv", "mIoU": 67.1, "origin": "quoted", "source": "paper"},
+        {"cell": "T0-02", "row": "Other", "mIoU": 60.0, "origin": "run", "source": "paper"},
+    ]
+    made = table(tmp_path, done(table_7_values()), published=published)
+    assert {r.name: r.kind for r in made.rows if r.kind != "run"} == {"KPConv": "quoted", "Other": "printed"}
+    assert not made.missing
+
+
+def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):
+    provenance = {**EMBEDDED, "commits": ["abc", "def"], "devices": ["cpu", "H100"]}
+    remarks = table(tmp_path, done(table_7_values()), provenance).remarks
+    assert any("2 commits: abc, def" in r for r in remarks)
+    assert any("2 device kinds" in r for r in remarks)
+
+
+def test_footnote_letters_go_on_after_z():
+    assert [letters(n) for n in (0, 25, 26, 51, 52, 701, 702)] == ["a", "z", "aa", "az", "ba", "zz", "aaa"]
+
+
+def test_columns_know_their_units_and_signs():
+    assert column("params_M").title == "Model size (M)"
+    assert column("IoU/bookcase").title == "bookcase"
+    assert column("mIoU").gain(-0.04) == "+0.0"
+    assert column("mIoU").gain(-0.06) == "-0.1"
+    assert not math.isnan(float(column("params_M").number(7.76)))
