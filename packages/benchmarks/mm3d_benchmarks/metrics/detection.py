@@ -147,7 +147,7 @@ class DetectionMetric:
         )
 
     def compute(self) -> dict[str, float]:
-        """For each threshold t: "mAP@t", "AR@t" and, per class with ground truth, "AP@t/<class>" and "recall@t/<class>".
+        """For each threshold t: "mAP@t", "AR@t" and, per class with ground truth, "AP@t/<class>", "recall@t/<class>".
 
         "classes_scored" and "classes_undefined" count the classes with and without ground truth.
 
