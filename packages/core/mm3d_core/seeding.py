@@ -1,0 +1,50 @@
+"""Seeds that depend on names, not on the order in which work happens.
+
+Every random number of a run comes from a generator made for one purpose: ``generator(seed, "sample", epoch, index)``
+is the same whichever worker asks, after whatever interruption. The global generators (parameter initialization, dropout)
+are set here and nowhere else.
+"""
+
+import hashlib
+import os
+import random
+
+import numpy as np
+import torch
+
+
+def derive(*keys: int | str) -> int:
+    """A 63-bit seed from any names and numbers; equal keys give equal seeds on every machine and Python version."""
+    text = "\x1f".join(f"{type(key).__name__}:{key}" for key in keys)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(*keys: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator for one purpose."""
+    return torch.Generator(device).manual_seed(derive(*keys))
+
+
+def numpy_generator(*keys: int | str) -> np.random.Generator:
+    """A NumPy generator for one purpose."""
+    return np.random.default_rng(derive(*keys))
+
+
+def seed_everything(*keys: int | str) -> None:
+    """Set the global generators of Python, NumPy and torch (every device)."""
+    seed = derive(*keys)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def set_deterministic(enabled: bool) -> None:
+    """Ask torch for the same bits on every execution on one device kind.
+
+    On the CPU this changes nothing that this project uses. On a GPU it forbids cuDNN's autotuning and makes operations
+    that have no deterministic kernel warn; atomics of third-party kernels are outside its reach.
+    """
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # must be set before cuBLAS starts
+    torch.use_deterministic_algorithms(enabled, warn_only=True)
+    torch.backends.cudnn.deterministic = enabled
+    torch.backends.cudnn.benchmark = False
