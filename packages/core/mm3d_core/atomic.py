@@ -27,9 +27,8 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from error
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with os.fdopen(descriptor, mode, **text) as stream:
+        with _open(descriptor, mode) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -61,6 +60,13 @@ def write_text_if_changed(path: Path, text: str) -> bool:
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by sorted, indented JSON; NaN and infinity are a ValueError. Raises as :func:`atomic_write`."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _open(descriptor: int, mode: str) -> IO[Any]:
+    """A stream whose text, if it is one, has the same bytes on every platform."""
+    if "b" in mode:
+        return os.fdopen(descriptor, mode)
+    return os.fdopen(descriptor, mode, encoding="utf-8", newline="\n")
 
 
 def _umask() -> int:
