@@ -39,7 +39,9 @@ def test_a_perfect_reconstruction_costs_nothing_and_has_a_finite_gradient(kind):
     predicted = TARGET.clone().requires_grad_()
     loss = Chamfer(kind)(predicted, TWO, TARGET, TWO)
     loss.backward()
-    assert loss.item() == 0 and predicted.grad is not None and predicted.grad.abs().sum() == 0
+    assert loss.item() == 0
+    assert predicted.grad is not None
+    assert predicted.grad.abs().sum() == 0
 
 
 def test_the_gradient_pulls_a_prediction_towards_its_target():

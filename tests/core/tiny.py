@@ -1,10 +1,10 @@
 """A small encoder and small scans for the tests of the pre-training methods."""
 
 import torch
-from pointops import farthest_point_sampling, knn_query
 from torch import Tensor, nn
 
 from mm3d_core.points import PointBatch
+from pointops import farthest_point_sampling, knn_query
 
 
 class TinyEncoder(nn.Module):

@@ -20,7 +20,8 @@ class InfoNCE:
     """Cross-entropy of a similarity table of M matched features against its diagonal.
 
     Args:
-        temperature: divides the similarities. 0.07 in MingyeXu/mm-3dscene, 1 in the paper, 0.4 in PointContrast's scripts.
+        temperature: divides the similarities. 0.07 in MingyeXu/mm-3dscene, 1 in its paper, 0.4 in PointContrast's
+            launch scripts.
         normalize: features are scaled to unit length first (released code) or taken as they are (paper).
         anchor: whose features are the rows of the table, each of which must find its match among all columns:
             ``first`` (for MM-3DScene the student: paper and detection code), ``second`` (segmentation code), or
@@ -118,7 +119,7 @@ class Partitions:
     """The regions around a point in which Contrastive Scene Contexts looks for negatives.
 
     Args:
-        radii: bounds in metres: region distances are (r1, r2], (r2, r3], ..., beyond the last; nearer pairs are in none.
+        radii: bounds of distance in metres: (r1, r2], (r2, r3], ..., beyond the last; nearer pairs are in no region.
         azimuths: equal sectors around the vertical axis.
         elevations: 1, or 2 for below and above.
     """

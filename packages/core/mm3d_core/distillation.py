@@ -1,17 +1,20 @@
 """A teacher that follows the student slowly, and the teacher's features where the student's points are.
 
-Source: MM-3DScene (Xu et al., CVPR 2023, arXiv:2212.09948), section 3.3. Momentum 0.99, averaging of parameters but not of
-normalization statistics, and the teacher in training mode are those of MingyeXu/mm-3dscene, pointtransformer_pretrain.py.
+Source: MM-3DScene (Xu et al., CVPR 2023, arXiv:2212.09948), section 3.3. Momentum 0.99, averaging of parameters but
+not of normalization statistics, and a teacher in training mode are those of MingyeXu/mm-3dscene,
+pointtransformer_pretrain.py.
 """
 
 import copy
 from typing import Literal
 
 import torch
-from pointops import interpolation, knn_query
 from torch import Tensor, nn
 
 from mm3d_core.points import PointBatch
+from pointops import interpolation, knn_query
+
+Correspondence = Literal["interpolate", "nearest", "exact"]
 
 
 class Teacher(nn.Module):
@@ -69,7 +72,7 @@ class Teacher(nn.Module):
 def correspond(
     student: PointBatch,
     teacher: PointBatch,
-    mode: Literal["interpolate", "nearest", "exact"] = "interpolate",
+    mode: Correspondence = "interpolate",
 ) -> tuple[Tensor, Tensor]:
     """The teacher's features at the student's points, scene by scene.
 

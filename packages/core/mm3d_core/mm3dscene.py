@@ -1,7 +1,7 @@
 """MM-3DScene: reconstruct what an informative mask hides, and agree with a teacher that sees more.
 
-Source: Xu et al., CVPR 2023, arXiv:2212.09948. Where paper and released code (MingyeXu/mm-3dscene) disagree, the defaults
-are the code's unless the class that holds the choice says otherwise; conf/pretrain/mm3dscene_official.yaml and
+Source: Xu et al., CVPR 2023, arXiv:2212.09948. Where paper and released code (MingyeXu/mm-3dscene) disagree, the
+defaults are the code's unless the class that holds the choice says otherwise; conf/pretrain/mm3dscene_official.yaml and
 conf/pretrain/mm3dscene_paper.yaml hold all values of the one and of the other.
 
     scan -> statistic -> student's points (share r) -> encoder -> levels -> folding decoders -> chamfer --+
@@ -11,20 +11,19 @@ conf/pretrain/mm3dscene_paper.yaml hold all values of the one and of the other.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.profiler import record_function
 
 from mm3d_core.contrastive import InfoNCE
-from mm3d_core.distillation import Teacher, correspond
+from mm3d_core.distillation import Correspondence, Teacher, correspond
+from mm3d_core.encoder import Encoder
 from mm3d_core.masking import MaskedViews
 from mm3d_core.monitors import enrichment, feature_spread, similarities
 from mm3d_core.points import PointBatch
 from mm3d_core.reconstruction import Chamfer, FoldingDecoder
-
-CORRESPONDENCES = ("interpolate", "nearest", "exact")
 
 
 class MM3DScene(nn.Module):
@@ -56,7 +55,7 @@ class MM3DScene(nn.Module):
         chamfer: Chamfer | None = None,
         teacher: Mapping[str, Any] | None = None,
         contrast: InfoNCE | None = None,
-        correspondence: Literal["interpolate", "nearest", "exact"] = "interpolate",
+        correspondence: Correspondence = "interpolate",
         levels: Sequence[int] | None = None,
         rec_weight: float = 4.0,
         csd_weight: float = 1.0,
@@ -64,15 +63,15 @@ class MM3DScene(nn.Module):
         super().__init__()
         if min(rec_weight, csd_weight) < 0 or rec_weight == csd_weight == 0:
             raise ValueError(f"rec_weight={rec_weight} and csd_weight={csd_weight} must not be negative, nor both 0")
-        if correspondence not in CORRESPONDENCES:
-            raise ValueError(f"correspondence must be one of {CORRESPONDENCES}, not {correspondence!r}")
-        channels: tuple[int, ...] = tuple(encoder.channels)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues]
+        if correspondence not in get_args(Correspondence):
+            raise ValueError(f"correspondence must be one of {get_args(Correspondence)}, not {correspondence!r}")
+        channels = cast(Encoder, encoder).channels
         self.levels = tuple(range(len(channels))) if levels is None else tuple(levels)
         if not self.levels or not set(self.levels) <= set(range(len(channels))):
             raise ValueError(f"levels={self.levels}, but the encoder has levels 0 to {len(channels) - 1}")
         self.encoder = encoder
         self.views = views or MaskedViews()
-        self.correspondence = correspondence
+        self.correspondence: Correspondence = correspondence
         self.rec_weight, self.csd_weight = rec_weight, csd_weight
         self.chamfer = chamfer or Chamfer()
         self.contrast = contrast or InfoNCE()
@@ -94,10 +93,10 @@ class MM3DScene(nn.Module):
         """The loss of a batch of views, and what it is made of.
 
         Returns:
-            ``loss``, to be differentiated; detached: ``reconstruction`` and ``consistency``, the sums over levels before
-            weighting; ``reconstruction_level<l>`` and ``consistency_level<l>``, what each level adds to ``loss``, weight
-            included; ``similarity_level<l>``, ``negative_similarity_level<l>``, ``spread_level<l>`` and
-            ``teacher_spread_level<l>``, see :mod:`mm3d_core.monitors`; ``student_points`` and ``target_points`` of the
+            ``loss``, to be differentiated; detached: ``reconstruction`` and ``consistency``, the sums over levels
+            before weighting; ``reconstruction_level<l>`` and ``consistency_level<l>``, what each level adds to
+            ``loss``, weight included; ``similarity_level<l>``, ``negative_similarity_level<l>``, ``spread_level<l>``
+            and ``teacher_spread_level<l>``, see :mod:`mm3d_core.monitors`; ``student_points`` and ``target_points`` of the
             batch; ``enrichment`` where the scans were marked by :func:`mm3d_core.monitors.mark_classes`.
         """
         if "scene" in views:
@@ -140,6 +139,7 @@ class MM3DScene(nn.Module):
     def _reconstruct(self, levels: list[PointBatch], target: PointBatch, terms: dict[str, Tensor]) -> Tensor:
         total = target.coord.new_zeros(())
         for number, level, decoder in zip(self.levels, levels, self.decoders or (), strict=True):
+            assert isinstance(decoder, FoldingDecoder)
             with record_function("mm3dscene/decoders"):
                 predicted = decoder(level)
             with record_function("mm3dscene/chamfer"), _full_precision(predicted):
@@ -166,7 +166,7 @@ class MM3DScene(nn.Module):
         return self.csd_weight * total
 
     def _agree_at(self, level: PointBatch, teacher: PointBatch, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """One level: the loss, and the mean cosines of matched and unmatched points; means over the scenes with points."""
+        """One level: the loss, and the mean cosines of matched and of other points; means over scenes with matches."""
         level, teacher = level.with_feat(level.feat.float()), teacher.with_feat(teacher.feat.float())
         device = level.coord.device
         drawn = [self.contrast.sample(r.stop - r.start, generator).to(device) + r.start for r in level.scenes()]

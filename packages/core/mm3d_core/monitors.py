@@ -11,7 +11,7 @@ from mm3d_core.points import PointBatch
 
 @torch.no_grad()
 def feature_spread(feat: Tensor) -> Tensor:
-    """Standard deviation of unit features (N, C) per dimension, averaged, times sqrt(C): near 1 if spread, 0 if collapsed."""
+    """Mean standard deviation of unit features (N, C), times sqrt(C): near 1 if they spread, 0 if they collapsed."""
     if len(feat) < 2:
         return feat.new_zeros(())
     unit = functional.normalize(feat.float(), dim=1)
@@ -33,8 +33,8 @@ def similarities(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 def mark_classes(points: PointBatch, segment: Tensor, classes: Sequence[int]) -> PointBatch:
     """The points with the attribute ``furniture`` (N,), 1.0 where ``segment`` (N,) is one of the classes, else 0.0.
 
-    ``furniture_share`` (N,) holds the share of such points in the whole scene at every point, so that a view which keeps
-    some of the points still knows it (:func:`enrichment`).
+    ``furniture_share`` (N,) holds, at every point, the share of such points in the whole scene, so that a view which
+    keeps some of the points still knows it (:func:`enrichment`).
     """
     wanted = torch.tensor(sorted(classes), device=segment.device)
     furniture = torch.isin(segment, wanted).float()
@@ -48,7 +48,7 @@ def mark_classes(points: PointBatch, segment: Tensor, classes: Sequence[int]) ->
 def enrichment(view: PointBatch) -> Tensor | None:
     """Share of furniture among a view's points over its share in the scene, mean of the scenes that have furniture.
 
-    Above 1 the mask prefers furniture. None if the points were not marked by :func:`mark_classes`, or none has furniture.
+    Above 1 the mask prefers furniture. None if no point is furniture, or none was marked by :func:`mark_classes`.
     """
     if "furniture_share" not in view.attributes:
         return None

@@ -21,9 +21,9 @@ def reconstruction_picture(method: MM3DScene, points: PointBatch, generator: Gen
 
     Returns:
         ``scan`` (N, 3) all points, ``scan_color`` (N, 3) in [0, 1] if it has colors, ``statistic`` (N,) of all points
-        (Figure 2), ``input`` (n, 3) what the student sees, ``input_rows`` (n,) their rows of the scan, ``target`` (m, 3),
-        ``target_rows``, ``masked`` (m - n, 3) target points the student does not see, and per level, finest first,
-        ``reconstruction_level<l>`` (k, 3), where the method has decoders. Coordinates in metres.
+        (Figure 2), ``input`` (n, 3) what the student sees, ``input_rows`` (n,) their rows of the scan, ``target``
+        (m, 3), ``target_rows``, ``masked`` (m - n, 3) target points the student does not see, and per level, finest
+        first, ``reconstruction_level<l>`` (k, 3), where the method has decoders. Coordinates in metres.
     """
     device = next(method.parameters()).device
     views = method.views(points.with_attributes(row=torch.arange(points.num_points)), generator)
@@ -55,9 +55,11 @@ def statistic_picture(views: MaskedViews, points: PointBatch) -> Arrays:
 
 @torch.no_grad()
 def mask_ladder(views: MaskedViews, points: PointBatch, ratios: Sequence[float], generator: Generator) -> Arrays:
-    """What each of several keep ratios leaves of one scan (Figure 7): ``scan`` (N, 3), ``statistic`` (N,), ``kept`` (R, N).
+    """What each of several keep ratios leaves of one scan (Figure 7).
 
-    ``kept[i]`` marks the points kept at ``ratios[i]``; the sets are nested, whatever the order.
+    Returns:
+        ``scan`` (N, 3) metres, ``statistic`` (N,) and ``kept`` (R, N) bool: ``kept[i]`` marks the points kept at
+        ``ratios[i]``; the sets are nested, whatever the order.
     """
     statistic = _statistic(views)(points)
     score = {

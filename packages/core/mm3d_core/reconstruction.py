@@ -1,20 +1,21 @@
 """Folding decoders that unfold features into points, and the chamfer distance to the target.
 
 Source: MM-3DScene (Xu et al., CVPR 2023, arXiv:2212.09948), Eq. 3; layers of MingyeXu/mm-3dscene,
-pointtransformer_pretrain.py (segmentation) and det/pretrain/models/votenet.py (detection; no licence file: nothing copied).
-Changed: a prediction that meets its target exactly has gradient 0 (the release: infinite); the detection decoder's copies
-of a point meet different cells of the grid (in the release the same one twice; ``paired_cells=False`` reproduces it).
+pointtransformer_pretrain.py (segmentation) and det/pretrain/models/votenet.py (detection; no licence file: nothing
+copied). Changed: a prediction that meets its target exactly has gradient 0 (the release: infinite); the detection
+decoder's copies of a point meet different cells of the grid (in the release the same one twice; ``paired_cells=False``
+reproduces it).
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pointops import chamfer_nearest, segment_mean
-from pointops.chamfer import safe_sqrt
 from torch import Tensor, nn
 
 from mm3d_core.points import PointBatch
+from pointops import chamfer_nearest, segment_mean
+from pointops.chamfer import safe_sqrt
 
 
 class FoldingDecoder(nn.Module):
@@ -22,9 +23,11 @@ class FoldingDecoder(nn.Module):
 
     Args:
         channels: width of the level's features.
-        width: hidden width of the two perceptrons; their second layer has half of it. 256 (segmentation), 512 (detection).
+        width: hidden width of the two perceptrons; their second layer has half of it. 256 (segmentation), 512
+            (detection).
         grid: cells along the grid's two axes; their product is the number of copies. (2, 2) or (2, 1).
-        extent: the cells span [-extent, extent]; an axis of one cell sits at -extent. 1 (segmentation), 0.2 (detection).
+        extent: the cells span [-extent, extent]; an axis of one cell sits at -extent. 1 (segmentation), 0.2
+            (detection).
         with_coord: features are followed by the point's coordinates (segmentation).
         paired_cells: every copy of a point meets its own cell. False: copy c of point i of a scene of P points meets
             cell (c * P + i) mod cells, as the release's tiling does.

@@ -1,9 +1,10 @@
 """How informative a point is: by how much it differs from its neighbors in place and in color.
 
 Source: MM-3DScene (Xu et al., CVPR 2023, arXiv:2212.09948), Eq. 1. The paper names neither the number of neighbors nor
-the weights; 30 (the point itself is one of them) and 1 : 1 are those of MingyeXu/mm-3dscene, pointtransformer_pretrain.py.
-Changed: each term is scaled to [0, 1] within its own scene (the release does so over the whole batch; ``scope`` chooses),
-and a term without contrast, such as a constant color, counts as 0 (the release divides by zero).
+the weights; 30 (the point itself is one of them) and 1 : 1 are those of MingyeXu/mm-3dscene,
+pointtransformer_pretrain.py. Changed: each term is scaled to [0, 1] within its own scene (the release does so over the
+whole batch; ``scope`` chooses), and a term without contrast, such as a constant color,
+counts as 0 (the release divides by zero).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pointops import knn_query
 from torch import Tensor
 
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
+from pointops import knn_query
 
 TERMS = ("coord", "color", "embedding")
 
