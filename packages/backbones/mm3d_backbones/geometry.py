@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from mm3d_core.points import PointBatch
 from pointops.plan import GeometryPlan, PlanLevel, PlanSpec, make_plan
-from torch import Tensor
 
 
 def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
@@ -15,7 +16,7 @@ def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
         spec: what the network needs.
 
     Raises:
-        ValueError: an empty scene, coordinates that are not finite, or a plan that was made for other points or for another network.
+        ValueError: an empty scene, coordinates that are not finite, or a plan made for other points or another network.
     """
     if points.num_points == 0 or int(points.counts().min()) < 1:
         raise ValueError(f"points: every scene needs at least one point, these have {points.counts().tolist()}")

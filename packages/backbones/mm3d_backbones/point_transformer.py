@@ -1,8 +1,8 @@
 """Point Transformer: vector self-attention over local neighborhoods, in a U-shaped network of five resolutions.
 
-Source: Zhao et al., ICCV 2021, arXiv:2012.09164. Widths, strides and depths are those of POSTECH-CVLab/point-transformer,
-model/pointtransformer/pointtransformer_seg.py (nothing copied). MM-3DScene pre-trains encoder and decoder alike and
-reconstructs from the decoder's levels; so these are the levels returned here.
+Source: Zhao et al., ICCV 2021, arXiv:2012.09164. Widths, strides and depths are those of
+POSTECH-CVLab/point-transformer, model/pointtransformer/pointtransformer_seg.py (nothing copied). MM-3DScene pre-trains
+encoder and decoder alike and reconstructs from the decoder's levels; so these are the levels returned here.
 
     level       0     1     2     3     4
     points      N   N/4  N/16  N/64 N/256    farthest-point sampled, scene by scene
@@ -11,21 +11,25 @@ reconstructs from the decoder's levels; so these are the levels returned here.
 
 Parameters, 6 input channels: 7,766,180 (encoder 4,903,210, decoder 2,862,970).
 
-Changed: every neighbor table is made once (13 searches, the release makes 44); a scene keeps at least one point
-at every level (in the release a scene below 256 points ends with none). As in the release, a scene with fewer points than a level's
-neighbors fills up with its first point; ``missing="refuse"`` refuses it instead.
+Changed: every neighbor table is made once (13 searches, the release makes 44); a scene keeps at least one point at each
+level (in the release a scene below 256 points ends with none). As in the release, a scene with fewer points than a
+level's neighbors fills up with its first point; ``missing="refuse"`` refuses it instead.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
+from torch import Tensor, nn
+
+from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
 from pointops.grouping import relative_coordinates
 from pointops.plan import PlanLevel, PlanSpec, Table
-from torch import Tensor, nn
-
-from mm3d_backbones.geometry import level_points, plan_of
 
 DOWN_NEIGHBORS = 16  # points pooled into one when a level is sampled
 UP_NEIGHBORS = 3  # points from which a finer level is interpolated
@@ -42,7 +46,8 @@ class PointTransformer(nn.Module):
         neighbors: neighbors of each level's attention.
         strides: sampling stride of each level; the first is 1.
         share: value channels that share one attention weight.
-        missing: what a scene with fewer points than neighbors does: ``first_point`` (repeat its first point) or ``refuse``.
+        missing: what a scene with fewer points than neighbors does: ``first_point`` (repeats its first point) or
+            ``refuse``.
 
     Shapes:
         in: PointBatch of N points in B scenes; ``coord`` (N, 3) in metres, z up.
@@ -81,11 +86,11 @@ class PointTransformer(nn.Module):
             tuple(strides), tuple(neighbors), DOWN_NEIGHBORS, UP_NEIGHBORS, missing=missing
         )
         self.down = nn.ModuleList([PointwiseTransition(in_channels, channels[0])])
-        self.down.extend(TransitionDown(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True))
-        self.encoder_blocks = nn.ModuleList(_blocks(c, d, share) for c, d in zip(channels, depths, strict=True))
-        self.up = nn.ModuleList(TransitionUp(b, a) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.down.extend(TransitionDown(a, b) for a, b in pairwise(channels))
+        self.encoder_blocks = nn.ModuleList(Blocks(c, d, share) for c, d in zip(channels, depths, strict=True))
+        self.up = nn.ModuleList(TransitionUp(b, a) for a, b in pairwise(channels))
         self.up.append(SceneContext(channels[-1]))
-        self.decoder_blocks = nn.ModuleList(_blocks(c, d, share) for c, d in zip(channels, decoder_depths, strict=True))
+        self.decoder_blocks = nn.ModuleList(Blocks(c, d, share) for c, d in zip(channels, decoder_depths, strict=True))
 
     def plan_spec(self) -> PlanSpec:
         """Four samplings from one, and 13 searches: 5 within levels, 4 down, 4 up."""
@@ -96,15 +101,14 @@ class PointTransformer(nn.Module):
         if points.feat.shape[1] != self.in_channels:
             raise ValueError(f"points: feat has {points.feat.shape[1]} channels, the network reads {self.in_channels}")
         levels = plan_of(points, self._spec).levels
-        relative = [_relative(level.neighbors, level.coord, level.coord) for level in levels]
+        around = [Neighborhood.of(level.neighbors, level.coord, level.coord) for level in levels]
 
         feat = self.down[0](points.feat)
         encoded = []
         for number, level in enumerate(levels):
             if number:
                 feat = self.down[number](feat, levels[number - 1], level)
-            for block in self.encoder_blocks[number]:
-                feat = block(feat, level.neighbors.index, relative[number])
+            feat = self.encoder_blocks[number](feat, around[number])
             encoded.append(feat)
 
         decoded: list[PointBatch] = []
@@ -114,10 +118,23 @@ class PointTransformer(nn.Module):
                 feat = self.up[number](encoded[number], level.offset)
             else:
                 feat = self.up[number](encoded[number], feat, levels[number + 1].up)
-            for block in self.decoder_blocks[number]:
-                feat = block(feat, level.neighbors.index, relative[number])
+            feat = self.decoder_blocks[number](feat, around[number])
             decoded.append(level_points(points, level, feat))
         return decoded[::-1]
+
+
+@dataclass(frozen=True)
+class Neighborhood:
+    """k neighbors of each of M points: ``index`` (M, k) rows, ``relative`` (M, k, 3) neighbor minus point, metres."""
+
+    index: Tensor
+    relative: Tensor
+
+    @classmethod
+    def of(cls, table: Table | None, source: Tensor, query: Tensor) -> Neighborhood:
+        """From a plan's table over the coordinates ``source`` (N, 3), for the points ``query`` (M, 3)."""
+        assert table is not None, "the plan was checked against plan_spec(), which asks for this table"
+        return cls(table.index, relative_coordinates(table.index, source, query))
 
 
 class PointwiseTransition(nn.Module):
@@ -143,10 +160,8 @@ class TransitionDown(nn.Module):
 
     def forward(self, feat: Tensor, fine: PlanLevel, coarse: PlanLevel) -> Tensor:
         """(N, in) of the fine level -> (M, out) of the coarse one."""
-        index = coarse.down.index
-        grouped = torch.cat(
-            [_relative(coarse.down, fine.coord, coarse.coord).to(feat.dtype), grouping2(feat, index)], -1
-        )
+        around = Neighborhood.of(coarse.down, fine.coord, coarse.coord)
+        grouped = torch.cat([around.relative.to(feat.dtype), grouping2(feat, around.index)], -1)
         return self.norm(self.linear(grouped)).relu().amax(1)
 
 
@@ -160,6 +175,7 @@ class TransitionUp(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor, table: Table) -> Tensor:
         """(N, fine) and (M, coarse) -> (N, fine)."""
+        assert table.weight is not None
         return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight)
 
 
@@ -180,6 +196,19 @@ class SceneContext(nn.Module):
         return self.fuse(torch.cat([feat, mean[scene]], 1))
 
 
+class Blocks(nn.ModuleList):
+    """The attention blocks of one level, one after the other."""
+
+    def __init__(self, channels: int, depth: int, share: int) -> None:
+        super().__init__(Block(channels, share) for _ in range(depth))
+
+    def forward(self, feat: Tensor, around: Neighborhood) -> Tensor:
+        """(N, C) -> (N, C)."""
+        for block in self:
+            feat = block(feat, around)
+        return feat
+
+
 class Block(nn.Module):
     """A residual block around the attention layer."""
 
@@ -192,10 +221,10 @@ class Block(nn.Module):
         self.linear_out = nn.Linear(channels, channels, bias=False)
         self.norm_out = PointNorm(channels)
 
-    def forward(self, feat: Tensor, index: Tensor, relative: Tensor) -> Tensor:
+    def forward(self, feat: Tensor, around: Neighborhood) -> Tensor:
         """(N, C) -> (N, C)."""
         inner = self.norm_in(self.linear_in(feat)).relu()
-        inner = self.norm_attention(self.attention(inner, index, relative)).relu()
+        inner = self.norm_attention(self.attention(inner, around)).relu()
         return (self.norm_out(self.linear_out(inner)) + feat).relu()
 
 
@@ -219,21 +248,20 @@ class VectorAttention(nn.Module):
             nn.Linear(width, width),
         )
 
-    def forward(self, feat: Tensor, index: Tensor, relative: Tensor) -> Tensor:
+    def forward(self, feat: Tensor, around: Neighborhood) -> Tensor:
         """Attend to the neighbors.
 
         Args:
             feat: (N, C).
-            index: (N, k) rows of the neighbors.
-            relative: (N, k, 3) neighbor minus point, metres.
+            around: k neighbors of each point.
 
         Returns:
             (N, C); channel g * (C / share) + m is weighted by the m-th weight.
         """
-        position = self.position(relative.to(feat.dtype))
-        relation = grouping2(self.key(feat), index) - self.query(feat).unsqueeze(1) + position
+        position = self.position(around.relative.to(feat.dtype))
+        relation = grouping2(self.key(feat), around.index) - self.query(feat).unsqueeze(1) + position
         weight = self.weight(relation).softmax(1)
-        value = grouping2(self.value(feat), index) + position
+        value = grouping2(self.value(feat), around.index) + position
         count, k, channels = value.shape
         shared = value.view(count, k, self.share, channels // self.share)
         return torch.einsum("nkgm,nkm->ngm", shared, weight).reshape(count, channels)
@@ -245,12 +273,3 @@ class PointNorm(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         return super().forward(input.reshape(-1, input.shape[-1])).view(input.shape)
-
-
-def _blocks(channels: int, depth: int, share: int) -> nn.ModuleList:
-    return nn.ModuleList(Block(channels, share) for _ in range(depth))
-
-
-def _relative(table: Table, source: Tensor, query: Tensor) -> Tensor:
-    """(M, k, 3) metres from each query to its neighbors."""
-    return relative_coordinates(table.index, source, query)

@@ -1,16 +1,17 @@
 """Semantic segmentation: a per-point classifier on the finest level of any encoder.
 
 Source: the head of POSTECH-CVLab/point-transformer, model/pointtransformer/pointtransformer_seg.py; Stratified
-Transformer uses the same one (linear, batch norm, ReLU, linear). Loss: plain cross-entropy over the labelled points of the
-batch, no class weights, no smoothing.
+Transformer uses the same one (linear, batch norm, ReLU, linear). Loss: plain cross-entropy over the labelled points of
+the batch, no class weights, no smoothing.
 """
 
 from collections.abc import Mapping
 
 import torch
-from mm3d_core.points import PointBatch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mm3d_core.points import PointBatch
 
 
 class Segmentor(nn.Module):
@@ -20,8 +21,8 @@ class Segmentor(nn.Module):
         encoder: any encoder whose finest level holds the input points, in their order.
         num_classes: classes to tell apart; 13 for S3DIS, 20 for ScanNet.
         ignore_label: points with this label bear no loss.
-        init_std: standard deviation of the classifier's weights and zero biases (Stratified Transformer: 0.02), or None for
-            torch's own initialization (Point Transformer).
+        init_std: standard deviation of the classifier's weights, its biases being 0 (Stratified Transformer: 0.02), or
+            None for torch's own initialization (Point Transformer).
 
     Shapes:
         in: PointBatch of N points.
@@ -37,7 +38,7 @@ class Segmentor(nn.Module):
         self.encoder = encoder
         self.num_classes = num_classes
         self.ignore_label = ignore_label
-        width = encoder.channels[0]
+        width = int(encoder.channels[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), nn.Linear(width, num_classes)
         )

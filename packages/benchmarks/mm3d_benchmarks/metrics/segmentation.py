@@ -112,5 +112,5 @@ class SegmentationMetric:
         return logits.argmax(1).cpu()
 
     def _check_range(self, name: str, value: Tensor) -> None:
-        if value.numel() and not (0 <= int(value.min()) and int(value.max()) < len(self.class_names)):
+        if value.numel() and (int(value.min()) < 0 or int(value.max()) >= len(self.class_names)):
             raise ValueError(f"{name} holds classes outside 0..{len(self.class_names) - 1}")
