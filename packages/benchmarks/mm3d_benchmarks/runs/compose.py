@@ -1,0 +1,304 @@
+"""From group choices and overrides to one resolved, plain configuration. The only place that imports Hydra.
+
+Composing costs tens of milliseconds, nearly independent of what is composed. So each combination of group choices is
+composed once; scalar overrides are then set on copies, with the same strictness: a key that neither the files nor the
+constructor behind a ``_target_`` knows is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.runs import spec as specs
+from mm3d_benchmarks.runs import targets
+from mm3d_core.errors import UserError
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+GROUPS = ("backbone", "dataset", "pretrain", "recipe", "evaluation", "profile", "launcher")
+_INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks for: choices of group files, and values that differ from them.
+
+    Attributes:
+        choices: group -> file name without ``.yaml``.
+        overrides: dotted key -> value.
+        folders: further folders with group files, searched before the package's own.
+    """
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+
+def compose(request: Request) -> dict[str, Any]:
+    """The resolved configuration: group contents, the profile's changes laid over them, then the overrides.
+
+    Raises:
+        UserError: an unknown group, choice or key, or an interpolation that leads nowhere.
+    """
+    for group, choice in request.choices.items():
+        _check_choice(group, choice, request.folders)
+    base = _composed(tuple(sorted(request.choices.items())), request.folders)
+    if any(_related(key, target) for key in request.overrides for target in base.interpolated):
+        raw = json.loads(base.raw)
+        for key, value in request.overrides.items():
+            set_value(raw, key, value)
+        return _resolve(raw)
+    config = json.loads(base.resolved)
+    for key, value in request.overrides.items():
+        set_value(config, key, value)
+    return config
+
+
+def available(group: str, folders: Sequence[Path] = ()) -> list[str]:
+    """The choices of a group, sorted."""
+    return sorted({path.stem for folder in (*folders, CONF) for path in (folder / group).glob("*.yaml")})
+
+
+def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
+    """Command-line overrides in Hydra's syntax, sweeps expanded: ``seed=0,1`` gives two requests.
+
+    Returns:
+        One (request, the overrides that it alone has) for each combination.
+
+    Raises:
+        UserError: not Hydra's override syntax.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(arguments))
+    except OverrideParseException as error:
+        raise UserError(f"{str(error).splitlines()[0]}; write overrides as key=value, for example seed=1") from error
+    requests: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
+    for override in overrides:
+        key = override.get_key_element().lstrip("+~")
+        if override.is_delete():
+            raise UserError(f"~{key}: keys cannot be deleted; set them to null")
+        if override.is_sweep_override():
+            from hydra.core.override_parser.types import Transformer
+
+            values = list(override.sweep_iterator(transformer=Transformer.identity))
+            parsed = [OverridesParser.create().parse_override(f"{key}={_text(value)}").value() for value in values]
+        else:
+            parsed = [override.value()]
+        requests = [
+            ({**known, key: _plain(value)}, [*name, f"{key}={value}"] if len(parsed) > 1 else name)
+            for known, name in requests
+            for value in parsed
+        ]
+    return [(split_request(values), name) for values, name in requests]
+
+
+def split_request(values: Mapping[str, Any], folders: tuple[Path, ...] = ()) -> Request:
+    """Tell group choices from overrides: ``backbone: votenet`` chooses, ``backbone.encoder.radius: ...`` overrides."""
+    choices = {key: str(value) for key, value in values.items() if key in GROUPS and not isinstance(value, Mapping)}
+    rest: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in choices:
+            _flatten(key, value, rest)
+    return Request(choices, rest, folders)
+
+
+def set_value(config: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted key that exists, or that the constructor of the ``_target_`` beside it accepts.
+
+    Raises:
+        UserError: nobody knows the key.
+    """
+    *parents, last = path.split(".")
+    here: Any = config
+    for depth, name in enumerate(parents):
+        if isinstance(here.get(name), dict):
+            here = here[name]
+        elif here.get(name) is None and _accepts(here, name):
+            here[name] = {}
+            here = here[name]
+        else:
+            raise _unknown(".".join(parents[: depth + 1]), here, name)
+    if last not in here and not _accepts(here, last) and not _is_free(config, parents):
+        raise _unknown(path, here, last)
+    here[last] = copy.deepcopy(value)
+
+
+def check_targets(config: Mapping[str, Any], path: str = "") -> None:
+    """Hold every ``_target_`` of the project against its constructor, without importing it.
+
+    Raises:
+        UserError: a target that does not exist, or a key that its constructor does not accept.
+    """
+    if "_target_" in config:
+        target = str(config["_target_"])
+        targets.module_of(target, f"{path}._target_" if path else "_target_")
+        for name in config:
+            if not name.startswith("_") and targets.accepts(target, name) is False:
+                known = sorted(targets.parameters_of(target) or ())
+                raise UserError(f"{path}.{name}: {target} has no such argument{_did_you_mean(name, known)}")
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            check_targets(value, f"{path}.{name}" if path else str(name))
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """One combination of groups as JSON texts (cheap to copy), and the keys that interpolations read."""
+
+    raw: str
+    resolved: str
+    interpolated: tuple[str, ...]
+
+
+@lru_cache(maxsize=None)
+def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -> _Composed:
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = [f"{group}={choice}" for group, choice in choices]
+    if folders:
+        overrides.append("hydra.searchpath=[" + ",".join(f"file://{folder.resolve()}" for folder in folders) + "]")
+    try:
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose("run", overrides)
+        raw = OmegaConf.to_container(composed, resolve=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        named = ", ".join(f"{group}={choice}" for group, choice in choices)
+        raise UserError(f"{named or 'run.yaml'}: cannot be composed: {' '.join(str(error).split())}") from error
+    assert isinstance(raw, dict)
+    _lay_profile(raw)
+    text = json.dumps(raw)
+    resolved = _resolve(raw)
+    return _Composed(text, json.dumps(resolved), tuple(sorted(set(_INTERPOLATION.findall(text)))))
+
+
+def _lay_profile(config: dict[str, Any]) -> None:
+    """Lay the profile's changes over the groups: ``override`` for all, ``backbones.<name>`` and ``pretrains.<name>`` for one."""
+    profile = config.get("profile") or {}
+    layers = [("", profile.pop("override", None) or {})]
+    for plural, group in (("backbones", "backbone"), ("datasets", "dataset"), ("recipes", "recipe"), ("pretrains", "pretrain"), ("evaluations", "evaluation")):
+        own = (profile.pop(plural, None) or {}).get((config.get(group) or {}).get("name"))
+        layers.append((group, own or {}))
+    for group, layer in layers:
+        flat: dict[str, Any] = {}
+        for name, value in layer.items():
+            _flatten(f"{group}.{name}" if group else name, value, flat)
+        for key, value in flat.items():
+            if _reachable(config, key):
+                set_value(config, key, value)
+
+
+def _reachable(config: Mapping[str, Any], path: str) -> bool:
+    """Whether the section that a profile changes is part of this combination at all (``pretrain=none`` has no method)."""
+    here: Any = config
+    for name in path.split(".")[:-1]:
+        if not isinstance(here, Mapping) or not isinstance(here.get(name), Mapping):
+            return False
+        here = here[name]
+    return True
+
+
+def _resolve(raw: dict[str, Any]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', '')}: {' '.join(str(error).split())}") from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _check_choice(group: str, choice: str, folders: tuple[Path, ...]) -> None:
+    if group not in GROUPS:
+        raise UserError(f"{group}={choice}: there is no group {group!r}{_did_you_mean(group, GROUPS)}")
+    known = available(group, folders)
+    if choice not in known:
+        raise UserError(f"{group}={choice}: there is no such file{_did_you_mean(choice, known)}; choose one of {', '.join(known)}")
+
+
+def _accepts(here: Mapping[str, Any], name: str) -> bool:
+    return "_target_" in here and targets.accepts(str(here["_target_"]), name) is not False
+
+
+def _is_free(config: Mapping[str, Any], parents: Sequence[str]) -> bool:
+    """Machine settings are checked by whoever reads them, not here."""
+    return bool(parents) and parents[0] == "launcher"
+
+
+def _unknown(path: str, here: Any, name: str) -> UserError:
+    known = sorted(here) if isinstance(here, Mapping) else []
+    if isinstance(here, Mapping) and "_target_" in here:
+        known = sorted({*known, *(targets.parameters_of(str(here["_target_"])) or ())} - {"_target_"})
+    return UserError(f"{path}: there is no such key{_did_you_mean(name, known)}; known here: {', '.join(known) or 'nothing'}")
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _related(key: str, target: str) -> bool:
+    return key == target or key.startswith(f"{target}.") or target.startswith(f"{key}.")
+
+
+def _flatten(key: str, value: Any, into: dict[str, Any]) -> None:
+    """``{a: {b: 1}}`` as ``a.b: 1``; a mapping with a ``_target_`` replaces what was there."""
+    if isinstance(value, Mapping) and value and "_target_" not in value:
+        for name, inner in value.items():
+            _flatten(f"{key}.{name}", inner, into)
+    else:
+        into[key] = value
+
+
+def _text(value: Any) -> str:
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Hydra's parsed values as plain Python."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if type(value).__name__ == "QuotedString":
+        return value.text
+    return value
+
+
+def strip_machine(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a composed configuration into what moves numbers and what does not.
+
+    Returns:
+        (configuration for the key, machine settings laid over it when the run starts).
+    """
+    kept = copy.deepcopy(config)
+    local: dict[str, Any] = {"machine": kept.pop("machine", {})}
+    for group in ("launcher", "profile"):
+        kept.pop(group, None)
+    dataset = kept.get("dataset", {})
+    moved = {name: dataset.pop(name) for name in ("root", "raw", "path") if name in dataset}
+    if moved:
+        local["dataset"] = moved
+    return kept, local
+
+
+__all__ = [
+    "CONF", "GROUPS", "Request", "available", "check_targets", "compose", "parse", "set_value", "specs", "split_request",
+    "strip_machine",
+]  # fmt: skip
