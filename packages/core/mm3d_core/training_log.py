@@ -40,8 +40,12 @@ class TrainingLog:
         from tqdm import tqdm
 
         path = folder / LOG_FILE
-        truncate_log(path, step)
-        self._path, self._stream = path, path.open("a", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            truncate_log(path, step)
+            self._path, self._stream = path, path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         self._board = _open_tensorboard(folder, step) if tensorboard else None
         self._wandb = _open_wandb(folder, wandb) if wandb else None
         self._bar = tqdm(

@@ -1,0 +1,92 @@
+"""What a pre-training leaves for the figures: arrays of one scan, and a picture of input, target and reconstruction."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from mm3d_benchmarks.datasets.features import points_of
+from mm3d_benchmarks.datasets.loading import Sampling
+from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_core.atomic import atomic_write
+from mm3d_core.seeding import generator, numpy_generator
+
+ARRAYS, PICTURE = "artefacts.npz", "reconstruction.png"
+LADDER = (0.9, 0.7, 0.5, 0.3, 0.2)  # keep ratios of Figure 7, within the range that pre-training draws from
+MAX_DRAWN = 20000  # points of one panel
+
+
+def save_artefacts(folder: Path, method: nn.Module, data: PreparedDataset, scene: str, sampling: Sampling, seed: int) -> None:
+    """Write ``artefacts.npz`` (see :mod:`mm3d_core.pictures`) and ``reconstruction.png`` for a method with masks.
+
+    Other methods have nothing to show and write nothing.
+
+    Args:
+        scene: the scan to show; it is sampled without augmentation.
+    """
+    views: Any = method.views
+    if not (hasattr(method, "predict_points") and hasattr(views, "statistic")):
+        return
+    from mm3d_core.pictures import mask_ladder, reconstruction_picture
+
+    plain = Sampling(sampling.inputs, (), sampling.voxel, sampling.max_points, sampling.num_points, sampling.shift)
+    points = points_of(plain(data.load(scene), numpy_generator(seed, "artefacts")), sampling.inputs)
+    picture: Any = reconstruction_picture
+    arrays = picture(method, points, generator(seed, "artefacts"))
+    ladder = mask_ladder(views, points, LADDER, generator(seed, "ladder"))
+    arrays |= {"ladder_kept": ladder["kept"], "ladder_ratios": np.array(LADDER)}
+    save_arrays(folder / ARRAYS, arrays)
+    draw_reconstruction(folder / PICTURE, arrays, scene)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` in one step."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: _compact(value) for name, value in arrays.items()})  # pyright: ignore[reportArgumentType]
+    with atomic_write(path) as stream:
+        stream.write(buffer.getbuffer())
+
+
+def draw_reconstruction(path: Path, arrays: dict[str, np.ndarray], title: str) -> None:
+    """Figure 8's layout from above and obliquely: scan, student's input, target, finest reconstruction."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [("scan", "scan"), ("input", "input of the student"), ("target", "target")]
+    levels = sorted(name for name in arrays if name.startswith("reconstruction_level"))
+    panels += [(name, name.replace("_level", ", level ")) for name in levels[:1]]
+    figure = Figure(figsize=(4 * len(panels), 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{title}: what pre-training sees and rebuilds")
+    low, high = arrays["scan"].min(axis=0), arrays["scan"].max(axis=0)
+    for number, (name, label) in enumerate(panels, start=1):
+        axes: Any = figure.add_subplot(1, len(panels), number, projection="3d")
+        _scatter(axes, arrays, name)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), title=label)
+        axes.set_box_aspect(np.maximum(high - low, 1e-3))
+        axes.view_init(elev=50, azim=-60)
+        axes.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})  # equal arrays give equal bytes
+    with atomic_write(path) as stream:
+        stream.write(buffer.getbuffer())
+
+
+def _scatter(axes: Any, arrays: dict[str, np.ndarray], name: str) -> None:
+    """Points in their own color where it is known, else by height."""
+    coord = arrays[name]
+    step = max(1, len(coord) // MAX_DRAWN)
+    rows = arrays[f"{name}_rows"] if f"{name}_rows" in arrays else np.arange(len(arrays["scan"]))
+    if "scan_color" in arrays and len(rows) == len(coord):
+        color: Any = arrays["scan_color"][rows][::step].clip(0, 1)
+    else:
+        color = coord[::step, 2]
+    axes.scatter(*coord[::step].T, c=color, s=1.5, linewidths=0, depthshade=False)
+
+
+def _compact(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float32) if value.dtype == np.float64 else value

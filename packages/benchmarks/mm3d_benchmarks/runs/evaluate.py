@@ -1,0 +1,127 @@
+"""An evaluation run: a fine-tuned network and held-out scenes -> metrics.json. A bug in a metric costs one of these only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from mm3d_benchmarks.runs.build import (
+    Machine,
+    build_encoder,
+    build_facts,
+    build_metric,
+    build_task,
+    instantiate,
+    open_data,
+    part,
+    split_scenes,
+)
+from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, METRICS_FILE, device_of, prepare_process
+from mm3d_core.atomic import write_json
+from mm3d_core.checkpoint import load_weights
+from mm3d_core.efficiency import device_name, peak_memory
+from mm3d_core.errors import UserError
+from mm3d_core.interruption import StopRequest
+from mm3d_core.seeding import seed_everything
+
+logger = logging.getLogger(__name__)
+
+MODEL_WEIGHTS, PROGRESS_FILE, SCENES_FILE = "model.safetensors", "progress.json", "scenes.json"
+
+
+def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
+    """Score a fine-tuned network scene by scene; continues after the last finished scene.
+
+    Args:
+        config: resolved and plain: seed, task, backbone, dataset, evaluation, machine.
+        folder: the run's folder; it gets progress.json, scenes.json (scores of each scene alone), efficiency.json and,
+            last, metrics.json.
+        upstream: ``{"finetune": folder}`` (or a weights file).
+
+    Raises:
+        UserError: no weights or foreign ones, and whatever is wrong with the configuration or the data.
+        Preempted: a stop signal came; calling again continues.
+    """
+    machine = Machine.of(config)
+    prepare_process(machine)
+    data, facts, device = open_data(config), build_facts(config), device_of(machine)
+    scenes = split_scenes(config, data, "evaluate")
+    seed_everything(int(config["seed"]), "parameters")
+    model = build_task(config, build_encoder(config), facts, data)
+    logger.info(load_weights(model, weights_of(upstream)).describe())
+    model = model.to(device).eval()
+    protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")
+    inputs = tuple(part(config, "backbone.input"))
+    metric, done, times = build_metric(config, facts), {}, {}
+    state = _read_progress(folder / PROGRESS_FILE, scenes)
+    if state is not None:
+        metric.load_state(state["metric"])
+        done, times = state["scenes"], state["seconds"]
+    with StopRequest() as stop:
+        for name in tqdm(scenes, initial=len(done), unit="scene", desc=folder.name, disable=_quiet(machine)):
+            if name in done:
+                continue
+            start = time.perf_counter()
+            prediction, labels = protocol(model, data.load(name), inputs, device, folder / f"scene_{name}.npz")
+            times[name] = round(time.perf_counter() - start, 4)
+            metric.update(prediction, labels)
+            done[name] = _alone(config, facts, prediction, labels)
+            write_json(folder / PROGRESS_FILE, {"metric": metric.state(), "scenes": done, "seconds": times})
+            (folder / f"scene_{name}.npz").unlink(missing_ok=True)
+            if stop.signal is not None:
+                stop.hand_on(len(done))
+    write_json(folder / SCENES_FILE, done)
+    write_json(folder / EFFICIENCY_FILE, _cost(times, model, device))
+    write_json(folder / METRICS_FILE, {"kind": "evaluate", "metrics": metric.compute(), "scenes": len(scenes)})
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
+
+
+def weights_of(upstream: Mapping[str, Path] | None) -> Path:
+    """The file of the network to score."""
+    source = (upstream or {}).get("finetune")
+    if source is None:
+        raise UserError("an evaluation needs the fine-tuning run whose network it scores (upstream finetune)")
+    source = Path(source)
+    return source / MODEL_WEIGHTS if source.is_dir() or not source.suffix else source
+
+
+def _read_progress(path: Path, scenes: list[str]) -> dict[str, Any] | None:
+    """What an interrupted evaluation left; a damaged or foreign file means starting again."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return state if set(state["scenes"]) <= set(scenes) and {"metric", "seconds"} <= state.keys() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _alone(config: Mapping[str, Any], facts: Any, prediction: Any, labels: Any) -> dict[str, float] | None:
+    """The scores of one scene by itself; None where it has nothing to score."""
+    metric = build_metric(config, facts)
+    metric.update(prediction, labels)
+    try:
+        return {name: round(value, 4) for name, value in metric.compute().items() if value == value}
+    except ValueError:
+        return None
+
+
+def _cost(times: Mapping[str, float], model: torch.nn.Module, device: torch.device) -> dict[str, Any]:
+    return {
+        "device": device_name(device),
+        "seconds_total": round(sum(times.values()), 3),
+        "seconds_per_scene": dict(times),
+        "peak_memory_bytes": peak_memory(device),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _quiet(machine: Machine) -> bool | None:
+    return None if machine.progress is None else not machine.progress

@@ -1,0 +1,76 @@
+"""A pre-training run: scenes without labels -> encoder.safetensors, and a picture of what the method saw and rebuilt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm3d_benchmarks.datasets.loading import Batch, ScenesToItems
+from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.runs.artefacts import save_artefacts
+from mm3d_benchmarks.runs.build import Machine, Recipe, build_encoder, build_method, open_data, part, split_scenes
+from mm3d_benchmarks.runs.training_run import device_of, finish, prepare_process, train
+from mm3d_core import distributed
+from mm3d_core.distributed import run_in_processes
+from mm3d_core.seeding import seed_everything
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "encoder.safetensors"
+
+
+def run_pretrain(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
+    """Pre-train an encoder; continues from the folder's checkpoint if there is one.
+
+    Args:
+        config: resolved and plain: seed, backbone, dataset, pretrain, recipe.pretrain, machine.
+        folder: the run's folder; it gets log.jsonl, checkpoints, encoder.safetensors, artefacts.npz, reconstruction.png,
+            efficiency.json and, last, metrics.json.
+        upstream: not used; a pre-training starts from nothing.
+
+    Raises:
+        UserError: whatever is wrong with the configuration, the data or the training, named.
+        Preempted: a stop signal came; calling again continues.
+    """
+    machine = Machine.of(config)
+    run_in_processes(_pretrain, (dict(config), str(folder)), machine.processes, machine.device)
+
+
+def _pretrain(config: dict[str, Any], where: str) -> None:
+    folder, machine = Path(where), Machine.of(config)
+    prepare_process(machine)
+    recipe = Recipe.of(config, "pretrain")
+    data = open_data(config)
+    scenes = split_scenes(config, data, "pretrain")
+    seed_everything(int(config["seed"]), "parameters")
+    method = build_method(config, build_encoder(config)).to(device_of(machine))
+    items = items_of(config, recipe, method)
+    train(config, folder, recipe, method, _loss, data, scenes, items)
+    if distributed.is_main():
+        save_artefacts(folder, method, data, scenes[0], items.sampling, int(config["seed"]))
+        encoder: Any = method.encoder
+        finish(folder, "pretrain", folder / WEIGHTS, encoder, {"scenes": len(scenes)})
+    distributed.barrier()
+
+
+def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> ScenesToItems:
+    """What loader workers make of a scene for this method."""
+    encoder: Any = method.encoder
+    planned = getattr(method, "planned_views", None)
+    return ScenesToItems(
+        recipe.sampling(part(config, "backbone.input")),
+        views=method.views,  # pyright: ignore[reportArgumentType]
+        plan=encoder.plan_spec(),
+        planned_views=None if planned is None else tuple(planned),
+    )
+
+
+def _loss(method: Any, batch: Batch, random: torch.Generator) -> dict[str, Tensor]:
+    return method.loss(batch.views, random)
+
+
