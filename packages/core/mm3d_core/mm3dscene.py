@@ -96,8 +96,8 @@ class MM3DScene(nn.Module):
             ``loss``, to be differentiated; detached: ``reconstruction`` and ``consistency``, the sums over levels
             before weighting; ``reconstruction_level<l>`` and ``consistency_level<l>``, what each level adds to
             ``loss``, weight included; ``similarity_level<l>``, ``negative_similarity_level<l>``, ``spread_level<l>``
-            and ``teacher_spread_level<l>``, see :mod:`mm3d_core.monitors`; ``student_points`` and ``target_points`` of the
-            batch; ``enrichment`` where the scans were marked by :func:`mm3d_core.monitors.mark_classes`.
+            and ``teacher_spread_level<l>``, see :mod:`mm3d_core.monitors`; ``student_points`` and ``target_points`` of
+            the batch; ``enrichment`` where the scans were marked by :func:`mm3d_core.monitors.mark_classes`.
         """
         if "scene" in views:
             views = self.views.finish(views["scene"], generator)
