@@ -1,13 +1,16 @@
 """What `mm3d report` does: tables, figures, statistics and the page, from the collected inputs and the run store.
 
 Exit status: 0 when everything asked for is complete; 1 when a cell is missing, failed, NaN or contradictory, or an
-input is unreadable. The rest is built all the same. With ``partial``, cells that are merely not there yet are accepted.
+input is unreadable. The rest is built all the same. With ``partial``, what is merely not there yet is accepted.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
+from mm3d_benchmarks.reports.figures import FALLBACKS, is_figure, is_picture, run_labels, write_figure
 from mm3d_benchmarks.reports.inputs import load_inputs
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.sweepfile import TableSpec, load_specs
@@ -17,6 +20,7 @@ from mm3d_core.atomic import write_text_if_changed
 from mm3d_core.errors import UserError
 
 SHOWN = 12  # problems printed before the rest is only counted
+EXTRAS = ("statistics", "page")
 
 
 def build_report(
@@ -25,8 +29,8 @@ def build_report(
     """Build one report, or all of them, into ``results/<profile>/``.
 
     Args:
-        name: a sweep's name (``table_07_framework_ablation``) or a unique beginning of one (``table_07``); None for
-            everything.
+        name: a sweep's name (``table_07_framework_ablation``) or a unique beginning of one (``table_07``);
+            ``statistics``; ``page``; None for everything.
         results: the folder that holds ``<profile>/inputs/``.
         sweeps: the folder of the sweep files.
         store: the run store, for figures made from artefacts, scene-wise statistics and run cards; None: without.
@@ -36,18 +40,96 @@ def build_report(
         The exit status.
 
     Raises:
-        UserError: no sweep of that name.
+        UserError: no report of that name.
     """
-    folder = results / profile
     specs = load_specs(sweeps)
-    wanted = _select(specs, name)
-    problems: list[str] = []
-    for spec in wanted:
-        _attempt(problems, lambda spec=spec: _write_table(spec, folder, profile, partial, problems))
-    if wanted:
-        present = [spec.name for spec in specs if (folder / f"{spec.name}.tex").exists()]
-        write_text_if_changed(folder / "all_tables.tex", all_tables(present))
-    return _tell(problems, folder)
+    report = Report(results / profile, profile, specs, store, partial)
+    for spec in [] if name in EXTRAS else select(specs, name):
+        report.attempt(lambda spec=spec: report.write_table(spec))
+        report.attempt(lambda spec=spec: report.write_figure(spec))
+    if name is None:
+        report.attempt(report.write_remaining_figures)
+    if name not in EXTRAS:
+        present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
+        write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
+    return report.tell()
+
+
+@dataclass
+class Report:
+    """One build: where it goes, what it is made from, and what turned out to be wrong."""
+
+    folder: Path
+    profile: str
+    specs: Sequence[TableSpec]
+    store: Path | None
+    partial: bool
+    problems: list[str] = field(default_factory=list)
+    _tables: dict[str, Table] = field(default_factory=dict)
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Run one step; a user's error is noted, once, and the next step goes on."""
+        try:
+            step()
+        except UserError as error:
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+
+    def table(self, spec: TableSpec) -> Table:
+        """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
+        if spec.name not in self._tables:
+            self._tables[spec.name] = make_table(spec, self.folder, self.profile)
+        return self._tables[spec.name]
+
+    def write_table(self, spec: TableSpec) -> None:
+        """CSV, Markdown and LaTeX; a sweep without columns has runs to draw but nothing to tabulate."""
+        if not spec.columns:
+            return
+        table = self.table(spec)
+        for ending, text in (("csv", to_csv(table)), ("md", to_markdown(table)), ("tex", to_latex(table))):
+            write_text_if_changed(self.folder / f"{spec.name}.{ending}", text)
+        self.problems += table.problems if self.partial else [*table.problems, *table.missing]
+
+    def write_figure(self, spec: TableSpec) -> None:
+        """PDF and PNG of a sweep whose name is a figure's."""
+        if not is_figure(spec.name) or (is_picture(spec.name) and self.store is None):
+            return
+        table = self.table(spec)
+        artefacts = self.artefacts([table]) if is_picture(spec.name) else []
+        if not write_figure(spec.name, table, artefacts, self.folder) and not self.partial:
+            self.problems.append(f"{spec.name}: nothing to draw yet; its runs left no pictures")
+
+    def write_remaining_figures(self) -> None:
+        """Picture figures that no sweep names, from whatever the runs of all tables left."""
+        known = {spec.name[:9] for spec in self.specs}
+        names = [name for name in FALLBACKS if name[:9] not in known]
+        artefacts = self.artefacts(self.readable_tables()) if names and self.store else []
+        for name in names:
+            write_figure(name, None, artefacts, self.folder)
+
+    def readable_tables(self) -> list[Table]:
+        """The tables of all sweeps whose inputs can be read."""
+        tables = []
+        for spec in self.specs:
+            self.attempt(lambda spec=spec: tables.append(self.table(spec)))
+        return tables
+
+    def artefacts(self, tables: Sequence[Table]) -> list[Artefact]:
+        """What the runs of these tables left to draw."""
+        labels: dict[str, str] = {}
+        for table in tables:
+            for key, label in run_labels(table).items():
+                labels.setdefault(key, label)
+        return find_artefacts(self.store, labels, self.problems) if self.store else []
+
+    def tell(self) -> int:
+        """Print what is wrong; returns the exit status."""
+        for problem in self.problems[:SHOWN]:
+            print(f"incomplete: {problem}", file=sys.stderr)
+        if len(self.problems) > SHOWN:
+            rest = len(self.problems) - SHOWN
+            print(f"incomplete: {rest} more; the footnotes in {self.folder} name them", file=sys.stderr)
+        return 1 if self.problems else 0
 
 
 def make_table(spec: TableSpec, folder: Path, profile: str) -> Table:
@@ -61,7 +143,9 @@ def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], obj
     Returns:
         0. Raises UserError when no sweep has that name.
     """
-    for spec in _select(load_specs(sweeps), name):
+    for spec in select(load_specs(sweeps), name):
+        if not spec.published:
+            continue
         write(f"\n## {spec.name}: {spec.title}\n\n")
         header = ["cell", spec.heading, *spec.descriptions(), *spec.columns, "origin", "source"]
         write("| " + " | ".join(header) + " |\n" + "|" + " --- |" * len(header) + "\n")
@@ -73,40 +157,18 @@ def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], obj
     return 0
 
 
-def _printed(value: float | None, delta: float | None) -> str:
-    shown = "–" if value is None else f"{value:g}"
-    return shown if delta is None else f"{shown} ({delta:+g})"
-
-
-def _write_table(spec: TableSpec, folder: Path, profile: str, partial: bool, problems: list[str]) -> None:
-    table = make_table(spec, folder, profile)
-    for ending, text in (("csv", to_csv(table)), ("md", to_markdown(table)), ("tex", to_latex(table))):
-        write_text_if_changed(folder / f"{spec.name}.{ending}", text)
-    problems += table.problems if partial else [*table.problems, *table.missing]
-
-
-def _select(specs: list[TableSpec], name: str | None) -> list[TableSpec]:
+def select(specs: Sequence[TableSpec], name: str | None) -> Sequence[TableSpec]:
+    """All specs, or the one of that name or beginning. Raises UserError naming the choices."""
     if name is None:
         return specs
     exact = [spec for spec in specs if spec.name == name]
     found = exact or [spec for spec in specs if spec.name.startswith(name)]
     if len(found) != 1:
-        known = ", ".join(spec.name for spec in (found or specs))
-        raise UserError(f"report {name!r}: {'several match' if found else 'no such sweep'}; choose one of {known}")
+        known = ", ".join([*(spec.name for spec in (found or specs)), *EXTRAS])
+        raise UserError(f"report {name!r}: {'several match' if found else 'no such report'}; choose one of {known}")
     return found
 
 
-def _attempt(problems: list[str], step: Callable[[], object]) -> None:
-    """Run one step; a user's error is noted and the next step goes on."""
-    try:
-        step()
-    except UserError as error:
-        problems.append(str(error))
-
-
-def _tell(problems: list[str], folder: Path) -> int:
-    for problem in problems[:SHOWN]:
-        print(f"incomplete: {problem}", file=sys.stderr)
-    if len(problems) > SHOWN:
-        print(f"incomplete: {len(problems) - SHOWN} more; see the footnotes in {folder}", file=sys.stderr)
-    return 1 if problems else 0
+def _printed(value: float | None, delta: float | None) -> str:
+    shown = "–" if value is None else f"{value:g}"
+    return shown if delta is None else f"{shown} ({delta:+g})"

@@ -1,6 +1,7 @@
 """What `collect` wrote for one table: measured values by row, column and seed, and where they come from.
 
-``inputs/<table>.csv`` is long form, one line per value: ``row,column,seed,value,status,run``. A status other than
+``inputs/<table>.csv`` is long form, one line per value: ``row,column,seed,value,status,run``; times and memory, which
+differ from run to run, stand in ``<table>.efficiency.csv`` in the same form. A status other than
 ``done`` (``missing``, ``failed``, or any other word) leaves the value out of every mean and is named in a footnote.
 ``inputs/<table>.provenance.json`` holds, all optional: ``profile``, ``datasets`` (each ``embedded`` or ``official``),
 ``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys).
@@ -70,12 +71,15 @@ def load_inputs(folder: Path, name: str) -> Inputs:
     if not path.exists():
         return Inputs(False, {}, _provenance(folder / f"{name}.provenance.json"), {}, ())
     frame = read_frame(path)
-    keys = frame["run"].groupby(frame["row"], sort=False)
+    measured = folder / f"{name}.efficiency.csv"
+    if measured.exists():
+        frame = pd.concat([frame, read_frame(measured)], ignore_index=True)
+    provenance = _provenance(folder / f"{name}.provenance.json")
     return Inputs(
         found=True,
         cells={key: _measured(part) for key, part in _cells(frame)},
-        provenance=_provenance(folder / f"{name}.provenance.json"),
-        runs={str(row): tuple(sorted({k for k in part if k})) for row, part in keys},
+        provenance=provenance,
+        runs=_runs(frame, provenance),
         seeds=tuple(sorted(set(frame["seed"]), key=_seed_order)),
     )
 
@@ -143,6 +147,18 @@ def _value(value: str, status: str, run: str) -> tuple[float, str, str]:
     if not math.isfinite(number):
         return math.nan, "NaN", f"the metric is {value}{where}; the run diverged or had nothing to score"
     return number, "", ""
+
+
+def _runs(frame: pd.DataFrame, provenance: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Row to the keys of its runs: those that the lines name first, then those they started from."""
+    found: dict[str, dict[str, None]] = {}
+    for row, run in sorted(set(zip(frame["row"], frame["run"], strict=True))):
+        if run:
+            found.setdefault(str(row), {})[str(run)] = None
+    recorded = provenance.get("runs")
+    for row, keys in sorted(recorded.items()) if isinstance(recorded, Mapping) else ():
+        found.setdefault(str(row), {}).update(dict.fromkeys(str(key) for key in keys))
+    return {row: tuple(keys) for row, keys in found.items()}
 
 
 def _provenance(path: Path) -> dict[str, Any]:

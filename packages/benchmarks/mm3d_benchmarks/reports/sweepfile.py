@@ -16,7 +16,7 @@ and, all optional, the layout of the printed table:
     show       "gain": only the differences from the baseline, as in Table 1
     footnotes  sentences printed under the table
 
-Rows stand in the order of ``groups``; without them, in the order of ``published``, then of ``runs.each``.
+Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then of ``published``, then of ``each``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -126,7 +126,7 @@ def load_spec(path: Path) -> TableSpec | None:
 
 
 def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> TableSpec:
-    columns = tuple(str(c) for c in table["columns"])
+    columns = tuple(str(c) for c in table.get("columns") or [])
     published = tuple(_published(path, entry, columns) for entry in table.get("published") or [])
     cells = [p.cell for p in published if p.cell]
     twice = sorted({c for c in cells if cells.count(c) > 1})
@@ -134,7 +134,9 @@ def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> Tabl
         raise UserError(f"{path}: published cells listed twice: {', '.join(twice)}; keep one entry each")
     hidden = tuple(str(r) for r in table.get("hidden") or [])
     run_rows = tuple(dict.fromkeys(_run_rows(runs)))
-    groups = _groups(path, table, [*(p.row for p in published), *run_rows], hidden)
+    known = [*(p.row for p in published), *run_rows]
+    listed = [str(row) for row in table.get("rows") or [] if str(row) in known]
+    groups = _groups(path, table, [*listed, *known], hidden)
     return TableSpec(
         name=path.stem,
         title=str(table.get("title", path.stem)).strip(),

@@ -1,0 +1,67 @@
+"""Which figure is drawn from what, and the drawing of all of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mm3d_benchmarks.reports.artefacts import Artefact
+from mm3d_benchmarks.reports.figures_curves import CURVES
+from mm3d_benchmarks.reports.figures_scenes import PICTURES
+from mm3d_benchmarks.reports.style import RC, save
+from mm3d_benchmarks.reports.tables import Table
+
+TITLES = {
+    "figure_02": "Heat map of the local statistic (Figure 2 of the paper)",
+    "figure_04": "Data-efficient object detection (Figure 4)",
+    "figure_05": "Linear probes (Figure 5)",
+    "figure_06": "Qualitative segmentation (Figure 6)",
+    "figure_07": "Masks guided by different statistics (Figure 7)",
+    "figure_08": "Masked input, target and reconstruction (Figure 8)",
+    "figure_09": "Ablation of the reconstruction gap (Figure 9)",
+}
+
+
+FALLBACKS = ("figure_02_statistic", "figure_06_segmentation", "figure_07_masks", "figure_08_reconstruction")
+
+
+def draw(name: str, table: Table | None, artefacts: Sequence[Artefact]) -> Figure | None:
+    """The figure whose name begins ``figure_NN``; None when there is nothing to draw, or the name is no figure's.
+
+    Args:
+        table: for the figures that are curves or bars.
+        artefacts: for the figures that show scans.
+    """
+    kind = name[:9]
+    with matplotlib.rc_context(RC):
+        if kind in CURVES and table is not None:
+            return CURVES[kind](table)
+        if kind in PICTURES:
+            return PICTURES[kind](artefacts)
+    return None
+
+
+def write_figure(name: str, table: Table | None, artefacts: Sequence[Artefact], folder: Path) -> list[Path]:
+    """Draw and save one figure as PDF and PNG; returns the files, none when there is nothing to draw."""
+    figure = draw(name, table, artefacts)
+    return save(figure, folder, name) if figure is not None else []
+
+
+def is_figure(name: str) -> bool:
+    """Whether the name begins with the number of a figure that is drawn here."""
+    return name[:9] in TITLES
+
+
+def is_picture(name: str) -> bool:
+    """Whether the figure needs artefacts of runs."""
+    return name[:9] in PICTURES
+
+
+def run_labels(table: Table) -> Mapping[str, str]:
+    """Run key to row label, in the order of the table; the first row that a run fills names it."""
+    labels: dict[str, str] = {}
+    for row in table.rows:
+        for key in row.runs:
+            labels.setdefault(key, row.label)
+    return labels
