@@ -225,8 +225,8 @@ class _Loop:
         self.meter = Meter(device)
         self.wrapped: nn.Module = _Wrapped(module, objective)
         if distributed.world_size() > 1:
-            if settings.synchronize_batch_norm and device.type == "cuda":
-                raise UserError("synchronize_batch_norm: convert the network before it is given to fit()")
+            if settings.synchronize_batch_norm and device.type == "cuda":  # gloo has no such layer; parameters stay the same
+                nn.SyncBatchNorm.convert_sync_batchnorm(self.wrapped)
             ids = [device] if device.type == "cuda" else None
             self.wrapped = nn.parallel.DistributedDataParallel(
                 self.wrapped, device_ids=ids, find_unused_parameters=True
@@ -275,6 +275,7 @@ class _Loop:
         seed_everything(*keys)  # dropout and the like
         random = generator(*keys, "objective", device="cpu")
         self.optimizer.zero_grad(set_to_none=True)
+        buffers = self._buffers()
         totals: dict[str, float] = {}
         names: list[str] = []
         for micro in range(settings.accumulation):
@@ -288,6 +289,9 @@ class _Loop:
             if distributed.any_process(bad)[0]:
                 self._fail(position.step, names, f"loss is {totals['loss']}", totals)
         norm = self._update(position.step, names, totals)
+        if not math.isfinite(norm):
+            for buffer, value in buffers:
+                buffer.copy_(value)
         finite = {name: value for name, value in totals.items() if math.isfinite(value)}
         first_rate = float(self.optimizer.param_groups[-1]["lr"])
         return {
@@ -296,6 +300,12 @@ class _Loop:
             "lr": first_rate,
             **({"gradient_norm": norm} if math.isfinite(norm) else {}),
         }
+
+    def _buffers(self) -> list[tuple[Tensor, Tensor]]:
+        """Buffers and copies of them: an fp16 overflow would leave NaN in running statistics for good."""
+        if self.settings.precision != "fp16":
+            return []
+        return [(buffer, buffer.clone()) for buffer in self.module.buffers()]
 
     def _backward(self, batch: Batch, random: torch.Generator, last: bool) -> dict[str, Tensor]:
         """Loss and gradients of one micro-batch."""
