@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
+from mm3d_benchmarks.reports.comparisons import write_statistics
 from mm3d_benchmarks.reports.figures import FALLBACKS, is_figure, is_picture, run_labels, write_figure
-from mm3d_benchmarks.reports.inputs import load_inputs
+from mm3d_benchmarks.reports.inputs import Inputs, load_inputs
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.sweepfile import TableSpec, load_specs
 from mm3d_benchmarks.reports.tables import Table, build_table
@@ -49,6 +50,8 @@ def build_report(
         report.attempt(lambda spec=spec: report.write_figure(spec))
     if name is None:
         report.attempt(report.write_remaining_figures)
+    if name in (None, "statistics"):
+        report.attempt(report.write_statistics)
     if name not in EXTRAS:
         present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
@@ -65,6 +68,7 @@ class Report:
     store: Path | None
     partial: bool
     problems: list[str] = field(default_factory=list)
+    _inputs: dict[str, Inputs] = field(default_factory=dict)
     _tables: dict[str, Table] = field(default_factory=dict)
 
     def attempt(self, step: Callable[[], object]) -> None:
@@ -78,8 +82,14 @@ class Report:
     def table(self, spec: TableSpec) -> Table:
         """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
         if spec.name not in self._tables:
-            self._tables[spec.name] = make_table(spec, self.folder, self.profile)
+            self._tables[spec.name] = build_table(spec, self.inputs(spec), self.profile)
         return self._tables[spec.name]
+
+    def inputs(self, spec: TableSpec) -> Inputs:
+        """What was collected for one sweep, read once. Raises UserError as ``load_inputs``."""
+        if spec.name not in self._inputs:
+            self._inputs[spec.name] = load_inputs(self.folder / "inputs", spec.name)
+        return self._inputs[spec.name]
 
     def write_table(self, spec: TableSpec) -> None:
         """CSV, Markdown and LaTeX; a sweep without columns has runs to draw but nothing to tabulate."""
@@ -106,6 +116,13 @@ class Report:
         artefacts = self.artefacts(self.readable_tables()) if names and self.store else []
         for name in names:
             write_figure(name, None, artefacts, self.folder)
+
+    def write_statistics(self) -> None:
+        """Differences, agreement and spread over all tables whose inputs can be read."""
+        self.readable_tables()
+        specs = [spec for spec in self.specs if spec.name in self._inputs]
+        for name, text in write_statistics(specs, self.inputs, self.store).items():
+            write_text_if_changed(self.folder / name, text)
 
     def readable_tables(self) -> list[Table]:
         """The tables of all sweeps whose inputs can be read."""

@@ -27,11 +27,13 @@ class Measured:
 
     Attributes:
         values: seed to value, of the seeds that are done, finite and claimed by one run.
+        runs: seed to the key of that run.
         problems: seed to what is wrong with it (``missing``, ``failed``, ``NaN``, ``conflict``, ...).
         details: one sentence per problem, for the footnote.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     details: tuple[str, ...] = ()
 
@@ -49,6 +51,10 @@ class Inputs:
     def cell(self, row: str, column: str) -> Measured:
         """The values of a row in a column; empty where no run was planned."""
         return self.cells.get((row, column), Measured())
+
+    def run_of(self, row: str, column: str, seed: str) -> str:
+        """Key of the run that gave a value; empty when none is recorded."""
+        return self.cell(row, column).runs.get(seed, "")
 
     def data_source(self) -> str:
         """``embedded``, ``official``, ``mixed`` or ``unknown``."""
@@ -113,14 +119,15 @@ def _measured(lines: list[tuple[str, str, str, str]]) -> Measured:
     for seed, value, status, run in lines:
         by_seed.setdefault(seed, []).append((value, status, run))
     values: dict[str, float] = {}
+    runs: dict[str, str] = {}
     problems: dict[str, str] = {}
     details: list[str] = []
     for seed in sorted(by_seed, key=_seed_order):
         claims = by_seed[seed]
         if len(claims) > 1:
             problems[seed] = "conflict"
-            runs = " and ".join(sorted(run or "?" for _, _, run in claims))
-            details.append(f"{_seed(seed)}: claimed by {len(claims)} runs ({runs}); none is used")
+            claimants = " and ".join(sorted(run or "?" for _, _, run in claims))
+            details.append(f"{_seed(seed)}: claimed by {len(claims)} runs ({claimants}); none is used")
             continue
         value, problem, detail = _value(*claims[0])
         if not seed and not problem:
@@ -129,8 +136,8 @@ def _measured(lines: list[tuple[str, str, str, str]]) -> Measured:
             problems[seed] = problem
             details.append(f"{_seed(seed)}: {detail}")
         else:
-            values[seed] = value
-    return Measured(values, problems, tuple(details))
+            values[seed], runs[seed] = value, claims[0][2]
+    return Measured(values, runs, problems, tuple(details))
 
 
 def _value(value: str, status: str, run: str) -> tuple[float, str, str]:

@@ -263,7 +263,7 @@ def _caption(spec: TableSpec, inputs: Inputs, profile: str) -> str:
         if seeds > 1
         else "A single seed, so without a deviation."
     )
-    return f"{_sentence(spec.title)} Profile {profile}; {data}. " + (spread if inputs.found else "").strip()
+    return f"{_sentence(spec.title)} Profile {profile}; {data}. {spread if inputs.found else ''}".strip()
 
 
 def _remarks(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:

@@ -77,24 +77,24 @@ def to_markdown(table: Table) -> str:
     header += [f"{c.title}, published" for c in table.columns] + ["source"]
     left = 1 + len(table.descriptions)
     rule = [":--"] * left + ["--:"] * (2 * len(table.columns)) + [":--"]
-    lines = [_line([_escape(text) for text in header]), _line(rule)]
+    lines = [_line([escape_markdown(text) for text in header]), _line(rule)]
     for title, rows in table.groups:
         if title:
-            lines.append(_line([f"*{_escape(title)}*", *[""] * (len(header) - 1)]))
+            lines.append(_line([f"*{escape_markdown(title)}*", *[""] * (len(header) - 1)]))
         lines += [_line(_markdown_row(table, row)) for row in rows]
-    notes = [_escape(legend(table))]
-    notes += [f"<sup>{mark}</sup> {_escape(text)}" for mark, text in table.footnotes]
-    notes += [f"S{i + 1}: {_escape(source)}" for i, source in enumerate(table.sources)]
-    notes += [_escape(remark) for remark in table.remarks]
-    return f"**{_escape(table.caption)}**\n\n" + "\n".join(lines) + "\n\n" + "  \n".join(notes) + "\n"
+    notes = [escape_markdown(legend(table))]
+    notes += [f"<sup>{mark}</sup> {escape_markdown(text)}" for mark, text in table.footnotes]
+    notes += [f"S{i + 1}: {escape_markdown(source)}" for i, source in enumerate(table.sources)]
+    notes += [escape_markdown(remark) for remark in table.remarks]
+    return f"**{escape_markdown(table.caption)}**\n\n" + "\n".join(lines) + "\n\n" + "  \n".join(notes) + "\n"
 
 
 def _markdown_row(table: Table, row: Row) -> list[str]:
     gain = table.gain_only
-    cells = [_escape(row_label(row)), *(_escape(d) for d in row.descriptions)]
+    cells = [escape_markdown(row_label(row)), *(escape_markdown(d) for d in row.descriptions)]
     for c in table.columns:
         cell = row.cells.get(c.name)
-        text = _bold(_escape(cell_text(cell, c, gain)), bool(cell and cell.best and not gain))
+        text = _bold(escape_markdown(cell_text(cell, c, gain)), bool(cell and cell.best and not gain))
         cells.append(text + "".join(f"<sup>{mark}</sup>" for mark in (cell.marks if cell else ())))
     for c in table.columns:
         printed = row.printed.get(c.name)
@@ -129,7 +129,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Characters that Markdown or its HTML would read as markup."""
     for sign in ("\\", "`", "*", "_", "|", "[", "]", "#", "~"):
         text = text.replace(sign, "\\" + sign)

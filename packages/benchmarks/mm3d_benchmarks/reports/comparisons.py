@@ -1,0 +1,246 @@
+"""Statements about differences between rows: against the baseline, against the paper's order, and over seeds."""
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm3d_benchmarks.reports import statistics
+from mm3d_benchmarks.reports.columns import column
+from mm3d_benchmarks.reports.inputs import Inputs
+from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
+from mm3d_benchmarks.reports.statistics import Interval, paired, pooled_deviation, scene_interval, seed_interval, wilson
+from mm3d_benchmarks.reports.sweepfile import TableSpec
+from mm3d_benchmarks.reports.text import escape_markdown
+
+SCENE_FILES = 600  # files of scene scores that a report reads; beyond, intervals over scenes are left out
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row against its baseline in one column.
+
+    Attributes:
+        seeds: how many seeds are paired; ``agree`` of them have the sign of the mean.
+        over_scenes: None without scene scores; ``exact`` tells whether these add up to the table's metric.
+        published: the paper's difference of the two printed values, if both are printed.
+    """
+
+    table: str
+    row: str
+    baseline: str
+    column: str
+    mean: float
+    seeds: int
+    agree: int
+    over_seeds: Interval | None
+    over_scenes: Interval | None
+    exact: bool
+    published: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of ``total`` comparisons that the paper's table orders, ``holds`` have that order here; ``firm`` in every seed."""
+
+    table: str
+    total: int
+    holds: int
+    firm: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Deviation over seeds in one column of one table."""
+
+    table: str
+    column: str
+    rows: int
+    pooled: float
+    largest: float
+    widest: float
+    gain: float | None
+
+
+def differences(spec: TableSpec, inputs: Inputs, store: Path | None) -> list[Difference]:
+    """Every measured row against its baseline, in the order of the table."""
+    printed = {entry.row: entry for entry in spec.published}
+    found = []
+    for row, name in itertools.product(spec.rows, spec.columns):
+        base = spec.baseline(row)
+        if base is None or base == row or not column(name).better:
+            continue
+        pairs = paired(inputs.cell(row, name).values, inputs.cell(base, name).values)
+        if not pairs:
+            continue
+        mean = sum(pairs.values()) / len(pairs)
+        ours, theirs = (printed[r].values.get(name) if r in printed else None for r in (row, base))
+        scenes = _over_scenes(inputs, row, base, name, list(pairs), store)
+        found.append(
+            Difference(
+                table=spec.name,
+                row=row,
+                baseline=base,
+                column=name,
+                mean=mean,
+                seeds=len(pairs),
+                agree=sum(_sign(value) == _sign(mean) for value in pairs.values()),
+                over_seeds=seed_interval(list(pairs.values())),
+                over_scenes=scenes[0] if scenes else None,
+                exact=bool(scenes and scenes[1]),
+                published=None if ours is None or theirs is None else ours - theirs,
+            )
+        )
+    return found
+
+
+def agreement(spec: TableSpec, inputs: Inputs, seen: set[tuple] | None = None) -> Agreement:
+    """How much of the order of the paper's table is found again.
+
+    Args:
+        seen: comparisons of the same runs in other tables; they are left out, and those of this table are added.
+    """
+    printed = {entry.row: entry for entry in spec.published}
+    total = holds = firm = 0
+    for (first, second), name in itertools.product(itertools.combinations(spec.rows, 2), spec.columns):
+        theirs = [printed[r].values.get(name) if r in printed else None for r in (first, second)]
+        pairs = paired(inputs.cell(first, name).values, inputs.cell(second, name).values)
+        if not column(name).better or not pairs or theirs[0] is None or theirs[1] is None or theirs[0] == theirs[1]:
+            continue
+        key = (name, frozenset((frozenset(inputs.runs.get(first, ())), frozenset(inputs.runs.get(second, ())))))
+        if seen is not None:
+            if key in seen and len(key[1]) == 2:
+                continue
+            seen.add(key)
+        sign = _sign(theirs[0] - theirs[1])
+        total += 1
+        holds += _sign(sum(pairs.values())) == sign
+        firm += all(_sign(value) == sign for value in pairs.values())
+    return Agreement(spec.name, total, holds, firm)
+
+
+def spreads(spec: TableSpec, inputs: Inputs) -> list[Spread]:
+    """The deviation over seeds of each column with at least one row of two seeds."""
+    found = []
+    for name in spec.columns:
+        values = {row: list(inputs.cell(row, name).values.values()) for row in spec.rows}
+        groups = [group for group in values.values() if len(group) > 1]
+        pooled = pooled_deviation(groups)
+        if pooled is None:
+            continue
+        largest = max(pooled_deviation([group]) or 0.0 for group in groups)
+        widest = max(max(group) - min(group) for group in groups)
+        gains = [d for entry in spec.published if (d := entry.delta.get(name)) is not None]
+        found.append(Spread(spec.name, name, len(groups), pooled, largest, widest, max(gains, default=None)))
+    return found
+
+
+def write_statistics(
+    specs: Sequence[TableSpec], load: Callable[[TableSpec], Inputs], store: Path | None
+) -> dict[str, str]:
+    """File name to text: ``statistics_{differences,agreement,spread}.{csv,md}``."""
+    tables = [(spec, load(spec)) for spec in specs if spec.columns]
+    files = sum(len(keys) for _, inputs in tables for keys in inputs.runs.values())
+    scenes = store if files <= SCENE_FILES else None
+    left_out = (
+        "" if scenes is store else f" Intervals over scenes are left out: {files} runs are more than {SCENE_FILES}."
+    )
+    apart = [d for spec, inputs in tables for d in differences(spec, inputs, scenes)]
+    orders = [a for spec, inputs in tables if (a := agreement(spec, inputs)).total]
+    seen: set[tuple] = set()
+    once = [agreement(spec, inputs, seen) for spec, inputs in tables]
+    overall = Agreement(
+        "all tables, each comparison of runs once", *(sum(getattr(a, f) for a in once) for f in _COUNTS)
+    )
+    wide = [s for spec, inputs in tables for s in spreads(spec, inputs)]
+    made: dict[str, str] = {}
+    for name, head, lines, remark in (
+        ("differences", _DIFFERENCES, [_difference_line(d) for d in apart], left_out),
+        ("agreement", _AGREEMENT, [_agreement_line(a) for a in [*orders, overall] if a.total], ""),
+        ("spread", _SPREAD, [_spread_line(s) for s in wide], ""),
+    ):
+        made[f"statistics_{name}.csv"] = _csv(head, lines)
+        made[f"statistics_{name}.md"] = _markdown(name, head, lines, remark)
+    return made
+
+
+_COUNTS = ("total", "holds", "firm")
+_DIFFERENCES = (
+    "table", "row", "baseline", "column", "difference", "seeds", "seeds of that sign", "low over seeds",
+    "high over seeds", "low over scenes", "high over scenes", "scene score", "published difference",
+)  # fmt: skip
+_AGREEMENT = ("table", "comparisons", "hold here", "hold in every seed", "share", "low", "high")
+_SPREAD = (
+    "table",
+    "column",
+    "rows",
+    "pooled deviation",
+    "largest deviation",
+    "largest range",
+    "largest published gain",
+)
+
+
+def _over_scenes(
+    inputs: Inputs, row: str, base: str, name: str, seeds: list[str], store: Path | None
+) -> tuple[Interval, bool] | None:
+    """The bootstrap over scenes for the paired seeds, where every run left the scores of its scenes."""
+    if store is None:
+        return None
+    parts = []
+    for label in (row, base):
+        runs = [read_scenes(store, inputs.run_of(label, name, seed)) for seed in seeds]
+        scores = scene_scores([r for r in runs if r], name) if all(runs) else None
+        if scores is None:
+            return None
+        parts.append(scores)
+    (ours, exact), (theirs, also) = parts
+    if ours.scenes != theirs.scenes or ours.above.shape != theirs.above.shape or exact != also:
+        return None
+    return scene_interval(ours, theirs), exact
+
+
+def _sign(value: float) -> int:
+    """-1, 0 or 1; differences below 1e-9 are rounding, not an order."""
+    return 0 if abs(value) < 1e-9 else (1 if value > 0 else -1)
+
+
+def _difference_line(d: Difference) -> list[str]:
+    over_scenes = "" if d.over_scenes is None else ("counts" if d.exact else "mean of scenes")
+    line = [d.table, d.row, d.baseline, d.column, _two(d.mean), str(d.seeds), str(d.agree)]
+    for interval in (d.over_seeds, d.over_scenes):
+        line += ["", ""] if interval is None else [_two(interval.low), _two(interval.high)]
+    return [*line, over_scenes, _two(d.published)]
+
+
+def _agreement_line(a: Agreement) -> list[str]:
+    share = wilson(a.holds, a.total)
+    numbers = (share.estimate, share.low, share.high)
+    return [a.table, str(a.total), str(a.holds), str(a.firm), *(_two(value) for value in numbers)]
+
+
+def _spread_line(s: Spread) -> list[str]:
+    return [s.table, s.column, str(s.rows), *(_two(v) for v in (s.pooled, s.largest, s.widest, s.gain))]
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}".replace("-0.00", "0.00")
+
+
+def _csv(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([head, *lines])
+    return stream.getvalue()
+
+
+def _markdown(name: str, head: Sequence[str], lines: Sequence[Sequence[str]], remark: str) -> str:
+    rows = ["| " + " | ".join(escape_markdown(text) for text in line) + " |" for line in [head, *lines]]
+    rows.insert(1, "|" + " --- |" * len(head))
+    body = "\n".join(rows) if lines else "Nothing measured yet."
+    method = (statistics.__doc__ or "").split("Method\n", 1)[-1]
+    paragraphs = " ".join(line.strip() for line in method.splitlines())
+    return f"# Statistics: {name}\n\n{body}\n\n{remark.strip()}\n\nMethod. {paragraphs.strip()}\n".replace(
+        "\n\n\n", "\n"
+    )

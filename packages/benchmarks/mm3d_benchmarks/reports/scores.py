@@ -1,0 +1,64 @@
+"""Scores of single scenes, as evaluations leave them in ``scenes.json``.
+
+The file maps a scene to its scores, or to None where nothing could be scored. A scene that also carries ``counts`` with
+``intersection``, ``target`` and ``predicted`` (one number per class) allows the exact bootstrap of mIoU and mAcc.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.reports.statistics import SceneScores
+
+FILE = "scenes.json"
+
+
+def read_scenes(store: Path, key: str) -> dict[str, Any] | None:
+    """Scene to what was recorded for it; None when the run left nothing readable."""
+    try:
+        found = json.loads((store / key / FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found else None
+
+
+def scene_scores(runs: Sequence[Mapping[str, Any]], column: str) -> tuple[SceneScores, bool] | None:
+    """The scores of one row's runs (one per seed) in a column.
+
+    Returns:
+        (scores, exact): ``exact`` when they add up to the table's own metric; None when a run lacks scenes or column.
+    """
+    names = tuple(sorted(runs[0]))
+    if not names or any(tuple(sorted(run)) != names for run in runs):
+        return None
+    counted = _counted(runs, names, column)
+    if counted is not None:
+        return counted, True
+    scores = np.array([[_number(run[name], column) for name in names] for run in runs])
+    if not np.isfinite(scores).any(axis=1).all():
+        return None
+    return SceneScores.of_scores(names, scores), False
+
+
+def _counted(runs: Sequence[Mapping[str, Any]], names: tuple[str, ...], column: str) -> SceneScores | None:
+    """mIoU and mAcc from counts; a class that never occurs counts as zero, as in the metric."""
+    if column not in ("mIoU", "mAcc"):
+        return None
+    try:
+        counts = [[run[name]["counts"] for name in names] for run in runs]
+        hit, truth, said = (
+            np.array([[scene[part] for scene in run] for run in counts], dtype=float)
+            for part in ("intersection", "target", "predicted")
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    below = truth + said - hit if column == "mIoU" else truth
+    return SceneScores(names, 100 * hit, np.maximum(below, 1e-10))
+
+
+def _number(scene: Any, column: str) -> float:
+    value = scene.get(column) if isinstance(scene, Mapping) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
