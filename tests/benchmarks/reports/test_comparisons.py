@@ -70,14 +70,19 @@ def test_of_the_papers_ordered_pairs_those_with_the_same_sign_hold(table_7):
     found = agreement(*table_7)
     # mIoU orders ii > i, iii > i, iv > i, ii > iii, iv > ii, iv > iii; measured 41, 42, 40, 44: only iii > i fails.
     # mAcc orders the same six pairs; measured 50, 52, 50, 53: iii > i is a tie, which does not hold.
-    assert (found.total, found.holds) == (12, 10)
-    assert found.firm < found.holds
+    assert (found.total, found.holds, found.firm) == (12, 10, 10)
+
+
+def test_a_comparison_is_firm_only_when_every_seed_agrees(tmp_path):
+    found = agreement(*measured(tmp_path, {("i", "mIoU"): [1.0, 5.0], ("ii", "mIoU"): [9.0, 4.0]}))
+    assert (found.total, found.holds, found.firm) == (1, 1, 0)
 
 
 def test_comparisons_of_the_same_runs_count_once_over_all_tables(table_7):
     seen: set[tuple] = set()
-    assert agreement(*table_7, seen).total == 12
-    assert agreement(*table_7, seen).total == 0
+    spec, inputs = table_7
+    assert agreement(spec, inputs, seen).total == 12
+    assert agreement(spec, inputs, seen).total == 0
 
 
 def test_spread_pools_over_rows(table_7):

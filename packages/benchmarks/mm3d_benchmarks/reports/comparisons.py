@@ -43,7 +43,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of ``total`` comparisons that the paper's table orders, ``holds`` have that order here; ``firm`` in every seed."""
+    """Of ``total`` pairs that the paper's table orders, ``holds`` have that order here, ``firm`` in every seed."""
 
     table: str
     total: int
@@ -144,16 +144,12 @@ def write_statistics(
     tables = [(spec, load(spec)) for spec in specs if spec.columns]
     files = sum(len(keys) for _, inputs in tables for keys in inputs.runs.values())
     scenes = store if files <= SCENE_FILES else None
-    left_out = (
-        "" if scenes is store else f" Intervals over scenes are left out: {files} runs are more than {SCENE_FILES}."
-    )
+    left_out = "" if scenes is store else f"Intervals over scenes are left out: more than {SCENE_FILES} runs ({files})."
     apart = [d for spec, inputs in tables for d in differences(spec, inputs, scenes)]
     orders = [a for spec, inputs in tables if (a := agreement(spec, inputs)).total]
     seen: set[tuple] = set()
     once = [agreement(spec, inputs, seen) for spec, inputs in tables]
-    overall = Agreement(
-        "all tables, each comparison of runs once", *(sum(getattr(a, f) for a in once) for f in _COUNTS)
-    )
+    overall = Agreement(_OVERALL, *(sum(getattr(a, part) for a in once) for part in ("total", "holds", "firm")))
     wide = [s for spec, inputs in tables for s in spreads(spec, inputs)]
     made: dict[str, str] = {}
     for name, head, lines, remark in (
@@ -166,21 +162,15 @@ def write_statistics(
     return made
 
 
-_COUNTS = ("total", "holds", "firm")
+_OVERALL = "all tables, each comparison of runs once"
 _DIFFERENCES = (
     "table", "row", "baseline", "column", "difference", "seeds", "seeds of that sign", "low over seeds",
     "high over seeds", "low over scenes", "high over scenes", "scene score", "published difference",
 )  # fmt: skip
 _AGREEMENT = ("table", "comparisons", "hold here", "hold in every seed", "share", "low", "high")
 _SPREAD = (
-    "table",
-    "column",
-    "rows",
-    "pooled deviation",
-    "largest deviation",
-    "largest range",
-    "largest published gain",
-)
+    "table", "column", "rows", "pooled deviation", "largest deviation", "largest range", "largest published gain",
+)  # fmt: skip
 
 
 def _over_scenes(
@@ -241,6 +231,5 @@ def _markdown(name: str, head: Sequence[str], lines: Sequence[Sequence[str]], re
     body = "\n".join(rows) if lines else "Nothing measured yet."
     method = (statistics.__doc__ or "").split("Method\n", 1)[-1]
     paragraphs = " ".join(line.strip() for line in method.splitlines())
-    return f"# Statistics: {name}\n\n{body}\n\n{remark.strip()}\n\nMethod. {paragraphs.strip()}\n".replace(
-        "\n\n\n", "\n"
-    )
+    parts = [f"# Statistics: {name}", body, remark, f"Method. {paragraphs.strip()}"]
+    return "\n\n".join(part for part in parts if part) + "\n"
