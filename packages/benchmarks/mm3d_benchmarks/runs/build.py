@@ -191,7 +191,7 @@ class Recipe:
     voxel: float | None = None
     max_points: int | None = None
     num_points: int | None = None
-    augment: Sequence[Mapping[str, Any]] = ()
+    augmentation: Sequence[Mapping[str, Any]] = ()
     crop: Mapping[str, Any] | None = None
     shift: bool = True
     votes: str = "hull"
@@ -221,7 +221,7 @@ class Recipe:
         """How scenes become samples."""
         return Sampling(
             inputs=tuple(inputs),
-            augmentation=tuple(instantiate(list(self.augment), f"{self.path}.augment")),
+            augmentation=tuple(instantiate(list(self.augmentation), f"{self.path}.augmentation")),
             voxel=self.voxel,
             max_points=self.max_points,
             num_points=self.num_points,

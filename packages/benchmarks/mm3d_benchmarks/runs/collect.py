@@ -124,14 +124,15 @@ def value_of(column: str, cell: PlannedCell, kind: str, found: Results) -> float
         return None
     records = {k: result.get("efficiency") or {} for k, result in chain.items()}
     if column == "params_M":
-        sizes = [_number(result["metrics"].get("parameters")) or _number(records[k].get("parameters")) for k, result in chain.items()]
+        sizes = [_number(r.get("parameters", r.get("parameters_trainable"))) for r in records.values()]
         known = [size for size in sizes if size is not None]
         return max(known) / 1e6 if known else None
     if column == "train_hours":
         seconds = [_number(r.get("seconds_total")) for k, r in records.items() if k != "evaluate"]
         return sum(s for s in seconds if s is not None) / 3600 if any(s is not None for s in seconds) else None
     if column == "infer_seconds":
-        return _number(records.get("evaluate", {}).get("seconds_per_scene"))
+        scenes = records.get("evaluate", {}).get("seconds_per_scene") or {}
+        return sum(scenes.values()) / len(scenes) if scenes else None
     if column == "peak_memory_GB":
         peaks = [p for r in records.values() if (p := _number(r.get("peak_memory_bytes"))) is not None]
         return max(peaks) / 1e9 if peaks else None

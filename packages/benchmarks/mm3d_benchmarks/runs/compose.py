@@ -23,6 +23,12 @@ from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = ("backbone", "dataset", "pretrain", "recipe", "evaluation", "profile", "launcher")
+#: Sections whose schema is a class of ours, though they carry no ``_target_``.
+_SCHEMAS = {
+    "recipe.pretrain": "mm3d_benchmarks.runs.build.Recipe",
+    "recipe.finetune": "mm3d_benchmarks.runs.build.Recipe",
+    "machine": "mm3d_benchmarks.runs.build.Machine",
+}
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -128,7 +134,8 @@ def set_value(config: dict[str, Any], path: str, value: Any) -> None:
             here = here[name]
         else:
             raise _unknown(".".join(parents[: depth + 1]), here, name)
-    if last not in here and not _accepts(here, last) and not _is_free(config, parents):
+    schema = _SCHEMAS.get(".".join(parents))
+    if last not in here and not _accepts(here, last) and not (schema and targets.accepts(schema, last) is not False):
         raise _unknown(path, here, last)
     here[last] = copy.deepcopy(value)
 
@@ -147,8 +154,18 @@ def check_targets(config: Mapping[str, Any], path: str = "") -> None:
                 known = sorted(targets.parameters_of(target) or ())
                 raise UserError(f"{path}.{name}: {target} has no such argument{_did_you_mean(name, known)}")
     for name, value in config.items():
+        inner = f"{path}.{name}" if path else str(name)
         if isinstance(value, Mapping):
-            check_targets(value, f"{path}.{name}" if path else str(name))
+            known = targets.parameters_of(_SCHEMAS[inner]) if inner in _SCHEMAS else None
+            strange = sorted(set(value) - known) if known is not None else []
+            if strange:
+                close = _did_you_mean(strange[0], sorted(known or ()))
+                raise UserError(f"{inner}.{strange[0]}: there is no such key{close}; known: {', '.join(sorted(known or ()))}")
+            check_targets(value, inner)
+        elif isinstance(value, list):
+            for position, item in enumerate(value):
+                if isinstance(item, Mapping):
+                    check_targets(item, f"{inner}[{position}]")
 
 
 @dataclass(frozen=True)
@@ -234,11 +251,6 @@ def _check_choice(group: str, choice: str, folders: tuple[Path, ...]) -> None:
 
 def _accepts(here: Mapping[str, Any], name: str) -> bool:
     return "_target_" in here and targets.accepts(str(here["_target_"]), name) is not False
-
-
-def _is_free(config: Mapping[str, Any], parents: Sequence[str]) -> bool:
-    """Machine settings are checked by whoever reads them, not here."""
-    return bool(parents) and parents[0] == "launcher"
 
 
 def _unknown(path: str, here: Any, name: str) -> UserError:

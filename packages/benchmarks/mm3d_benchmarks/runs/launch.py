@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mm3d_benchmarks.runs.spec import RunSpec, in_order
+from mm3d_benchmarks.runs.spec import RunSpec, order_of
 from mm3d_benchmarks.runs.store import Run, Store, tail
 from mm3d_core.errors import UserError
 
@@ -109,13 +109,12 @@ def ensure(
 def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bool) -> _Work:
     known = {spec.key: spec for spec in specs}
     done = store.done()
-    outside = {key: [] for spec in known.values() for key in spec.upstream.values() if key not in known}
-    missing = sorted(set(outside) - done)
+    missing = sorted({key for spec in known.values() for key in spec.upstream.values()} - set(known) - done)
     if missing:
         raise UserError(f"{store.root}: runs start from {', '.join(missing)}, which have no result; run their kind first")
-    specs = {spec.key: spec for spec in in_order([*known.values(), *(store.run(key).spec() for key in outside)]) if spec.key in known}
-    work = _Work({}, specs, {})
-    for key, spec in specs.items():
+    order = order_of({key: [k for k in spec.upstream.values() if k in known] for key, spec in known.items()})
+    work = _Work({}, {key: known[key] for key in order}, {})
+    for key, spec in work.specs.items():
         if key in done:
             work.outcomes[key] = Outcome(spec, DONE)
             continue
@@ -126,7 +125,7 @@ def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bo
             reason = f"started {run.attempts()} times without getting further; last: {last_error(run)}; try --again"
             work.outcomes[key] = Outcome(spec, FAILED, reason)
         else:
-            work.waiting[key] = {k for k in spec.upstream.values() if k in specs and k not in done}
+            work.waiting[key] = {k for k in spec.upstream.values() if k in known and k not in done}
     return work
 
 

@@ -160,7 +160,7 @@ class Planner:
         if kind == "pretrain":
             return chain
         before = {"pretrain": chain["pretrain"].key} if chain else {}
-        starts_from = config["evaluation"].get("starts_from", "finetune") if kind == "evaluate" else "finetune"
+        starts_from = config["evaluation"].get("upstream", "finetune") if kind == "evaluate" else "finetune"
         if starts_from == "finetune":
             chain["finetune"] = self._spec("finetune", config, before)
             before = {"finetune": chain["finetune"].key}

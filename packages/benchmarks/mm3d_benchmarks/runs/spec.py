@@ -23,7 +23,7 @@ KEY_LENGTH = 12
 _UNSEEN = {
     "pretrain": ("evaluation", "protocol", "task", "backbone.task", "recipe.finetune"),
     "finetune": ("evaluation", "pretrain", "backbone.decoder", "recipe.pretrain"),
-    "evaluate": ("pretrain", "backbone.decoder", "recipe.pretrain"),
+    "evaluate": ("pretrain", "backbone.decoder", "recipe", "protocol"),
 }
 
 

@@ -1,0 +1,14 @@
+"""``mm3d report``."""
+
+from __future__ import annotations
+
+import argparse
+
+from mm3d_benchmarks.reports.build import build_report, paper_only
+
+
+def report(options: argparse.Namespace) -> int:
+    """Build one report or all."""
+    if options.paper_only:
+        return paper_only(options.sweeps, options.name)
+    return build_report(options.name, options.profile, options.results, options.sweeps, options.store, options.partial)
