@@ -21,6 +21,7 @@ from mm3d_core.errors import UserError
 
 RECIPE = 1  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
 READERS = {
+    "sunrgbd": "mm3d_benchmarks.datasets.sunrgbd.SunRgbdReader",
     "scannet": "mm3d_benchmarks.datasets.scannet.ScanNetReader",
     "s3dis": "mm3d_benchmarks.datasets.s3dis.S3DISReader",
     "folder": "mm3d_benchmarks.datasets.folder.FolderReader",

@@ -38,7 +38,25 @@ RAW_TO_SUNRGBD = {
     "file cabinet": "cabinet", "bathroom vanity": "cabinet", "refrigerator": "fridge",
 }
 # fmt: on
-TABLE_HEADER = ["id", "raw_category", "category", "count", "nyu40id", "eigen13id", "nyuClass", "nyu40class", "eigen13class", "ModelNet40", "ModelNet10", "ShapeNetCore55", "synsetoffset", "wnsynsetid", "wnsynsetkey", "mpcat40", "mpcat40index"]
+TABLE_HEADER = [
+    "id",
+    "raw_category",
+    "category",
+    "count",
+    "nyu40id",
+    "eigen13id",
+    "nyuClass",
+    "nyu40class",
+    "eigen13class",
+    "ModelNet40",
+    "ModelNet10",
+    "ShapeNetCore55",
+    "synsetoffset",
+    "wnsynsetid",
+    "wnsynsetkey",
+    "mpcat40",
+    "mpcat40index",
+]
 
 
 def s3dis_name(raw: str) -> str:

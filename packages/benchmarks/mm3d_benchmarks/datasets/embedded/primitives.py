@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,15 +17,15 @@ class Material:
         albedo: (r, g, b) in [0, 1].
         texture: name of a pattern of ``appearance``.
         second: (r, g, b) of the pattern's other color.
+        scale: metres per repeat of the pattern.
         glass: whether the sensor often sees through it.
-        gloss: 0 matt to 1 glossy.
     """
 
     albedo: tuple[float, float, float] = (0.7, 0.7, 0.7)
     texture: str = "plain"
     second: tuple[float, float, float] = (0.4, 0.4, 0.4)
+    scale: float = 0.3
     glass: bool = False
-    gloss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ class Primitive:
         axes: (3, 3), columns are the half extents along the local axes.
         owner: row of the scene's objects.
         material: look.
-        open_bottom: faces that point down and stand on something are not sampled.
     """
 
     kind: str
@@ -70,37 +69,65 @@ class Patch:
     closed: bool = False
 
 
-def box(
-    center: tuple[float, float, float], size: tuple[float, float, float], yaw: float = 0.0, **rest: object
+def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    """(3, 3): roll about x, then pitch about y (positive tips +x down), then yaw about z, in radians."""
+    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    return about_z @ about_y @ about_x
+
+
+def solid(
+    kind: str,
+    center: tuple[float, float, float],
+    size: tuple[float, float, float],
+    material: Material,
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    roll: float = 0.0,
 ) -> Primitive:
-    """An upright box of full ``size``, turned by ``yaw`` radians about z."""
-    return placed("box", center, size, yaw, **rest)
+    """A solid of full ``size`` before it is turned (see :func:`rotation`) about its center."""
+    axes = rotation(yaw, pitch, roll) * (np.asarray(size, float) / 2)
+    return Primitive(kind, np.asarray(center, float), axes, material=material)
 
 
-def placed(
-    kind: str, center: tuple[float, float, float], size: tuple[float, float, float], yaw: float = 0.0, **rest: object
-) -> Primitive:
-    """A solid of full ``size`` (of its bounding box), turned by ``yaw`` radians about z."""
-    c, s = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    return Primitive(kind, np.asarray(center, float), turn * (np.asarray(size, float) / 2), **rest)  # type: ignore[arg-type]
+def moved(part: Primitive, yaw: float, shift: np.ndarray, owner: int) -> Primitive:
+    """A part turned about the vertical through the origin, then shifted, and given to an object."""
+    turn = rotation(yaw)
+    return replace(part, center=turn @ part.center + shift, axes=turn @ part.axes, owner=owner)
 
 
-def patches(solid: Primitive, spacing: float) -> list[Patch]:
+def extent(parts: list[Primitive]) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high corner of the axis-aligned hull of solids (exact for every kind)."""
+    low, high = [], []
+    for part in parts:
+        if part.kind == "box":
+            reach = np.abs(part.axes).sum(axis=1)
+        elif part.kind == "ellipsoid":
+            reach = np.linalg.norm(part.axes, axis=1)
+        else:
+            reach = np.linalg.norm(part.axes[:, :2], axis=1) + np.abs(part.axes[:, 2])
+        low.append(part.center - reach)
+        high.append(part.center + reach)
+    return np.min(low, axis=0), np.max(high, axis=0)
+
+
+def patches(part: Primitive, spacing: float) -> list[Patch]:
     """Cell-centered grids of about ``spacing`` metres over the whole surface."""
-    half = np.linalg.norm(solid.axes, axis=0)
-    if solid.kind == "box":
+    half = np.linalg.norm(part.axes, axis=0)
+    if part.kind == "box":
         grids = [_box_face(axis, sign, half, spacing) for axis in range(3) for sign in (-1.0, 1.0)]
-    elif solid.kind == "cylinder":
+    elif part.kind == "cylinder":
         grids = [_mantle(half, spacing), *(_disc(sign, half, spacing) for sign in (-1.0, 1.0))]
     else:
         grids = [_ball_face(axis, sign, half, spacing) for axis in range(3) for sign in (-1.0, 1.0)]
-    inverse = np.linalg.inv(solid.axes)
+    inverse = np.linalg.inv(part.axes)
     result = []
     for local, normal, closed in grids:
         world = normal @ inverse  # rows times inverse = inverse transpose times columns
         world /= np.linalg.norm(world, axis=-1, keepdims=True)
-        result.append(Patch(solid.center + local @ solid.axes.T, world, local * half, closed))
+        result.append(Patch(part.center + local @ part.axes.T, world, local * half, closed))
     return result
 
 

@@ -1,0 +1,572 @@
+"""Makers of movable furniture: seats, beds, tables, cases.
+
+Every maker returns things in a local frame: front along +x, left along +y, standing on z = 0, centered in x and y on its
+main thing. The first thing is the main one; the others (pillows, a screen, a blanket) belong to it but are labelled alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.embedded.palette import Palette
+from mm3d_benchmarks.datasets.embedded.primitives import Material, Primitive, solid
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene: its raw label and its solids."""
+
+    label: str
+    parts: list[Primitive]
+
+
+Maker = Callable[[np.random.Generator, Palette], list[Thing]]
+Size = tuple[float, float, float]
+
+
+def cuboid(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], material: Material) -> Primitive:
+    """An upright box from intervals."""
+    center = ((x[0] + x[1]) / 2, (y[0] + y[1]) / 2, (z[0] + z[1]) / 2)
+    return solid("box", center, (x[1] - x[0], y[1] - y[0], z[1] - z[0]), material)
+
+
+def legs(x: float, y: float, height: float, thick: float, material: Material, splay: float = 0.0) -> list[Primitive]:
+    """Four legs at (+-x, +-y)."""
+    kind = "box" if splay == 0 else "cylinder"
+    return [
+        solid(kind, (i * x, j * y, height / 2), (thick, thick, height), material, pitch=-i * splay, roll=j * splay)
+        for i in (-1, 1)
+        for j in (-1, 1)
+    ]
+
+
+def cushion(center: Size, size: Size, material: Material, random: np.random.Generator) -> list[Primitive]:
+    """A soft block: a box with rounded ends, slightly askew."""
+    yaw, pitch = random.normal(0, 0.05, 2)
+    core = solid("box", center, (size[0] * 0.82, size[1] * 0.82, size[2] * 0.8), material, yaw, pitch)
+    return [core, solid("ellipsoid", center, (size[0] * 1.1, size[1] * 1.1, size[2] * 1.25), material, yaw, pitch)]
+
+
+def crumple(
+    center: Size, size: Size, material: Material, random: np.random.Generator, lumps: int = 4
+) -> list[Primitive]:
+    """Cloth that lies in a heap: overlapping flat ellipsoids at odd angles."""
+    parts = []
+    for _ in range(lumps):
+        shift = random.uniform(-0.3, 0.3, 3) * size
+        yaw, pitch, roll = random.normal(0, [1.5, 0.25, 0.25])
+        spread = np.array(size) * random.uniform(0.5, 0.9, 3)
+        parts.append(
+            solid("ellipsoid", tuple(np.array(center) + shift * [1, 1, 0.3]), tuple(spread), material, yaw, pitch, roll)
+        )
+    return parts
+
+
+def bed(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Frame, mattress, headboard, pillows, a blanket that hangs over the edge."""
+    length, width, height = random.uniform(1.9, 2.1), random.choice([0.95, 1.4, 1.6, 1.8]), random.uniform(0.42, 0.6)
+    x, y = length / 2, width / 2
+    frame, sheet = palette.hard(), palette.fabric()
+    parts = [
+        cuboid((-x, x), (-y, y), (0.08, height - 0.2), frame),
+        cuboid((-x + 0.03, x - 0.02), (-y + 0.02, y - 0.02), (height - 0.2, height), sheet),
+    ]
+    parts += legs(x - 0.08, y - 0.08, 0.1, 0.08, frame)
+    if random.random() < 0.8:
+        parts.append(
+            solid(
+                "box",
+                (-x - 0.03, 0, random.uniform(0.4, 0.5)),
+                (0.07, width + 0.06, random.uniform(0.8, 1.1)),
+                frame,
+                pitch=-0.06,
+            )
+        )
+    cover = palette.fabric()
+    side = y + 0.03
+    parts.append(cuboid((-x * 0.35, x + 0.02), (-side, side), (height - 0.02, height + 0.05), cover))
+    for sign in (-1, 1):
+        parts.append(
+            solid(
+                "box", (x * 0.3, sign * (y + 0.05), height - 0.12), (length * 0.62, 0.05, 0.36), cover, roll=sign * 0.22
+            )
+        )
+    parts += crumple(
+        (random.uniform(-0.2, 0.6), random.uniform(-0.3, 0.3), height + 0.04), (0.9, 0.8, 0.16), cover, random, 5
+    )
+    things = [Thing("bed", parts)]
+    for place in np.linspace(-y + 0.35, y - 0.35, 1 if width < 1.2 else 2):
+        middle = (-x + 0.3, float(place), height + 0.09)
+        things.append(Thing("pillow", cushion(middle, (0.42, min(0.62, width * 0.45), 0.17), palette.fabric(), random)))
+    if random.random() < 0.4:
+        lump = crumple(
+            (x * 0.5, random.uniform(-0.4, 0.4), height + 0.07), (0.5, 0.5, 0.22), palette.fabric(), random, 4
+        )
+        things.append(Thing("clothes" if random.random() < 0.5 else "blanket", lump))
+    return things
+
+
+def couch(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Seat cushions, a leaning back, arms, throw pillows."""
+    return _sofa(random, palette, "couch", random.uniform(1.5, 2.3))
+
+
+def armchair(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """A couch for one, which is a chair in ScanNet and a sofa in S3DIS."""
+    return _sofa(random, palette, "armchair", random.uniform(0.75, 0.95))
+
+
+def _sofa(random: np.random.Generator, palette: Palette, label: str, width: float) -> list[Thing]:
+    depth, seat, back = random.uniform(0.8, 0.98), random.uniform(0.38, 0.46), random.uniform(0.72, 0.92)
+    cloth = palette.fabric()
+    x, y, arm = depth / 2, width / 2, random.uniform(0.1, 0.2)
+    parts = [cuboid((-x + 0.05, x), (-y + 0.02, y - 0.02), (0.08, seat - 0.12), cloth)]
+    parts += legs(x - 0.1, y - 0.1, 0.09, 0.06, palette.hard())
+    parts.append(
+        solid(
+            "box", (-x + 0.14, 0, (seat + back) / 2 - 0.08), (0.2, width - 0.05, back - seat + 0.2), cloth, pitch=-0.2
+        )
+    )
+    for sign in (-1, 1):
+        parts.append(
+            cuboid(
+                (-x + 0.05, x), (sign * y - arm * (sign > 0), sign * y + arm * (sign < 0)), (0.08, seat + 0.16), cloth
+            )
+        )
+        roll = solid(
+            "cylinder",
+            (0.02, sign * (y - arm / 2), seat + 0.16),
+            (arm * 1.1, 0.14, depth - 0.1),
+            cloth,
+            pitch=np.pi / 2,
+        )
+        parts.append(roll)
+    seats = max(1, round((width - 2 * arm) / 0.65))
+    for place in (np.arange(seats) + 0.5) / seats * (width - 2 * arm) - y + arm:
+        wide = (width - 2 * arm) / seats
+        parts += cushion((0.06, float(place), seat - 0.04), (depth - 0.25, wide, 0.17), cloth, random)
+        parts += cushion((-x + 0.27, float(place), seat + 0.22), (0.2, wide * 0.95, 0.44), cloth, random)
+    things = [Thing(label, parts)]
+    for _ in range(int(random.integers(0, 3 if label == "couch" else 2))):
+        side = random.uniform(-y + 0.3, y - 0.3) if width > 1.2 else 0.0
+        body = solid(
+            "ellipsoid",
+            (-x + 0.42, side, seat + 0.22),
+            (0.17, 0.45, 0.42),
+            palette.fabric(),
+            random.normal(0, 0.2),
+            -0.4,
+        )
+        things.append(Thing("pillow", [body]))
+    return things
+
+
+def chair(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Four legs, seat, leaning back (slats or a shell), sometimes arms or a jacket on it."""
+    wide, deep, seat, top = (
+        random.uniform(0.4, 0.5),
+        random.uniform(0.4, 0.5),
+        random.uniform(0.43, 0.48),
+        random.uniform(0.78, 1.0),
+    )
+    frame, cover = palette.hard(), palette.any()
+    splay = random.choice([0.0, 0.08])
+    parts = legs(deep / 2 - 0.03, wide / 2 - 0.03, seat, 0.035, frame, splay)
+    parts.append(cuboid((-deep / 2, deep / 2), (-wide / 2, wide / 2), (seat - 0.03, seat + 0.02), cover))
+    if random.random() < 0.5:
+        parts += cushion((0.0, 0.0, seat + 0.04), (deep * 0.95, wide * 0.95, 0.07), cover, random)
+    lean, middle = random.uniform(0.1, 0.25), (seat + top) / 2
+    if random.random() < 0.5:
+        parts.append(
+            solid(
+                "box", (-deep / 2 - 0.01, 0, middle + 0.05), (0.03, wide * 0.95, top - seat - 0.05), cover, pitch=-lean
+            )
+        )
+    else:
+        for y in np.linspace(-wide / 2 + 0.03, wide / 2 - 0.03, 4):
+            parts.append(
+                solid("box", (-deep / 2 - 0.01, float(y), middle), (0.025, 0.03, top - seat + 0.05), frame, pitch=-lean)
+            )
+        parts.append(solid("box", (-deep / 2 - 0.06, 0, top - 0.05), (0.03, wide, 0.1), cover, pitch=-lean))
+    if random.random() < 0.35:
+        for sign in (-1, 1):
+            parts.append(
+                cuboid(
+                    (-deep / 2, deep / 3),
+                    (sign * wide / 2 - 0.02, sign * wide / 2 + 0.02),
+                    (seat + 0.18, seat + 0.22),
+                    frame,
+                )
+            )
+            parts.append(
+                cuboid(
+                    (deep / 3 - 0.03, deep / 3),
+                    (sign * wide / 2 - 0.015, sign * wide / 2 + 0.015),
+                    (seat, seat + 0.2),
+                    frame,
+                )
+            )
+    return [Thing("chair", parts), *_jacket(random, palette, deep, wide, top, 0.12)]
+
+
+def office_chair(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Five-star base, column, padded seat and back, mostly with arms."""
+    seat, top = random.uniform(0.44, 0.54), random.uniform(0.88, 1.15)
+    frame, cover = palette.metal(), palette.fabric()
+    turn = random.uniform(0, 1)
+    parts = []
+    for k in range(5):
+        angle = (k + turn) * 2 * np.pi / 5
+        reach = (0.15 * np.cos(angle), 0.15 * np.sin(angle), 0.08)
+        parts.append(solid("box", reach, (0.3, 0.045, 0.05), frame, angle, 0.1))
+        parts.append(solid("ellipsoid", (0.29 * np.cos(angle), 0.29 * np.sin(angle), 0.03), (0.06, 0.06, 0.06), frame))
+    parts.append(solid("cylinder", (0, 0, seat / 2), (0.06, 0.06, seat - 0.06), frame))
+    parts += cushion((0.02, 0, seat), (0.48, 0.48, 0.11), cover, random)
+    lean = random.uniform(0.08, 0.25)
+    parts.append(solid("box", (-0.24, 0, (seat + top) / 2 + 0.04), (0.07, 0.42, top - seat - 0.12), cover, pitch=-lean))
+    parts.append(solid("ellipsoid", (-0.22, 0, (seat + top) / 2), (0.13, 0.46, top - seat - 0.02), cover, pitch=-lean))
+    if random.random() < 0.65:
+        for sign in (-1, 1):
+            parts.append(solid("box", (0.0, sign * 0.28, seat + 0.2), (0.26, 0.06, 0.04), frame))
+            parts.append(solid("box", (-0.02, sign * 0.27, seat + 0.08), (0.05, 0.03, 0.24), frame, roll=sign * 0.1))
+    return [Thing("office chair", parts), *_jacket(random, palette, 0.5, 0.42, top, 0.1)]
+
+
+def _jacket(
+    random: np.random.Generator, palette: Palette, deep: float, wide: float, top: float, chance: float
+) -> list[Thing]:
+    """Sometimes a jacket over a chair's back."""
+    if random.random() > chance:
+        return []
+    cloth = palette.fabric()
+    parts = [
+        solid(
+            "ellipsoid", (-deep / 2 - 0.05, 0, top - 0.12), (0.16, wide * 1.05, 0.4), cloth, roll=random.normal(0, 0.15)
+        )
+    ]
+    parts += crumple((-deep / 2 - 0.06, 0, top - 0.25), (0.14, wide, 0.4), cloth, random, 3)
+    return [Thing("jacket", parts)]
+
+
+def stool(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """An ottoman: a seat without back, otherfurniture in ScanNet."""
+    size, height = random.uniform(0.4, 0.6), random.uniform(0.35, 0.46)
+    cloth = palette.fabric()
+    return [
+        Thing(
+            "ottoman",
+            [
+                solid("box", (0, 0, height / 2 - 0.02), (size, size, height - 0.08), cloth),
+                *cushion((0, 0, height - 0.04), (size, size, 0.12), cloth, random),
+            ],
+        )
+    ]
+
+
+def bench(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """A low table to sit on."""
+    length, height = random.uniform(0.9, 1.5), random.uniform(0.42, 0.48)
+    wood = palette.hard()
+    return [
+        Thing(
+            "bench",
+            [
+                cuboid((-0.18, 0.18), (-length / 2, length / 2), (height - 0.05, height), wood),
+                *legs(0.13, length / 2 - 0.1, height - 0.05, 0.06, wood),
+            ],
+        )
+    ]
+
+
+def _table(random: np.random.Generator, palette: Palette, label: str, size: Size) -> list[Thing]:
+    """A top on four legs, slabs or a pedestal; round when it is nearly square."""
+    deep, wide, height = size
+    top, below = palette.hard(), palette.hard()
+    round_top = abs(deep - wide) < 0.15 and random.random() < 0.5
+    kind = "cylinder" if round_top else "box"
+    parts = [solid(kind, (0, 0, height - 0.02), (deep, wide, 0.04), top)]
+    if round_top or random.random() < 0.15:
+        parts += [
+            solid("cylinder", (0, 0, height / 2), (0.1, 0.1, height - 0.06), below),
+            solid("cylinder", (0, 0, 0.02), (0.55, 0.55, 0.04), below),
+        ]
+    elif random.random() < 0.65:
+        parts += legs(
+            deep / 2 - 0.06,
+            wide / 2 - 0.06,
+            height - 0.04,
+            random.uniform(0.04, 0.07),
+            below,
+            random.choice([0.0, 0.05]),
+        )
+        parts.append(solid("box", (0, 0, height - 0.08), (deep - 0.1, wide - 0.1, 0.08), below))
+    else:
+        parts += [
+            cuboid(
+                (-deep / 2 + 0.05, deep / 2 - 0.05),
+                (s * (wide / 2 - 0.1) - 0.02, s * (wide / 2 - 0.1) + 0.02),
+                (0, height - 0.04),
+                below,
+            )
+            for s in (-1, 1)
+        ]
+    return [Thing(label, parts), *clutter_on(random, palette, deep, wide, height, random.uniform(0.5, 2.5))]
+
+
+def dining_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """For two to six."""
+    square = random.random() < 0.35
+    deep = random.uniform(0.75, 1.1)
+    return _table(
+        random, palette, "table", (deep, deep if square else random.uniform(1.2, 1.9), random.uniform(0.7, 0.78))
+    )
+
+
+def meeting_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """For a whole meeting."""
+    return _table(
+        random, palette, "table", (random.uniform(1.1, 1.5), random.uniform(2.2, 3.4), random.uniform(0.72, 0.77))
+    )
+
+
+def coffee_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Low, before a couch."""
+    return _table(
+        random,
+        palette,
+        "coffee table",
+        (random.uniform(0.5, 0.75), random.uniform(0.7, 1.3), random.uniform(0.35, 0.48)),
+    )
+
+
+def end_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Small, beside a couch."""
+    side = random.uniform(0.4, 0.55)
+    return _table(random, palette, "end table", (side, side, random.uniform(0.45, 0.6)))
+
+
+def desk(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """A table that a screen, a keyboard, papers and a drawer unit make a desk."""
+    deep, wide, height = random.uniform(0.6, 0.8), random.uniform(1.1, 1.7), random.uniform(0.7, 0.77)
+    things = _table(random, palette, "desk", (deep, wide, height))
+    case = palette.hard()
+    if random.random() < 0.6:
+        side = random.choice([-1, 1]) * (wide / 2 - 0.25)
+        things[0].parts.append(
+            cuboid((-deep / 2 + 0.05, deep / 2 - 0.08), (side - 0.2, side + 0.2), (0.03, height - 0.06), case)
+        )
+    for y in (
+        random.uniform(-0.25, 0.25, 1 if wide < 1.5 else 2) + (np.array([-0.35, 0.35]) if wide >= 1.5 else 0)
+    ).tolist():
+        if random.random() < 0.8:
+            things += monitor(random, palette, -deep / 2 + 0.22, y, height)
+    things.append(
+        Thing(
+            "keyboard",
+            [
+                solid(
+                    "box",
+                    (deep / 2 - 0.2, random.normal(0, 0.1), height + 0.015),
+                    (0.15, 0.43, 0.025),
+                    palette.dark(),
+                    random.normal(0, 0.1),
+                )
+            ],
+        )
+    )
+    return things
+
+
+def monitor(random: np.random.Generator, palette: Palette, x: float, y: float, z: float) -> list[Thing]:
+    """A screen on a foot."""
+    wide, high, yaw = random.uniform(0.4, 0.62), random.uniform(0.28, 0.38), random.normal(0, 0.2)
+    screen, frame = palette.dark(), palette.metal()
+    parts = [
+        solid("box", (x, y, z + 0.12 + high / 2), (0.04, wide, high), screen, yaw, -0.08),
+        solid("box", (x - 0.03, y, z + 0.08), (0.04, 0.06, 0.16), frame, yaw),
+        solid("cylinder", (x - 0.02, y, z + 0.01), (0.2, 0.24, 0.02), frame),
+    ]
+    return [Thing("monitor", parts)]
+
+
+def clutter_on(
+    random: np.random.Generator, palette: Palette, deep: float, wide: float, height: float, amount: float
+) -> list[Thing]:
+    """Books, papers, cups, bottles, boxes, a telephone on a surface."""
+    things = []
+    for _ in range(int(random.poisson(amount))):
+        x, y = random.uniform(-deep / 2 + 0.12, deep / 2 - 0.12), random.uniform(-wide / 2 + 0.15, wide / 2 - 0.15)
+        kind, yaw = random.random(), random.uniform(0, 3.1)
+        if kind < 0.3:
+            thick = random.uniform(0.03, 0.14)
+            things.append(
+                Thing("books", [solid("box", (x, y, height + thick / 2), (0.2, 0.27, thick), palette.bright(), yaw)])
+            )
+        elif kind < 0.5:
+            things.append(
+                Thing("paper", [solid("box", (x, y, height + 0.008), (0.22, 0.3, 0.016), palette.white(), yaw)])
+            )
+        elif kind < 0.7:
+            tall = random.uniform(0.09, 0.28)
+            things.append(
+                Thing(
+                    "bottle" if tall > 0.15 else "cup",
+                    [solid("cylinder", (x, y, height + tall / 2), (0.08, 0.08, tall), palette.any())],
+                )
+            )
+        elif kind < 0.85:
+            size = random.uniform(0.1, 0.3, 3)
+            things.append(
+                Thing("box", [solid("box", (x, y, height + size[2] / 2), tuple(size), palette.bright(), yaw)])
+            )
+        else:
+            things.append(
+                Thing(
+                    "telephone" if random.random() < 0.4 else "bag",
+                    crumple((x, y, height + 0.06), (0.24, 0.2, 0.13), palette.any(), random, 3),
+                )
+            )
+    return things
+
+
+def case(random: np.random.Generator, palette: Palette, label: str, size: Size) -> list[Thing]:
+    """Cabinet, dresser, nightstand, wardrobe: a box with fronts, seams and knobs, one door perhaps ajar."""
+    deep, wide, high = size
+    body = palette.hard()
+    front = Material(
+        body.albedo, "panels", palette._shade(body.albedo, 0.35), max(0.2, min(wide, high) * random.uniform(0.35, 0.6))
+    )
+    x, y = deep / 2, wide / 2
+    parts = [
+        cuboid((-x, x - 0.02), (-y, y), (0.05, high), body),
+        cuboid((-x + 0.04, x - 0.06), (-y + 0.03, y - 0.03), (0, 0.06), palette.dark()),
+    ]
+    parts.append(cuboid((x - 0.02, x), (-y + 0.01, y - 0.01), (0.08, high - 0.03), front))
+    knob = palette.metal()
+    for row in np.linspace(0.25, 0.8, int(random.integers(1, 4))):
+        parts.append(
+            solid("ellipsoid", (x + 0.015, random.choice([-1, 1]) * wide * 0.2, row * high), (0.03, 0.09, 0.03), knob)
+        )
+    if label in ("wardrobe", "cabinet") and random.random() < 0.2:
+        parts.append(
+            solid(
+                "box",
+                (x + 0.12, y - 0.02, high / 2),
+                (0.03, min(0.4, wide / 2), high * 0.9),
+                front,
+                random.uniform(0.9, 1.3),
+            )
+        )
+    things = [Thing(label, parts)]
+    return things + (clutter_on(random, palette, deep, wide, high, random.uniform(0.3, 1.8)) if high < 1.4 else [])
+
+
+def cabinet(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """A sideboard or a tall cupboard."""
+    high = random.uniform(0.7, 1.1) if random.random() < 0.6 else random.uniform(1.6, 2.1)
+    return case(random, palette, "cabinet", (random.uniform(0.38, 0.6), random.uniform(0.6, 1.5), high))
+
+
+def file_cabinet(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Metal drawers, low or high."""
+    return case(
+        random,
+        palette,
+        "file cabinet",
+        (random.uniform(0.45, 0.62), random.uniform(0.4, 0.9), random.choice([0.7, 1.05, 1.35])),
+    )
+
+
+def nightstand(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Beside a bed, mostly with a lamp."""
+    high = random.uniform(0.45, 0.65)
+    things = case(random, palette, "nightstand", (random.uniform(0.35, 0.5), random.uniform(0.4, 0.6), high))[:1]
+    return things + (table_lamp(random, palette, high) if random.random() < 0.7 else [])
+
+
+def dresser(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Drawers at hip height."""
+    return case(
+        random, palette, "dresser", (random.uniform(0.42, 0.55), random.uniform(0.8, 1.5), random.uniform(0.75, 1.15))
+    )
+
+
+def wardrobe(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """As high as a door."""
+    return case(
+        random, palette, "wardrobe", (random.uniform(0.5, 0.65), random.uniform(0.9, 2.0), random.uniform(1.8, 2.2))
+    )
+
+
+def tv_stand(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """A low case and a screen."""
+    high = random.uniform(0.4, 0.6)
+    things = case(random, palette, "tv stand", (random.uniform(0.38, 0.5), random.uniform(1.1, 1.7), high))[:1]
+    wide = random.uniform(0.8, 1.25)
+    parts = [
+        solid("box", (0, 0, high + 0.08 + wide * 0.29), (0.06, wide, wide * 0.57), palette.dark()),
+        solid("box", (0, 0, high + 0.05), (0.2, 0.5, 0.1), palette.metal()),
+    ]
+    return [*things, Thing("tv", parts)]
+
+
+def bookshelf(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """Boards and sides, rows of books of uneven length."""
+    return _shelf(random, palette, "bookshelf", True)
+
+
+def open_shelf(random: np.random.Generator, palette: Palette) -> list[Thing]:
+    """The same boards with boxes: ``shelf`` is outside ScanNet's classes."""
+    return _shelf(random, palette, "shelf", False)
+
+
+def _shelf(random: np.random.Generator, palette: Palette, label: str, books: bool) -> list[Thing]:
+    deep, wide, high = random.uniform(0.26, 0.42), random.uniform(0.7, 1.6), random.choice([1.1, 1.8, 2.0, 2.2])
+    board = palette.hard()
+    x, y = deep / 2, wide / 2
+    parts = [cuboid((-x, x), (s * (y - 0.012) - 0.012, s * (y - 0.012) + 0.012), (0, high), board) for s in (-1, 1)]
+    if random.random() < 0.7:
+        parts.append(cuboid((-x, -x + 0.015), (-y, y), (0, high), board))
+    levels = np.linspace(0.08, high - 0.02, max(3, round(high / 0.36)))
+    things = []
+    for low, above in zip(levels[:-1], levels[1:], strict=True):
+        parts.append(cuboid((-x, x), (-y, y), (low - 0.02, low), board))
+        gap = above - low - 0.03
+        if books and random.random() < 0.9:
+            left = -y + 0.03
+            while left < y - 0.15 and random.random() < 0.92:
+                run = min(random.uniform(0.15, 0.6), y - 0.03 - left)
+                tall = gap * random.uniform(0.6, 0.92)
+                lean = random.normal(0, 0.08) if random.random() < 0.3 else 0.0
+                parts.append(
+                    solid(
+                        "box",
+                        (random.uniform(-0.03, 0.04), left + run / 2, low + tall / 2),
+                        (deep * 0.7, run, tall),
+                        palette.books(),
+                        0,
+                        0,
+                        lean,
+                    )
+                )
+                left += run + random.choice([0.0, 0.02, 0.12])
+        elif not books and random.random() < 0.8:
+            size = (deep * 0.8, random.uniform(0.2, min(0.5, wide * 0.6)), gap * random.uniform(0.5, 0.95))
+            place = (0.0, random.uniform(-y + 0.3, y - 0.3), low + size[2] / 2)
+            things.append(Thing("box", [solid("box", place, size, palette.bright(), random.normal(0, 0.1))]))
+    parts.append(cuboid((-x, x), (-y, y), (high - 0.02, high), board))
+    return [Thing(label, parts), *things]
+
+
+def table_lamp(random: np.random.Generator, palette: Palette, z: float) -> list[Thing]:
+    """Foot, stem, shade."""
+    shade = palette.white()
+    parts = [
+        solid("cylinder", (0, 0, z + 0.015), (0.15, 0.15, 0.03), palette.metal()),
+        solid("cylinder", (0, 0, z + 0.15), (0.03, 0.03, 0.28), palette.metal()),
+        solid("ellipsoid", (0, 0, z + 0.34), (0.26, 0.26, 0.24), shade),
+    ]
+    return [Thing("lamp", parts)]
