@@ -21,7 +21,7 @@ def scored(
 
 
 def test_scores_equal_those_by_hand():
-    # wall: 2 of 3 right, 3 predicted -> 2/4; floor: 2 of 2, 3 predicted -> 2/3; chair: 0 of 1 -> 0 (one guess is ignored)
+    # wall: 2 of 3 right, 3 predicted -> 2/4; floor: 2 of 2, 3 predicted -> 2/3; chair: 0 of 1 -> 0, one guess ignored
     scores = scored((GUESS, TRUTH))
     assert scores["IoU/wall"] == pytest.approx(50)
     assert scores["IoU/floor"] == pytest.approx(200 / 3)
