@@ -23,7 +23,7 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, METRICS_FILE, device_of, prepare_process
+from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, METRICS_FILE, PROGRESS_FILE, device_of, prepare_process
 from mm3d_core.atomic import write_json
 from mm3d_core.checkpoint import load_weights
 from mm3d_core.efficiency import device_name, peak_memory
@@ -33,7 +33,7 @@ from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
 
-MODEL_WEIGHTS, PROGRESS_FILE, SCENES_FILE = "model.safetensors", "progress.json", "scenes.json"
+MODEL_WEIGHTS, SCENES_FILE = "model.safetensors", "scenes.json"
 
 
 def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
@@ -73,7 +73,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
             times[name] = round(time.perf_counter() - start, 4)
             metric.update(prediction, labels)
             done[name] = _alone(config, facts, prediction, labels)
-            write_json(folder / PROGRESS_FILE, {"metric": metric.state(), "scenes": done, "seconds": times})
+            state = {"steps": len(scenes), "metric": metric.state(), "scenes": done, "seconds": times}
+            write_json(folder / PROGRESS_FILE, state)
             (folder / f"scene_{name}.npz").unlink(missing_ok=True)
             if stop.signal is not None:
                 stop.hand_on(len(done))

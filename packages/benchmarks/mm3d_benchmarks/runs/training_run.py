@@ -23,7 +23,7 @@ from mm3d_core.training_log import read_log
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE, EFFICIENCY_FILE = "metrics.json", "efficiency.json"
+METRICS_FILE, EFFICIENCY_FILE, PROGRESS_FILE = "metrics.json", "efficiency.json", "progress.json"
 NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step")  # of a log record
 
 
@@ -91,13 +91,16 @@ def train(
         pin_memory=device.type == "cuda",
     )
     schedule, batch_norm = recipe.schedules()
+    settings = recipe.settings(loader.steps_per_epoch, seed)
+    if distributed.is_main():
+        write_json(folder / PROGRESS_FILE, {"steps": settings.steps, "steps_per_epoch": loader.steps_per_epoch})
     record = fit(
         module,
         objective,
         loader,
         recipe.build_optimizer(module),
         folder,
-        recipe.settings(loader.steps_per_epoch, seed),
+        settings,
         schedule,
         batch_norm=batch_norm,
         frozen=frozen,
