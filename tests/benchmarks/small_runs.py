@@ -46,7 +46,7 @@ def config(root: Path, **changes: Any) -> dict[str, Any]:
         {"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "low": 0.9, "high": 1.1},
         {"_target_": "mm3d_benchmarks.datasets.augment.ChromaticJitter", "probability": 0.95, "std": 0.005},
     ]
-    common = {"steps": 6, "batch": 2, "voxel": 0.04, "max_points": 600, "schedule": schedule, "augment": augment}
+    common = {"steps": 6, "batch": 2, "voxel": 0.04, "max_points": 600, "schedule": schedule, "augmentation": augment}
     crop = {"_target_": "mm3d_benchmarks.datasets.crops.RemoveBox", "fallback": 400}
     value = {
         "seed": 0,
