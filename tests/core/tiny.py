@@ -31,6 +31,17 @@ class TinyEncoder(nn.Module):
         return [fine, coarse.with_feat(self.far(grouped.flatten(0, 1)).view(*index.shape, -1).amax(1))]
 
 
+class IdentityEncoder(nn.Module):
+    """One level: the features as they are."""
+
+    def __init__(self, channels: int = 6) -> None:
+        super().__init__()
+        self.channels = (channels,)
+
+    def forward(self, points: PointBatch) -> list[PointBatch]:
+        return [points]
+
+
 def scan(points: int = 200, seed: int = 0, color: bool = True, offset: float = 0.0) -> PointBatch:
     """A random floor with a random box on it, colored by place; feat is coordinates, then colors."""
     generator = torch.Generator().manual_seed(seed)
