@@ -121,13 +121,15 @@ def _outcomes(reader: Reader, names: list[str], out: Path, workers: int) -> Iter
         for name in names:
             yield _prepare_one(reader, name, out)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(reader, out)
+    ) as pool:
         waiting = iter(names)
         running: set[Future[Outcome]] = set()
         try:
             while True:
                 while len(running) < 2 * workers and (name := next(waiting, None)) is not None:
-                    running.add(pool.submit(_prepare_one, reader, name, out))
+                    running.add(pool.submit(_prepare_in_worker, name))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -198,6 +200,14 @@ def _short(error: str, raw: Path) -> str:
     return error.replace(f"{raw}{os.sep}", "")
 
 
-def _one_thread() -> None:
-    """Workers are the parallelism; their BLAS gets one thread."""
+_worker: dict[str, Any] = {}  # what a worker process keeps between its scenes
+
+
+def _start_worker(reader: Reader, out: Path) -> None:
+    """The reader travels to a worker once; workers are the parallelism, so their BLAS gets one thread."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    _worker.update(reader=reader, out=out)
+
+
+def _prepare_in_worker(name: str) -> Outcome:
+    return _prepare_one(_worker["reader"], name, _worker["out"])

@@ -174,12 +174,12 @@ class Light:
     contrast: float
 
 
-def random_light(random: np.random.Generator, low: np.ndarray, high: np.ndarray, gain: float = 1.0) -> Light:
-    """One to three ceiling lamps in the room from ``low`` to ``high``."""
+def random_light(random: np.random.Generator, size: np.ndarray, gain: float = 1.0) -> Light:
+    """One to three ceiling lamps in a room of ``size`` (3,) metres that is centered on the origin."""
     count = int(random.integers(1, 4))
-    place = random.uniform(0.15, 0.85, (count, 2)) * (high - low)[:2] + low[:2]
+    place = random.uniform(-0.35, 0.35, (count, 2)) * size[:2]
     return Light(
-        lamps=np.column_stack([place, np.full(count, high[2] - 0.15)]),
+        lamps=np.column_stack([place, np.full(count, size[2] - 0.15)]),
         strength=random.uniform(0.6, 1.4, count) / count,
         ambient=random.uniform(0.38, 0.55),
         balance=np.array(WHITE_BALANCE) * random.normal(1, 0.04, 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -532,7 +533,7 @@ def _shelf(random: np.random.Generator, palette: Palette, label: str, books: boo
         parts.append(cuboid((-x, -x + 0.015), (-y, y), (0, high), board))
     levels = np.linspace(0.08, high - 0.02, max(3, round(high / 0.36)))
     things = []
-    for low, above in zip(levels[:-1], levels[1:], strict=True):
+    for low, above in pairwise(levels):
         parts.append(cuboid((-x, x), (-y, y), (low - 0.02, low), board))
         gap = above - low - 0.03
         if books and random.random() < 0.9:

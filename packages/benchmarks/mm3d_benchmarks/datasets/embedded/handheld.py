@@ -35,8 +35,7 @@ def scan_room(
     paint = looks.paint(surface.local, surface.solid)
     keep = _returned(surface, seen, paint, looks.glass[surface.solid], sensor)
     coord, normal = surface.coord[keep], surface.normal[keep]
-    half = np.array([room.size[0] / 2, room.size[1] / 2, 0])
-    light = random_light(tour, -half, half + [0, 0, room.size[2]])
+    light = random_light(tour, room.size)
     color = record(paint[keep], coord, normal, light, sensor, 0.22, 16.0)
     bent = coord + geometric_noise(coord, normal, knobs.noise * sensor.uniform(0.5, 1.5), sensor)
     owner = np.array([part.owner for part in room.parts])[surface.solid[keep]]

@@ -176,7 +176,7 @@ class Furnisher:
         """Stand a group at (x, y) of another group's frame, turned against it; a later visit may find it shifted."""
         for _ in range(6):
             c, s = np.cos(yaw), np.sin(yaw)
-            dx, dy = self.random.normal(0, spread, 2) + [x, y]
+            dx, dy = np.array([x, y]) + self.random.normal(0, spread, 2)
             angle = yaw + turn + self.random.normal(0, 0.15)
             if self.visit is not None and self.visit.random() < self.knobs.moved:
                 dx, dy, angle = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -222,7 +223,7 @@ def _wall_parts(wall: Wall, height: float, material: Material) -> list[Primitive
         }
     )
     parts = []
-    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+    for low, high in pairwise(cuts):
         holes = [o for o in wall.openings if o.low < (low + high) / 2 < o.high]
         spans = [(0.0, height)] if not holes else [(0.0, holes[0].bottom), (holes[0].top, height)]
         for bottom, top in spans:

@@ -41,8 +41,7 @@ def scan_room(
     keep = (seen > 0) & (sensor.random(len(seen)) < share)
     keep &= ~looks.glass[surface.solid] | (sensor.random(len(seen)) < 0.75)
     coord, normal = surface.coord[keep], surface.normal[keep]
-    half = np.array([room.size[0] / 2, room.size[1] / 2, 0])
-    light = random_light(tour, -half, half + [0, 0, room.size[2]], gain=1.15)
+    light = random_light(tour, room.size, gain=1.15)
     paint = looks.paint(surface.local[keep], surface.solid[keep])
     color = record(paint, coord, normal, light, sensor, 0.12, 7.0)
     white = sensor.normal(0, 0.003, coord.shape) + sensor.uniform(-spacing / 2, spacing / 2, coord.shape) * (
