@@ -5,15 +5,18 @@ input is unreadable. The rest is built all the same. With ``partial``, what is m
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
+from mm3d_benchmarks.reports.cards import load_cards
+from mm3d_benchmarks.reports.clouds import pack
 from mm3d_benchmarks.reports.comparisons import write_statistics
 from mm3d_benchmarks.reports.figures import FALLBACKS, is_figure, is_picture, run_labels, write_figure
 from mm3d_benchmarks.reports.inputs import Inputs, load_inputs
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
+from mm3d_benchmarks.reports.site import Page, render
 from mm3d_benchmarks.reports.sweepfile import TableSpec, load_specs
 from mm3d_benchmarks.reports.tables import Table, build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
@@ -21,6 +24,7 @@ from mm3d_core.atomic import write_text_if_changed
 from mm3d_core.errors import UserError
 
 SHOWN = 12  # problems printed before the rest is only counted
+PICTURED = 300  # runs whose folders are searched for pictures
 EXTRAS = ("statistics", "page")
 
 
@@ -52,6 +56,8 @@ def build_report(
         report.attempt(report.write_remaining_figures)
     if name in (None, "statistics"):
         report.attempt(report.write_statistics)
+    if name in (None, "page"):
+        report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
     if name not in EXTRAS:
         present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
@@ -124,6 +130,31 @@ class Report:
         for name, text in write_statistics(specs, self.inputs, self.store).items():
             write_text_if_changed(self.folder / name, text)
 
+    def write_page(self, deviations: Path) -> None:
+        """``index.html`` from the tables, and from the figures and statistics that lie in the folder."""
+        tables = [table for table in self.readable_tables() if table.columns]
+        uses: dict[str, list[str]] = {}
+        for table in tables:
+            for row in table.rows:
+                for key in row.runs:
+                    uses.setdefault(key, []).append(f"{table.name}: {row.label}")
+        cards, more = load_cards(self.store, uses) if self.store else ([], 0)
+        made = {p.name: p.read_text(encoding="utf-8") for p in sorted(self.folder.glob("statistics_*"))}
+        missing = [text for table in tables for text in (*table.problems, *table.missing)]
+        page = Page(
+            profile=self.profile,
+            tables=tables,
+            figures=sorted(p for p in self.folder.glob("figure_*.png") if is_figure(p.stem)),
+            statistics=made,
+            cards=cards,
+            more_runs=more,
+            clouds=pack(self.artefacts(self._tables.values())),
+            deviations=deviations.read_text(encoding="utf-8") if deviations.is_file() else "",
+            problems=list(dict.fromkeys([*self.problems, *missing])),
+            sources=sorted({inputs.data_source() for inputs in self._inputs.values() if inputs.found}),
+        )
+        write_text_if_changed(self.folder / "index.html", render(page))
+
     def readable_tables(self) -> list[Table]:
         """The tables of all sweeps whose inputs can be read."""
         tables = []
@@ -131,13 +162,18 @@ class Report:
             self.attempt(lambda spec=spec: tables.append(self.table(spec)))
         return tables
 
-    def artefacts(self, tables: Sequence[Table]) -> list[Artefact]:
+    def artefacts(self, tables: Iterable[Table]) -> list[Artefact]:
         """What the runs of these tables left to draw."""
         labels: dict[str, str] = {}
         for table in tables:
             for key, label in run_labels(table).items():
                 labels.setdefault(key, label)
-        return find_artefacts(self.store, labels, self.problems) if self.store else []
+        if self.store is None:
+            return []
+        problems: list[str] = []
+        found = find_artefacts(self.store, dict(list(labels.items())[:PICTURED]), problems)
+        self.problems += [problem for problem in problems if problem not in self.problems]
+        return found
 
     def tell(self) -> int:
         """Print what is wrong; returns the exit status."""

@@ -104,8 +104,9 @@ def agreement(spec: TableSpec, inputs: Inputs, seen: set[tuple] | None = None) -
     """
     printed = {entry.row: entry for entry in spec.published}
     total = holds = firm = 0
-    for (first, second), name in itertools.product(itertools.combinations(spec.rows, 2), spec.columns):
-        theirs = [printed[r].values.get(name) if r in printed else None for r in (first, second)]
+    rows = [row for row in spec.rows if row in printed]
+    for (first, second), name in itertools.product(itertools.combinations(rows, 2), spec.columns):
+        theirs = [printed[r].values.get(name) for r in (first, second)]
         pairs = paired(inputs.cell(first, name).values, inputs.cell(second, name).values)
         if not column(name).better or not pairs or theirs[0] is None or theirs[1] is None or theirs[0] == theirs[1]:
             continue

@@ -1,0 +1,153 @@
+"""A card per run: what it was, where it ran, what it found, and how its losses went."""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.reports.artefacts import upstreams
+from mm3d_benchmarks.reports.style import SERIES
+
+CARDS = 300  # runs with a card of their own; a larger store is for `mm3d store show`
+CURVE = 120  # points of a curve
+CURVES = 6  # curves of a card
+LOG_TAIL = 4 * 2**20  # bytes of log.jsonl that are read
+_KIND_ORDER = {"pretrain": 0, "finetune": 1, "evaluate": 2}
+_NO_CURVE = ("step", "epoch", "time", "seconds_per_step")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page shows of one run; ``uses`` are the table rows that rest on it."""
+
+    key: str
+    kind: str
+    uses: tuple[str, ...]
+    upstream: tuple[str, ...]
+    config: str
+    provenance: str
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    missing: str
+
+
+def load_cards(store: Path, uses: Mapping[str, Sequence[str]]) -> tuple[list[Card], int]:
+    """Cards of the runs that tables use, pre-trainings first; and how many more runs there are.
+
+    Args:
+        uses: run key to the rows that rest on it, in order of importance.
+    """
+    keys = list(dict.fromkeys(uses))
+    cards = [_card(store, key, tuple(uses[key])) for key in keys[:CARDS]]
+    return sorted(cards, key=lambda c: (_KIND_ORDER.get(c.kind, 3), c.uses, c.key)), max(0, len(keys) - CARDS)
+
+
+def card_html(card: Card) -> str:
+    """One card, closed; opening it costs nothing but a click."""
+    uses = ", ".join(card.uses[:6]) + (f" and {len(card.uses) - 6} more" if len(card.uses) > 6 else "")
+    above = " ".join(f'<a href="#run-{html.escape(k)}">{html.escape(k)}</a>' for k in card.upstream)
+    numbers = "".join(
+        f"<tr><td>{html.escape(name)}</td><td class='number'>{value:.4g}</td></tr>"
+        for name, value in card.metrics.items()
+    )
+    parts = [f"<p>starts from {above}</p>" if above else ""]
+    parts.append(f"<p class='absent'>{html.escape(card.missing)}</p>" if card.missing else "")
+    parts.append('<div class="curves">' + "".join(curve_svg(n, p) for n, p in card.curves.items()) + "</div>")
+    parts.append(f"<details><summary>metrics</summary><table>{numbers}</table></details>" if numbers else "")
+    for name, text in (("config", card.config), ("provenance", card.provenance)):
+        parts.append(f"<details><summary>{name}</summary><pre>{html.escape(text)}</pre></details>" if text else "")
+    search = html.escape(" ".join([card.key, card.kind, *card.uses]).lower())
+    return (
+        f'<details class="card" id="run-{html.escape(card.key)}" data-search="{search}"><summary><code>'
+        f"{html.escape(card.key)}</code> <b>{html.escape(card.kind)}</b> {html.escape(uses)}</summary>"
+        f"{''.join(parts)}</details>"
+    )
+
+
+def curve_svg(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """A small line chart with the range of both axes written out."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    low, high, start, end = min(ys), max(ys), min(xs), max(xs)
+    width, height = 220.0, 70.0
+    path = " ".join(
+        f"{(x - start) / ((end - start) or 1) * width:.1f},{height - (y - low) / ((high - low) or 1) * height:.1f}"
+        for x, y in points
+    )
+    label = html.escape(name)
+    return (
+        f'<figure class="curve"><svg viewBox="-4 -4 {width + 8:.0f} {height + 8:.0f}" role="img" '
+        f'aria-label="{label}: {low:.4g} to {high:.4g}"><polyline points="{path}" fill="none" stroke="{SERIES[0]}" '
+        f'stroke-width="1.5"/></svg><figcaption>{label}: {ys[0]:.4g} → {ys[-1]:.4g}, steps {start:.0f}–{end:.0f}'
+        "</figcaption></figure>"
+    )
+
+
+def _card(store: Path, key: str, uses: tuple[str, ...]) -> Card:
+    folder = store / key
+    spec, result = _json(folder / "spec.json"), _json(folder / "metrics.json")
+    failure = _json(folder / "failure.json")
+    missing = "" if result else "no result" + (f": {failure.get('message', failure)}" if failure else "")
+    if not folder.is_dir():
+        missing = "not in this store"
+    found = (result or {}).get("metrics")
+    provenance = {**_json(folder / "provenance.json"), "efficiency": _brief(_json(folder / "efficiency.json"))}
+    return Card(
+        key=key,
+        kind=str(spec.get("kind", "unknown")),
+        uses=uses,
+        upstream=tuple(upstreams(store, key)),
+        config=_text(folder / "config.yaml"),
+        provenance=json.dumps(provenance, indent=1, sort_keys=True) if any(provenance.values()) else "",
+        metrics=_numbers(found) if isinstance(found, Mapping) else {},
+        curves=_curves(folder / "log.jsonl"),
+        missing=missing,
+    )
+
+
+def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Name to (step, value), thinned; losses first."""
+    try:
+        with path.open("rb") as stream:
+            lines = stream.read(LOG_TAIL).splitlines()
+    except OSError:
+        return {}
+    points: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+            step = float(record["step"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        for name, value in _numbers(record).items():
+            if name not in _NO_CURVE:
+                points.setdefault(name, []).append((step, value))
+    names = sorted(points, key=lambda n: (n != "loss", "loss" not in n, n))
+    return {n: points[n][:: max(1, -(-len(points[n]) // CURVE))] for n in names[:CURVES] if len(points[n]) > 1}
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """Finite numbers by name."""
+    kept = {str(k): v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {k: float(v) for k, v in kept.items() if v == v and abs(v) != float("inf")}
+
+
+def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An efficiency record without its lists."""
+    return {k: v for k, v in record.items() if not isinstance(v, list | dict)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

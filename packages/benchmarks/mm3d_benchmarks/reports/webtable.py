@@ -1,0 +1,90 @@
+"""A table, and any CSV, as HTML: sortable, measured beside published, every name escaped."""
+
+import csv
+import html
+import io
+
+from mm3d_benchmarks.reports.columns import Column
+from mm3d_benchmarks.reports.tables import Cell, Printed, Row, Table
+from mm3d_benchmarks.reports.text import cell_text, legend, printed_text, row_label, source_text
+
+
+def table_html(table: Table) -> str:
+    """A ``<figure>`` with caption, table, footnotes and sources; rows link to the cards of their runs."""
+    text = 1 + len(table.descriptions)
+    count = len(table.columns)
+    head = [_th(table.heading), *(_th(d) for d in table.descriptions)]
+    head += [_th(c.title, "number") for c in table.columns] + [_th(c.title, "number published") for c in table.columns]
+    over = f'<td colspan="{text}"></td><th scope="colgroup" colspan="{count}">measured here</th>'
+    over += f'<th scope="colgroup" colspan="{count}" class="published">published</th><td></td><td></td>'
+    body = []
+    for number, (title, rows) in enumerate(table.groups):
+        rule = ' class="rule"' if number else ""
+        if title:
+            body.append(f'<tr class="group"><th colspan="{text + 2 * count + 2}">{html.escape(title)}</th></tr>')
+        for place, row in enumerate(rows):
+            body.append(f"<tr{rule if not place else ''}>{_row(table, row)}</tr>")
+    notes = [legend(table), *(f"{mark}: {note}" for mark, note in table.footnotes)]
+    notes += [f"S{i + 1}: {source}" for i, source in enumerate(table.sources)] + list(table.remarks)
+    files = " ".join(f'<a href="{html.escape(table.name)}.{end}">{end}</a>' for end in ("csv", "md", "tex"))
+    return (
+        f'<figure class="table" id="{html.escape(table.name)}"><figcaption>{html.escape(table.caption)}'
+        f' <span class="files">{files}</span></figcaption>'
+        f'<div class="wide"><table class="sortable"><thead><tr class="over">{over}</tr>'
+        f"<tr>{''.join(head)}{_th('source')}{_th('runs')}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<details class="notes"><summary>notes</summary><p>{"<br>".join(html.escape(n) for n in notes)}</p></details>'
+        "</figure>"
+    )
+
+
+def csv_html(title: str, text: str) -> str:
+    """A sortable table of a CSV text."""
+    lines = list(csv.reader(io.StringIO(text)))
+    if len(lines) < 2:
+        return (
+            f'<figure class="table"><figcaption>{html.escape(title)}</figcaption><p>Nothing measured yet.</p></figure>'
+        )
+    head = "".join(_th(name) for name in lines[0])
+    body = "".join(f"<tr>{''.join(_plain(value) for value in line)}</tr>" for line in lines[1:])
+    return (
+        f'<figure class="table"><figcaption>{html.escape(title)}</figcaption><div class="wide"><table class="sortable">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
+    )
+
+
+def _row(table: Table, row: Row) -> str:
+    cells = [f'<th scope="row">{html.escape(row_label(row))}</th>']
+    cells += [f"<td>{html.escape(d)}</td>" for d in row.descriptions]
+    cells += [_measured(row.cells.get(c.name), c, table.gain_only) for c in table.columns]
+    cells += [_published(row.printed.get(c.name), c, table.gain_only) for c in table.columns]
+    title = html.escape(" ".join([row.cell, row.note]).strip())
+    cells.append(f'<td title="{title}">{html.escape(source_text(row))}</td>')
+    links = " ".join(f'<a href="#run-{html.escape(k)}">{html.escape(k[:6])}</a>' for k in row.runs[:12])
+    cells.append(f'<td class="runs">{links}{" …" if len(row.runs) > 12 else ""}</td>')
+    return "".join(cells)
+
+
+def _measured(cell: Cell | None, c: Column, gain: bool) -> str:
+    shown = None if cell is None else (cell.delta if gain else cell.mean)
+    value = "" if shown is None else f' data-value="{shown:.6f}"'
+    style = "number" + (" best" if cell and cell.best and not gain else "") + (" absent" if shown is None else "")
+    marks = "".join(f"<sup>{mark}</sup>" for mark in (cell.marks if cell else ()))
+    return f'<td class="{style}"{value}>{html.escape(cell_text(cell, c, gain))}{marks}</td>'
+
+
+def _published(printed: Printed | None, c: Column, gain: bool) -> str:
+    shown = None if printed is None else (printed.delta if gain else printed.value)
+    value = "" if shown is None else f' data-value="{shown:.6f}"'
+    style = "number published" + (" best" if printed and printed.best and not gain else "")
+    return f'<td class="{style}"{value}>{html.escape(printed_text(printed, c, gain))}</td>'
+
+
+def _plain(value: str) -> str:
+    try:
+        return f'<td class="number" data-value="{float(value)}">{html.escape(value)}</td>'
+    except ValueError:
+        return f"<td>{html.escape(value)}</td>"
+
+
+def _th(text: str, style: str = "") -> str:
+    return f'<th scope="col" class="{style}"><button type="button">{html.escape(text)}</button></th>'
