@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mm3d_benchmarks.runs import spec as specs
 from mm3d_benchmarks.runs import targets
 from mm3d_core.errors import UserError
@@ -55,7 +57,8 @@ def compose(request: Request) -> dict[str, Any]:
     """
     for group, choice in request.choices.items():
         _check_choice(group, choice, request.folders)
-    base = _composed(tuple(sorted(request.choices.items())), request.folders)
+    choices = _replaced(dict(request.choices), request.folders)
+    base = _composed(tuple(sorted(choices.items())), request.folders)
     if any(_related(key, target) for key in request.overrides for target in base.interpolated):
         raw = json.loads(base.raw)
         for key, value in request.overrides.items():
@@ -166,6 +169,23 @@ def check_targets(config: Mapping[str, Any], path: str = "") -> None:
             for position, item in enumerate(value):
                 if isinstance(item, Mapping):
                     check_targets(item, f"{inner}[{position}]")
+
+
+def _replaced(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[str, str]:
+    """The choices, with those that the profile replaces by cheaper ones (``replace: {evaluation: {long: short}}``)."""
+    for group, table in _replacements(choices.get("profile", "paper"), folders).items():
+        if choices.get(group) in table:
+            choices[group] = table[choices[group]]
+    return choices
+
+
+@lru_cache(maxsize=None)
+def _replacements(profile: str, folders: tuple[Path, ...]) -> dict[str, dict[str, str]]:
+    for folder in (*folders, CONF):
+        path = folder / "profile" / f"{profile}.yaml"
+        if path.is_file():
+            return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("replace") or {}
+    return {}
 
 
 @dataclass(frozen=True)
