@@ -168,7 +168,7 @@ class Voting:
             if path and time.monotonic() - saved >= self.save_seconds:
                 votes.save(path, signature)
                 saved = time.monotonic()
-        if path:
+        if path and number < len(self.views) - 1:
             votes.save(path, signature)
         return votes
 

@@ -1,0 +1,100 @@
+"""Window attention: equal to its definition with gradients, isolated, and in float32 under mixed precision."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pointops.window_attention import window_attention, window_attention_reference
+from pointops.windows import WindowPairs, table_length, window_pairs
+
+WINDOW, QUANT = 0.4, 0.025
+
+
+def pairs_of(count: int = 60, seed: int = 0) -> WindowPairs:
+    xyz = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
+    return window_pairs(xyz, torch.tensor([count]), torch.arange(0, count, 8), WINDOW, QUANT)
+
+
+def inputs(count: int = 60, heads: int = 3, width: int = 5, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    random = torch.Generator().manual_seed(1)
+    length = table_length(WINDOW, QUANT)
+    shapes = [(count, heads, width)] * 3 + [(length, heads, width, 3)] * 3
+    return [torch.randn(shape, generator=random, dtype=dtype).requires_grad_() for shape in shapes]
+
+
+def by_hand(tensors: list[Tensor], pairs: WindowPairs) -> Tensor:
+    """One query, head and key at a time."""
+    query, key, value, query_table, key_table, value_table = tensors
+    out = torch.zeros_like(query)
+    starts = [0, *pairs.ends.tolist()[:-1]]
+    for i, (start, end) in enumerate(zip(starts, pairs.ends.tolist(), strict=True)):
+        for head in range(query.shape[1]):
+            logits, values = [], []
+            for pair in range(start, end):
+                j, (x, y, z) = int(pairs.key[pair]), pairs.bins[pair].tolist()
+                at = [
+                    t[x, head, :, 0] + t[y, head, :, 1] + t[z, head, :, 2]
+                    for t in (query_table, key_table, value_table)
+                ]
+                q, k = query[i, head], key[j, head]
+                logits.append(q @ k + q @ at[0] + k @ at[1])
+                values.append(value[j, head] + at[2])
+            weight = torch.stack(logits).softmax(0)
+            out[i, head] = (weight[:, None] * torch.stack(values)).sum(0)
+    return out
+
+
+@pytest.mark.parametrize(
+    "other", [by_hand, lambda tensors, pairs: window_attention_reference(*tensors[:3], pairs, *tensors[3:])]
+)
+def test_attention_equals_its_definition_with_gradients(other):
+    pairs, tensors = pairs_of(), inputs()
+    probe = torch.randn(60, 3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    results = []
+    for out in (window_attention(*tensors[:3], pairs, *tensors[3:]), other(tensors, pairs)):
+        results.append([out.detach(), *torch.autograd.grad((out * probe).sum(), tensors)])
+    for ours, slow in zip(*results, strict=True):
+        torch.testing.assert_close(ours, slow, rtol=0, atol=1e-10)
+
+
+def test_gradients_pass_finite_differences():
+    pairs, tensors = pairs_of(12), inputs(12, 1, 2)
+    assert torch.autograd.gradcheck(lambda *t: window_attention(*t[:3], pairs, *t[3:]), tensors)
+
+
+def test_equal_logits_give_the_mean_of_the_values():
+    pairs, tensors = pairs_of(), inputs()
+    with torch.no_grad():
+        for tensor in (tensors[0], tensors[1], *tensors[3:]):
+            tensor.zero_()
+    out = window_attention(*tensors[:3], pairs, *tensors[3:])
+    keys = pairs.key[: pairs.ends[0]].long()
+    torch.testing.assert_close(out[0], tensors[2][keys].mean(0))
+
+
+def test_large_logits_stay_finite():
+    pairs, tensors = pairs_of(), inputs(dtype=torch.float32)
+    out = window_attention(100 * tensors[0], 100 * tensors[1], tensors[2], pairs, *tensors[3:])
+    out.sum().backward()
+    assert bool(out.isfinite().all())
+    assert all(bool(t.grad.isfinite().all()) for t in tensors if t.grad is not None)
+
+
+def test_it_computes_in_float32_under_mixed_precision():
+    pairs, tensors = pairs_of(), inputs(dtype=torch.float32)
+    exact = window_attention(*tensors[:3], pairs, *tensors[3:])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = window_attention(*tensors[:3], pairs, *tensors[3:])
+        half = window_attention(*(t.bfloat16() for t in tensors[:3]), pairs, *tensors[3:])
+    assert torch.equal(mixed, exact)
+    assert half.dtype == torch.float32
+
+
+def test_shapes_that_contradict_each_other_are_refused():
+    pairs, tensors = pairs_of(), inputs()
+    with pytest.raises(ValueError, match="query, key and value"):
+        window_attention(tensors[0], tensors[1][:, :2], tensors[2], pairs, *tensors[3:])
+    with pytest.raises(ValueError, match="pairs are of 60"):
+        window_attention(*(t[:50] for t in tensors[:3]), pairs, *tensors[3:])
+    with pytest.raises(ValueError, match="value_table"):
+        window_attention(*tensors[:3], pairs, tensors[3], tensors[4], tensors[5][:8])
