@@ -181,7 +181,22 @@ def test_bad_constructor_arguments_are_refused():
         small(eval_sampling="random")
 
 
-def test_a_few_steps_over_fit_two_scenes():
+def test_a_few_steps_lower_the_loss():
+    model = small()
+    points, labels = batch(0, 1)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    history = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        losses = model.loss(points, labels)
+        losses["loss"].backward()
+        optimizer.step()
+        history.append(losses["loss"].item())
+    assert history[-1] < 0.9 * history[0]
+
+
+@pytest.mark.slow
+def test_many_steps_over_fit_two_scenes():
     model = small()
     points, labels = batch(0, 1)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)

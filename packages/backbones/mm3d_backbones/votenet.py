@@ -128,20 +128,33 @@ def with_rows(points: PointBatch, labels: Mapping[str, Tensor]) -> PointBatch:
     return points.with_attributes(row=torch.arange(points.num_points, device=points.coord.device))
 
 
-class Head(nn.Module):
-    """Linear, batch norm, ReLU for each pair of ``widths``, then a linear layer to ``out`` values; rows (R, C)."""
+class Stack(nn.Module):
+    """Linear with bias, batch norm, ReLU for each pair of ``widths``; rows (R, C)."""
 
-    def __init__(self, widths: Sequence[int], out: int) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         pairs = list(pairwise(widths))
-        self.linears = nn.ModuleList(nn.Linear(first, second) for first, second in [*pairs, (widths[-1], out)])
+        self.linears = nn.ModuleList(nn.Linear(first, second) for first, second in pairs)
         self.norms = nn.ModuleList(nn.BatchNorm1d(second) for _, second in pairs)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(R, widths[0]) -> (R, out)."""
-        for linear, norm in zip(self.linears, self.norms, strict=False):
+        """(R, widths[0]) -> (R, widths[-1])."""
+        for linear, norm in zip(self.linears, self.norms, strict=True):
             rows = torch.relu(norm(linear(rows)))
-        return self.linears[len(self.norms)](rows)
+        return rows
+
+
+class Head(nn.Module):
+    """A :class:`Stack` and a linear layer to ``out`` values."""
+
+    def __init__(self, widths: Sequence[int], out: int) -> None:
+        super().__init__()
+        self.stack = Stack(widths)
+        self.last = nn.Linear(widths[-1], out)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(R, widths[0]) -> (R, out)."""
+        return self.last(self.stack(rows))
 
 
 class Voting(nn.Module):
