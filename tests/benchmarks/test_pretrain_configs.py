@@ -68,3 +68,12 @@ def test_the_decoders_are_those_of_the_backbone():
             Request({"pretrain": "mm3dscene", "backbone": backbone, "recipe": "point_transformer_s3dis", **OTHERS})
         )
         assert chosen["pretrain"]["method"]["decoder"] == chosen["backbone"]["decoder"]
+
+
+@pytest.mark.parametrize(
+    "name", ["point_contrast", "csc", "msc", "random_rooms", "random_rooms_procedural", "four_d_contrast"]
+)
+def test_a_rival_says_how_it_differs_from_its_original(name):
+    settings = config(name)
+    assert "the encoder and optimizer" in settings["adaptation"] or "otherwise as" in settings["adaptation"]
+    assert settings["method"]["views"]["budget"] == "points"
