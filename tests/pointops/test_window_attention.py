@@ -22,6 +22,16 @@ def inputs(count: int = 60, heads: int = 3, width: int = 5, dtype: torch.dtype =
     return [torch.randn(shape, generator=random, dtype=dtype).requires_grad_() for shape in shapes]
 
 
+def attend(tensors: list[Tensor], pairs: WindowPairs) -> Tensor:
+    query, key, value, query_table, key_table, value_table = tensors
+    return window_attention(query, key, value, pairs, query_table, key_table, value_table)
+
+
+def reference(tensors: list[Tensor], pairs: WindowPairs) -> Tensor:
+    query, key, value, query_table, key_table, value_table = tensors
+    return window_attention_reference(query, key, value, pairs, query_table, key_table, value_table)
+
+
 def by_hand(tensors: list[Tensor], pairs: WindowPairs) -> Tensor:
     """One query, head and key at a time."""
     query, key, value, query_table, key_table, value_table = tensors
@@ -44,14 +54,12 @@ def by_hand(tensors: list[Tensor], pairs: WindowPairs) -> Tensor:
     return out
 
 
-@pytest.mark.parametrize(
-    "other", [by_hand, lambda tensors, pairs: window_attention_reference(*tensors[:3], pairs, *tensors[3:])]
-)
+@pytest.mark.parametrize("other", [by_hand, reference])
 def test_attention_equals_its_definition_with_gradients(other):
     pairs, tensors = pairs_of(), inputs()
     probe = torch.randn(60, 3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     results = []
-    for out in (window_attention(*tensors[:3], pairs, *tensors[3:]), other(tensors, pairs)):
+    for out in (attend(tensors, pairs), other(tensors, pairs)):
         results.append([out.detach(), *torch.autograd.grad((out * probe).sum(), tensors)])
     for ours, slow in zip(*results, strict=True):
         torch.testing.assert_close(ours, slow, rtol=0, atol=1e-10)
@@ -59,7 +67,7 @@ def test_attention_equals_its_definition_with_gradients(other):
 
 def test_gradients_pass_finite_differences():
     pairs, tensors = pairs_of(12), inputs(12, 1, 2)
-    assert torch.autograd.gradcheck(lambda *t: window_attention(*t[:3], pairs, *t[3:]), tensors)
+    assert torch.autograd.gradcheck(lambda *t: attend(list(t), pairs), tensors)
 
 
 def test_equal_logits_give_the_mean_of_the_values():
@@ -67,14 +75,14 @@ def test_equal_logits_give_the_mean_of_the_values():
     with torch.no_grad():
         for tensor in (tensors[0], tensors[1], *tensors[3:]):
             tensor.zero_()
-    out = window_attention(*tensors[:3], pairs, *tensors[3:])
+    out = attend(tensors, pairs)
     keys = pairs.key[: pairs.ends[0]].long()
     torch.testing.assert_close(out[0], tensors[2][keys].mean(0))
 
 
 def test_large_logits_stay_finite():
     pairs, tensors = pairs_of(), inputs(dtype=torch.float32)
-    out = window_attention(100 * tensors[0], 100 * tensors[1], tensors[2], pairs, *tensors[3:])
+    out = attend([100 * tensors[0], 100 * tensors[1], *tensors[2:]], pairs)
     out.sum().backward()
     assert bool(out.isfinite().all())
     assert all(bool(t.grad.isfinite().all()) for t in tensors if t.grad is not None)
@@ -82,10 +90,10 @@ def test_large_logits_stay_finite():
 
 def test_it_computes_in_float32_under_mixed_precision():
     pairs, tensors = pairs_of(), inputs(dtype=torch.float32)
-    exact = window_attention(*tensors[:3], pairs, *tensors[3:])
+    exact = attend(tensors, pairs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = window_attention(*tensors[:3], pairs, *tensors[3:])
-        half = window_attention(*(t.bfloat16() for t in tensors[:3]), pairs, *tensors[3:])
+        mixed = attend(tensors, pairs)
+        half = attend([*(t.bfloat16() for t in tensors[:3]), *tensors[3:]], pairs)
     assert torch.equal(mixed, exact)
     assert half.dtype == torch.float32
 
@@ -93,8 +101,8 @@ def test_it_computes_in_float32_under_mixed_precision():
 def test_shapes_that_contradict_each_other_are_refused():
     pairs, tensors = pairs_of(), inputs()
     with pytest.raises(ValueError, match="query, key and value"):
-        window_attention(tensors[0], tensors[1][:, :2], tensors[2], pairs, *tensors[3:])
+        attend([tensors[0], tensors[1][:, :2], *tensors[2:]], pairs)
     with pytest.raises(ValueError, match="pairs are of 60"):
-        window_attention(*(t[:50] for t in tensors[:3]), pairs, *tensors[3:])
+        attend([*(t[:50] for t in tensors[:3]), *tensors[3:]], pairs)
     with pytest.raises(ValueError, match="value_table"):
-        window_attention(*tensors[:3], pairs, tensors[3], tensors[4], tensors[5][:8])
+        attend([*tensors[:5], tensors[5][:8]], pairs)

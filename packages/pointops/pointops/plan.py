@@ -9,7 +9,7 @@ come before. One farthest point sampling serves every level: a level is a prefix
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -19,8 +19,10 @@ from pointops.ball_query import ball_query
 from pointops.interpolation import interpolation_weights
 from pointops.inverse import InverseTable, inverse_table, join_inverse
 from pointops.knn import knn_query
+from pointops.kpconv import kpconv_neighbors
 from pointops.offsets import offset2batch
 from pointops.sampling import farthest_point_sampling
+from pointops.windows import WindowPairs, WindowSpec, window_pairs
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class LevelSpec:
         down: k of the search for this level's points among the level before; 0 for none.
         up: sources per point when the level before is interpolated from this one; 0 for none.
         ball: (radius in metres, nsample): this level's points query the level before, VoteNet's rule; None for none.
+        around: (radius in metres, nsample): kernel point convolution's neighbors within this level; None for none.
+        around_order: which neighbors are kept when there are too many, see :func:`pointops.kpconv.kpconv_neighbors`.
+        windows: pairs for window attention on this level; None for none.
     """
 
     stride: int = 1
@@ -44,6 +49,9 @@ class LevelSpec:
     down: int = 0
     up: int = 0
     ball: tuple[float, int] | None = None
+    around: tuple[float, int] | None = None
+    around_order: str = "nearest"
+    windows: WindowSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class PlanSpec:
         up: int = 3,
         **options: Any,
     ) -> PlanSpec:
-        """VoteNet's PointNet++: ball queries downwards, three-NN upwards from the levels numbered ``up_from`` and above.
+        """VoteNet's PointNet++: ball queries downwards, three-NN upwards from level ``up_from`` and those above.
 
         Level 0 is the input cloud, level 1 the first set abstraction.
         """
@@ -138,6 +146,8 @@ class PlanLevel:
         down: this level's points in the level before, or None.
         ball: the same by radius, or None.
         up: the points of the level before in this level, with weights, or None.
+        around: kernel point convolution's neighbors, -1 where there are fewer, or None.
+        windows: pairs of the plain and of the shifted windows, or None.
         extra: further tables by name, joined like the others.
     """
 
@@ -149,6 +159,8 @@ class PlanLevel:
     down: Table | None = None
     ball: Table | None = None
     up: Table | None = None
+    around: Table | None = None
+    windows: tuple[WindowPairs, ...] | None = None
     extra: dict[str, Table] = field(default_factory=dict)
 
     @property
@@ -169,10 +181,12 @@ class GeometryPlan:
         """Plans of several batches laid end to end, as if made for the joined batch.
 
         Raises:
-            ValueError: no plans, or plans of different specifications.
+            ValueError: no plans, plans of different specifications, or of windows that the whole batch decides.
         """
         if not plans or any(plan.spec != plans[0].spec for plan in plans):
             raise ValueError("plans must be at least one, all of the same specification")
+        if len(plans) > 1 and any(level.windows and level.windows.origin == "batch" for level in plans[0].spec.levels):
+            raise ValueError("plans: windows with origin='batch' depend on the whole batch: plan all of it at once")
         sizes = [[level.num_points for level in plan.levels] for plan in plans]
         starts = torch.tensor(sizes).cumsum(0).sub(torch.tensor(sizes)).tolist()
         levels = tuple(
@@ -212,7 +226,8 @@ def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec) -> GeometryPlan:
     levels = [PlanLevel(coord, ends, rows, rows, _neighbors(coord, ends, first, spec, 0))]
     for number, level in enumerate(spec.levels[1:], start=1):
         levels.append(_next_level(levels[-1], level, spec, number))
-    return GeometryPlan(tuple(levels), spec)
+    local = [_add_local(levels, number, level, spec) for number, level in enumerate(spec.levels)]
+    return GeometryPlan(tuple(local), spec)
 
 
 def level_counts(counts: Sequence[int], spec: LevelSpec) -> list[int]:
@@ -250,6 +265,40 @@ def _prefix(offset: Tensor, new_offset: Tensor) -> Tensor:
     new_start = (new_offset - torch.diff(new_offset, prepend=new_offset.new_zeros(1)))[scene]
     place = torch.arange(scene.shape[0], device=scene.device) - new_start
     return torch.where(start + place < offset[scene], start + place, start).int()
+
+
+def _add_local(levels: Sequence[PlanLevel], number: int, level: LevelSpec, spec: PlanSpec) -> PlanLevel:
+    """The level with its convolution neighbors and its windows."""
+    here = levels[number]
+    if level.around is not None:
+        radius, nsample = level.around
+        index = kpconv_neighbors(nsample, radius, here.coord, here.offset, order=level.around_order)
+        here = replace(here, around=_table(index, number, here.num_points, spec))
+    if level.windows is not None:
+        wanted = level.windows
+        sampled = _sampled_keys(levels, number, wanted.stride)
+        plain, shifted = (
+            window_pairs(
+                here.coord, here.offset, sampled, wanted.window, wanted.quant, shifted=moved, origin=wanted.origin
+            )
+            for moved in (False, True)
+        )
+        here = replace(here, windows=(plain, shifted))
+    return here
+
+
+def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tensor:
+    """Rows of each scene's first floor(n / stride) + 1 points in sampling order; sampled again only if need be."""
+    here = levels[number]
+    counts = torch.diff(here.offset, prepend=here.offset.new_zeros(1)).tolist()
+    offset = torch.tensor(level_counts(counts, LevelSpec(stride=stride, extra=1)), device=here.offset.device).cumsum(0)
+    if number:
+        return _prefix(here.offset, offset)  # points below level 0 lie in sampling order
+    after = levels[1] if len(levels) > 1 else None
+    have = torch.diff(after.offset, prepend=after.offset.new_zeros(1)) if after else offset.new_zeros(len(offset))
+    if after is None or bool((have < torch.diff(offset, prepend=offset.new_zeros(1))).any()):
+        return farthest_point_sampling(here.coord, here.offset, offset)
+    return after.sample[_prefix(after.offset, offset).long()]
 
 
 def _neighbors(coord: Tensor, offset: Tensor, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:
@@ -293,13 +342,17 @@ def _join_level(levels: Sequence[PlanLevel], number: int, starts: list[list[int]
     before = max(number - 1, 0)
     tables = {
         name: _join_tables([getattr(level, name) for level in levels], starts)
-        for name in ("neighbors", "down", "ball", "up")
+        for name in ("neighbors", "down", "ball", "up", "around")
     }
+    pairs = [level.windows for level in levels if level.windows is not None]
+    here = [start[number] for start in starts]
+    windows = tuple(WindowPairs.join([pair[shifted] for pair in pairs], here) for shifted in (0, 1)) if pairs else None
     return PlanLevel(
         coord=torch.cat([level.coord for level in levels]),
         offset=torch.cat([level.offset + start[number] for level, start in zip(levels, starts, strict=True)]),
         sample=torch.cat([level.sample + start[before] for level, start in zip(levels, starts, strict=True)]),
         index=torch.cat([level.index + start[0] for level, start in zip(levels, starts, strict=True)]),
+        windows=windows,
         extra={name: _joined([level.extra[name] for level in levels], starts) for name in levels[0].extra},
         **tables,
     )
@@ -334,6 +387,8 @@ def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return InverseTable(change(value.start), change(value.entry))
     if isinstance(value, dict):
         return {name: _map(inner, change) for name, inner in value.items()}
-    if isinstance(value, (Table, PlanLevel)):
+    if isinstance(value, tuple):
+        return tuple(_map(inner, change) for inner in value)
+    if isinstance(value, (Table, PlanLevel, WindowPairs)):
         return type(value)(**{f.name: _map(getattr(value, f.name), change) for f in fields(value)})
     return value

@@ -26,6 +26,23 @@ GUARD = 10  # and lowered by 1e-4 m, in units of 1 / ROUNDING
 
 
 @dataclass(frozen=True)
+class WindowSpec:
+    """Windows of one level of a geometry plan, see :func:`window_pairs`.
+
+    Attributes:
+        window: edge of the small windows, metres.
+        quant: edge of a position bin, metres.
+        stride: the sampled keys are the first floor(n / stride) + 1 points of the level's farthest point sampling.
+        origin: ``scene``, or ``batch`` (then plans of single scenes cannot be joined).
+    """
+
+    window: float
+    quant: float
+    stride: int = 8
+    origin: str = "scene"
+
+
+@dataclass(frozen=True)
 class WindowPairs:
     """For each of N queries the rows of its keys, and the bins of their displacements.
 
