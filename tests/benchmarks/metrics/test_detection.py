@@ -283,3 +283,24 @@ def cube_overlap(candidate: list[float], center: list[float]) -> float:
         shared *= max(0.0, high - low)
         volume *= candidate[3 + axis]
     return shared / (volume + 1 - shared)
+
+
+def test_the_saved_state_is_small():
+    """312 scenes are saved again after each: a score of four bytes and two bits per detection."""
+    judge = metric(per_class_proposals=True)
+    for scene in random_scenes(4, 50):
+        judge.update(*scene)
+    detections = 4 * 50 * len(NAMES)
+    assert len(json.dumps(judge.state())) < 6 * detections + 1000
+
+
+def test_thresholds_with_their_own_suppression_continue_from_a_saved_state():
+    scenes = random_scenes(4, 30)
+    options = {"nms_threshold": [0.25, 0.5], "per_class_proposals": True}
+    first, second = metric(**options), metric(**options)
+    for scene in scenes[:2]:
+        first.update(*scene)
+    second.load_state(json.loads(json.dumps(first.state())))
+    for scene in scenes[2:]:
+        second.update(*scene)
+    assert second.compute() == scored(*scenes, **options)

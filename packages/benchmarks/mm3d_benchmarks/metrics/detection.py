@@ -29,6 +29,10 @@ from mm3d_core.errors import UserError
 STATE_VERSION = 1
 
 
+class NothingToScoreError(UserError, ValueError):
+    """No evaluated scene holds a box, so that no average precision is defined."""
+
+
 @dataclass(frozen=True)
 class Detections:
     """What is left of one scene's proposals: boxes (K, 7), and for each detection its row, class and score."""
@@ -85,8 +89,10 @@ class DetectionMetric:
         self.min_objectness, self.per_class_proposals, self.min_points = min_objectness, per_class_proposals, min_points
         self._scenes = 0
         self._truth = np.zeros(len(self.class_names), np.int64)
-        self._score = self._empty(np.float64)
-        self._right = self._empty(np.bool_)
+        self._suppressions = sorted(set(self.nms_threshold))
+        # Chunks by [suppression][class] and by [threshold][class], one chunk a scene.
+        self._score: _Chunks = [[[] for _ in self.class_names] for _ in self._suppressions]
+        self._right: _Chunks = [[[] for _ in self.class_names] for _ in self.iou_thresholds]
 
     def update(self, prediction: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> None:
         """Score the scenes of one batch; nothing of them is kept but a score and a bit per detection.
@@ -109,12 +115,8 @@ class DetectionMetric:
             )
             self._scenes += 1
             self._truth += np.bincount(truth_class, minlength=len(self.class_names))
-            kept: dict[float, Detections] = {}
-            for level, threshold in enumerate(self.iou_thresholds):
-                suppress = self.nms_threshold[level]
-                if suppress not in kept:
-                    kept[suppress] = self.detections(one, suppress)
-                self._match(level, kept[suppress], truth, truth_class, threshold)
+            for number, suppression in enumerate(self._suppressions):
+                self._match(number, self.detections(one, suppression), truth, truth_class)
 
     def detections(self, prediction: Mapping[str, Tensor], nms_threshold: float) -> Detections:
         """The detections of ONE scene: "boxes" (M, 7), "scores" (M,), "class_scores" (M, C) and "point_count" (M,).
@@ -135,7 +137,7 @@ class DetectionMetric:
         )
         kept = kept[objectness[rows[kept]] > self.min_objectness]
         rows, best = rows[kept], best[kept].numpy()
-        score = objectness[rows].double().numpy()
+        score = objectness[rows].float().numpy()
         if not self.per_class_proposals:
             return Detections(boxes[rows], np.arange(len(rows)), best, score)
         classes_per_box = len(self.class_names)
@@ -143,7 +145,7 @@ class DetectionMetric:
             boxes=boxes[rows],
             row=np.repeat(np.arange(len(rows)), classes_per_box),
             box_class=np.tile(np.arange(classes_per_box), len(rows)),
-            score=(score[:, None] * probability[rows].double().numpy()).ravel(),
+            score=(score[:, None] * probability[rows].float().numpy()).ravel(),
         )
 
     def compute(self) -> dict[str, float]:
@@ -152,11 +154,11 @@ class DetectionMetric:
         "classes_scored" and "classes_undefined" count the classes with and without ground truth.
 
         Raises:
-            UserError: no evaluated scene holds a box, so that nothing is defined.
+            NothingToScoreError: no evaluated scene holds a box.
         """
         scored = np.flatnonzero(self._truth).tolist()
         if not scored:
-            raise UserError(
+            raise NothingToScoreError(
                 f"none of the {self._scenes} evaluated scenes holds a box of any class; choose another split"
             )
         result = {"classes_scored": float(len(scored)), "classes_undefined": float(len(self.class_names) - len(scored))}
@@ -177,9 +179,10 @@ class DetectionMetric:
 
     def curve(self, level: int, box_class: int) -> tuple[np.ndarray, np.ndarray]:
         """Recall and precision of one class at ``iou_thresholds[level]``, after each distinct score, best first."""
-        score, right = (np.concatenate(part[level][box_class] or [np.zeros(0)]) for part in (self._score, self._right))
+        score = _joined(self._score[self._suppressions.index(self.nms_threshold[level])][box_class], np.float32)
+        right = _joined(self._right[level][box_class], np.bool_)
         order = np.argsort(-score, kind="stable")
-        ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
+        ends = np.flatnonzero(np.diff(score[order], append=np.float32(-np.inf)))
         found = np.cumsum(right[order].astype(np.float64))[ends]
         return found / self._truth[box_class], found / (ends + 1)
 
@@ -192,8 +195,8 @@ class DetectionMetric:
             "nms_threshold": self.nms_threshold,
             "scenes": self._scenes,
             "truth": self._truth.tolist(),
-            "score": [[_pack(chunks, np.float64) for chunks in level] for level in self._score],
-            "right": [[_pack(chunks, np.bool_) for chunks in level] for level in self._right],
+            "score": [[_pack(_joined(chunks, np.float32)) for chunks in part] for part in self._score],
+            "right": [[_pack(np.packbits(_joined(chunks, np.bool_))) for chunks in part] for part in self._right],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -206,23 +209,24 @@ class DetectionMetric:
         if state["version"] != STATE_VERSION:
             raise UserError(f"the saved evaluation has version {state['version']}, not {STATE_VERSION}; start it anew")
         self._scenes, self._truth = int(state["scenes"]), np.array(state["truth"], np.int64)
-        self._score = [[[_unpack(text, np.float64)] for text in level] for level in state["score"]]
-        self._right = [[[_unpack(text, np.bool_)] for text in level] for level in state["right"]]
+        self._score = [[[_unpack(text, np.float32)] for text in part] for part in state["score"]]
+        self._right = []
+        for level, texts in enumerate(state["right"]):
+            lengths = [len(part[0]) for part in self._score[self._suppressions.index(self.nms_threshold[level])]]
+            bits = [np.unpackbits(_unpack(t, np.uint8), count=n) for t, n in zip(texts, lengths, strict=True)]
+            self._right.append([[part.astype(np.bool_)] for part in bits])
 
-    def _match(self, level: int, found: Detections, truth: Tensor, truth_class: np.ndarray, threshold: float) -> None:
+    def _match(self, number: int, found: Detections, truth: Tensor, truth_class: np.ndarray) -> None:
         """Each detection claims the box of its class that it overlaps most; the best-scored claim on a box is right."""
         overlap = box_iou(found.boxes, truth).numpy()
+        levels = [n for n, value in enumerate(self.nms_threshold) if value == self._suppressions[number]]
         for c in np.unique(found.box_class):
             of_class = np.flatnonzero(found.box_class == c)
             of_class = of_class[np.argsort(-found.score[of_class], kind="stable")]
-            right = np.zeros(len(of_class), np.bool_)
-            candidates = np.flatnonzero(truth_class == c)
-            if len(candidates):
-                table = overlap[np.ix_(found.row[of_class], candidates)]
-                claims = np.flatnonzero(table.max(1) > threshold)
-                right[claims[np.unique(table[claims].argmax(1), return_index=True)[1]]] = True
-            self._score[level][c].append(found.score[of_class])
-            self._right[level][c].append(right)
+            self._score[number][c].append(found.score[of_class])
+            table = overlap[np.ix_(found.row[of_class], np.flatnonzero(truth_class == c))]
+            for level in levels:
+                self._right[level][c].append(_first_claims(table, self.iou_thresholds[level]))
 
     def _ground_truth(self, labels: Mapping[str, Tensor]) -> tuple[Tensor, np.ndarray]:
         mask = labels["box_mask"].bool()
@@ -238,9 +242,6 @@ class DetectionMetric:
             )
         return boxes, classes
 
-    def _empty(self, dtype: type) -> list[list[list[np.ndarray]]]:
-        return [[[np.zeros(0, dtype)] for _ in self.class_names] for _ in self.iou_thresholds]
-
 
 def average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
     """Area under the precision envelope, all points: sum of recall steps times the best precision from there on."""
@@ -248,12 +249,26 @@ def average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
     return float((np.diff(recall, prepend=0.0) * envelope).sum())
 
 
+_Chunks = list[list[list[np.ndarray]]]
 _PREDICTION = ("boxes", "scores", "class_scores", "point_count")
 _TRUTH = ("center", "size", "heading", "box_class", "box_mask")
 
 
-def _pack(chunks: list[np.ndarray], dtype: type) -> str:
-    return base64.b64encode(np.concatenate(chunks).astype(dtype).tobytes()).decode("ascii")
+def _first_claims(overlap: np.ndarray, threshold: float) -> np.ndarray:
+    """Which detections (rows, best first) are the first to overlap their best box (columns) by over ``threshold``."""
+    right = np.zeros(len(overlap), np.bool_)
+    if overlap.shape[1]:
+        claims = np.flatnonzero(overlap.max(1) > threshold)
+        right[claims[np.unique(overlap[claims].argmax(1), return_index=True)[1]]] = True
+    return right
+
+
+def _joined(chunks: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype), *chunks])
+
+
+def _pack(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def _unpack(text: str, dtype: type) -> np.ndarray:
