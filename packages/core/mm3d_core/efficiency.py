@@ -56,7 +56,7 @@ class Meter:
             "device": device_name(self._device),
             "seconds_total": round(self._total, 3),
             "seconds_per_step_median": round(statistics.median(times), 5) if times else None,
-            "seconds_per_step_p90": round(times[int(0.9 * (len(times) - 1))], 5) if times else None,
+            "seconds_per_step_p90": round(times[-(-9 * (len(times) - 1) // 10)], 5) if times else None,
             "peak_memory_bytes": peak_memory(self._device),
             "parameters_trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
             "torch": torch.__version__,

@@ -9,17 +9,21 @@ from pointops.voxel import voxel_cells
 from mm3d_benchmarks.datasets.sample import Sample
 
 
-def voxel_sample(sample: Sample, size: float, random: np.random.Generator) -> Sample:
+def voxel_sample(sample: Sample, size: float, random: np.random.Generator, prefer_labeled: bool = False) -> Sample:
     """One uniformly random point of every occupied voxel, in the order of the voxels.
 
     Args:
         size: metres. Cells count from the scene's minimum (POSTECH-CVLab/point-transformer util/voxelize.py).
+        prefer_labeled: a voxel with a labeled point keeps one of these (few labels would seldom be drawn otherwise).
     """
-    rows = voxel_groups(sample.coord, size)
-    starts, counts = rows[1], rows[2]
-    # Any number below the largest count, modulo the voxel's own count, as published: uniform up to a rest below one part in it.
-    choice = starts + random.integers(0, counts.max(), len(counts)) % counts
-    return sample.take(rows[0][choice])
+    order, starts, counts = voxel_groups(sample.coord, size)
+    # As published: a number below the largest count, modulo the voxel's own count.
+    chosen = order[starts + random.integers(0, counts.max(), len(counts)) % counts]
+    if prefer_labeled and sample.segment is not None:
+        labeled = sample.segment[order] >= 0
+        voxel = np.repeat(np.arange(len(counts)), counts)[labeled]
+        chosen[voxel] = order[labeled]
+    return sample.take(chosen)
 
 
 def voxel_groups(coord: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from mm3d_core.errors import UserError
 from mm3d_core.interruption import ignore_stop_signals
+from mm3d_core.monitors import mark_classes
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
 from pointops.plan import make_plan
@@ -86,6 +87,7 @@ class Sampling:
             scenes of equal size). None: all.
         shift: put the scene's minimum at 0, before the voxel grid and again before the box crop.
         crop: a box crop, last.
+        labels: takes labels away from a sample just read, given the scene's number of points (few-label protocols).
         shuffle: random order of the points (the first starts farthest-point sampling).
     """
 
@@ -97,6 +99,7 @@ class Sampling:
     shift: bool = True
     crop: Augmentation | None = None
     shuffle: bool = True
+    labels: tuple[Callable[[Sample, int], Sample], ...] = ()
 
     def __call__(self, scene: Scene, random: np.random.Generator) -> Sample:
         """Draw one sample.
@@ -108,7 +111,7 @@ class Sampling:
         for augment in self.augmentation:
             sample = augment(sample, random)
         if self.voxel is not None:
-            sample = voxel_sample(sample, self.voxel, random)
+            sample = voxel_sample(sample, self.voxel, random, prefer_labeled=bool(self.labels))
         if self.max_points is not None:
             sample = sphere_crop(sample, self.max_points, random)
         if self.shuffle:
@@ -127,6 +130,8 @@ class Sampling:
             repeats = scene.num_points < self.num_points
             rows = random.choice(scene.num_points, self.num_points, replace=repeats)
         sample = sample_of(scene, rows)
+        for limit in self.labels:
+            sample = limit(sample, scene.num_points)
         if "height" in self.inputs:
             height = floor_height(scene.coord)
             sample = Sample(**{**sample.__dict__, "height": height if rows is None else height[rows]})
@@ -142,6 +147,7 @@ class ScenesToItems:
         views: a pre-training method's views, or None for the one view ``points``.
         plan: what the encoder wants prepared (``encoder.plan_spec()``), or None.
         planned_views: names of the views to prepare it for; None: all.
+        marked: segment ids whose points are marked where a scene has labels (``mm3d_core.monitors.mark_classes``).
     """
 
     sampling: Sampling
@@ -149,6 +155,7 @@ class ScenesToItems:
     views: Views | None = None
     plan: Any = None
     planned_views: tuple[str, ...] | None = None
+    marked: tuple[int, ...] = ()
 
     def __call__(self, scene: Scene, *keys: int | str) -> Batch:
         """One scene's item; the keys decide everything random.
@@ -159,6 +166,8 @@ class ScenesToItems:
         sample = self.sampling(scene, numpy_generator(*keys, "sample"))
         labels = {} if self.targets is None else self.targets(sample)
         points = points_of(sample, self.sampling.inputs)
+        if self.marked and sample.segment is not None:
+            points = mark_classes(points, torch.from_numpy(sample.segment), self.marked)
         try:
             views = {"points": points} if self.views is None else self.views(points, generator(*keys, "views"))
             views = {name: self._planned(name, view) for name, view in views.items()}

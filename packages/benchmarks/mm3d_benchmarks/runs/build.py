@@ -22,11 +22,14 @@ from mm3d_benchmarks.datasets.features import feature_width
 from mm3d_benchmarks.datasets.loading import Sampling, Targets
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
 from mm3d_benchmarks.datasets.targets import detection_targets, object_segments, segmentation_targets
+from mm3d_benchmarks.protocols.data_efficient import FewBoxes, FewPoints, listed_scenes, scene_share
+from mm3d_benchmarks.protocols.probe import probed
 from mm3d_core.errors import UserError
 from mm3d_core.schedules import Schedule
 from mm3d_core.training import Reporting, Settings, make_optimizer
 
 MISSING = object()
+LabelLimit = FewPoints | FewBoxes
 
 
 def instantiate(config: Any, path: str, **extra: Any) -> Any:
@@ -217,7 +220,7 @@ class Recipe:
             raise UserError(f"{path}: give epochs or steps")
         return recipe
 
-    def sampling(self, inputs: Sequence[str]) -> Sampling:
+    def sampling(self, inputs: Sequence[str], labels: Sequence[LabelLimit] = ()) -> Sampling:
         """How scenes become samples."""
         return Sampling(
             inputs=tuple(inputs),
@@ -227,6 +230,7 @@ class Recipe:
             num_points=self.num_points,
             shift=self.shift,
             crop=instantiate(self.crop, f"{self.path}.crop"),
+            labels=tuple(labels),
         )
 
     def settings(self, steps_per_epoch: int, seed: int) -> Settings:
@@ -254,6 +258,56 @@ class Recipe:
         kind = resolve(str(self.optimizer.get("_target_")), f"{self.path}.optimizer._target_")
         _check_arguments(kind, {"params": None, **{key: options[key] for key in options if key != "groups"}}, f"{self.path}.optimizer")
         return make_optimizer(module, kind, **options)
+
+
+# ----------------------------------------------------------------------------- protocol
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How much of the labels a fine-tuning sees and what it may move: the keys of the section ``protocol``.
+
+    Attributes:
+        scenes: share of the labeled scenes, see ``protocols.data_efficient``.
+        scene_list: file with the names of the scenes to use instead of a share.
+        points_per_scene, boxes_per_scene: labels left in each scene; None: all.
+        train: ``all`` or a form of probe, see ``protocols.probe``.
+    """
+
+    scenes: float = 1.0
+    scene_list: str | None = None
+    points_per_scene: int | None = None
+    boxes_per_scene: int | None = None
+    train: str = "all"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Protocol:
+        """The section, or its defaults.
+
+        Raises:
+            UserError: an unknown key.
+        """
+        section = dict(config.get("protocol") or {})
+        known = [f.name for f in fields(cls)]
+        unknown = [name for name in section if name not in known]
+        if unknown:
+            raise UserError(f"protocol.{unknown[0]}: there is no such key; known are {', '.join(known)}")
+        return cls(**section)
+
+    def chosen(self, scenes: Sequence[str]) -> list[str]:
+        """The scenes to fine-tune on."""
+        if self.scene_list is not None:
+            return listed_scenes(scenes, Path(self.scene_list))
+        return scene_share(scenes, self.scenes)
+
+    def limits(self) -> list[LabelLimit]:
+        """What takes labels away within a scene."""
+        limits: list[LabelLimit] = []
+        if self.points_per_scene is not None:
+            limits.append(FewPoints(self.points_per_scene))
+        if self.boxes_per_scene is not None:
+            limits.append(FewBoxes(self.boxes_per_scene))
+        return limits
 
 
 # ----------------------------------------------------------------------------- data and networks
@@ -310,6 +364,11 @@ def build_task(config: Mapping[str, Any], encoder: nn.Module, facts: DatasetFact
     if not extra["num_classes"]:
         raise UserError(f"task={task}: data set {facts.name} has no classes for it; choose another data set or task")
     return instantiate(heads[task], f"backbone.task.{task}", **extra)
+
+
+def build_network(config: Mapping[str, Any], facts: DatasetFacts, data: PreparedDataset) -> nn.Module:
+    """What a fine-tuning trains and an evaluation scores: the task's network, or the protocol's probe."""
+    return probed(build_task(config, build_encoder(config), facts, data), Protocol.of(config).train)
 
 
 def build_metric(config: Mapping[str, Any], facts: DatasetFacts) -> Any:

@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from mm3d_benchmarks.runs.build import (
     Machine,
-    build_encoder,
     build_facts,
     build_metric,
-    build_task,
+    build_network,
     instantiate,
     open_data,
     part,
@@ -54,7 +53,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     data, facts, device = open_data(config), build_facts(config), device_of(machine)
     scenes = split_scenes(config, data, "evaluate")
     seed_everything(int(config["seed"]), "parameters")
-    model = build_task(config, build_encoder(config), facts, data)
+    model = build_network(config, facts, data)
     logger.info(load_weights(model, weights_of(upstream)).describe())
     model = model.to(device).eval()
     protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")

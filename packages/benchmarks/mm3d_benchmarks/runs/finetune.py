@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mm3d_benchmarks.datasets.loading import Batch, ScenesToItems
+from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems
+from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
+    Protocol,
     Recipe,
-    build_encoder,
     build_facts,
+    build_network,
     build_targets,
-    build_task,
     open_data,
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import device_of, finish, prepare_process, train
+from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, device_of, finish, prepare_process, train
 from mm3d_core import distributed
-from mm3d_core.atomic import write_json
+from mm3d_core.atomic import write_json, write_text
 from mm3d_core.checkpoint import load_weights
 from mm3d_core.distributed import run_in_processes
+from mm3d_core.efficiency import device_name
 from mm3d_core.errors import UserError
-from mm3d_core.seeding import seed_everything
+from mm3d_core.seeding import generator, seed_everything
+from mm3d_core.training_log import LOG_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -57,27 +63,39 @@ def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
     folder, machine = Path(where), Machine.of(config)
     prepare_process(machine)
-    recipe = Recipe.of(config, "finetune")
+    recipe, protocol = Recipe.of(config, "finetune"), Protocol.of(config)
     data, facts = open_data(config), build_facts(config)
-    scenes = split_scenes(config, data, "train")
+    scenes = protocol.chosen(split_scenes(config, data, "train"))
     # One seed for all rows of a table: from scratch or not, everything new starts from the same values.
     seed_everything(int(config["seed"]), "parameters")
-    model = build_task(config, build_encoder(config), facts, data)
-    transfer(model, source, folder)
+    model = build_network(config, facts, data)
+    account = transfer(model, source, folder)
     model = model.to(device_of(machine))
+    encoder: Any = model.encoder
+    before = fingerprint(encoder)
     items = ScenesToItems(
-        recipe.sampling(part(config, "backbone.input")),
+        recipe.sampling(part(config, "backbone.input"), protocol.limits()),
         targets=build_targets(config, facts, recipe.votes),
-        plan=model.encoder.plan_spec(),  # pyright: ignore[reportCallIssue]
+        plan=encoder.plan_spec(),
     )
-    train(config, folder, recipe, model, _loss, data, scenes, items)
+    frozen = [] if protocol.train == "all" else [encoder]
+    if isinstance(model, NeighborProbe):
+        remember(config, folder, recipe, model, data, scenes, items)
+    else:
+        train(config, folder, recipe, model, _loss, data, scenes, items, frozen)
+    if frozen and fingerprint(encoder) != before:
+        raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved; its score would not be a probe's")
     if distributed.is_main():
-        finish(folder, "finetune", folder / WEIGHTS, model, {"scenes": len(scenes)})
+        more = {"scenes": len(scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
+        finish(folder, "finetune", folder / WEIGHTS, model, more | ({"frozen_encoder": before} if frozen else {}))
     distributed.barrier()
 
 
-def transfer(model: nn.Module, source: str | None, folder: Path) -> None:
+def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, Any]:
     """Load a pre-trained encoder into the model, whole or not at all; print and keep the account.
+
+    Returns:
+        The account: ``loaded``, ``fresh``, ``unused`` and ``mismatched`` tensor names.
 
     Raises:
         UserError: missing, damaged or of another network.
@@ -95,6 +113,29 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> None:
     if distributed.is_main():
         logger.info(text)
         write_json(folder / TRANSFER_FILE, account)
+    return account
+
+
+def remember(
+    config: Mapping[str, Any],
+    folder: Path,
+    recipe: Recipe,
+    model: NeighborProbe,
+    data: PreparedDataset,
+    scenes: Sequence[str],
+    items: ScenesToItems,
+) -> None:
+    """The neighbors' probe learns nothing: show it every scene once, without augmentation."""
+    plain = replace(items, sampling=replace(items.sampling, augmentation=(), crop=None))
+    loader = SceneLoader(data, scenes, plain, batch=1, seed=int(config["seed"]), workers=Machine.of(config).workers)
+    device = next(model.encoder.parameters()).device
+    model.eval()
+    for number, batch in enumerate(loader.stream(0, loader.steps_per_epoch)):
+        shown = batch.to(device)
+        model.remember(shown.points, shown.labels["segment"], generator(int(config["seed"]), "remember", number))
+    record = {"step": 0, "remembered": float(model.filled.sum()), "loss": 0.0}
+    write_text(folder / LOG_FILE, json.dumps(record) + "\n")
+    write_json(folder / EFFICIENCY_FILE, {"device": device_name(device), "parameters_trainable": 0})
 
 
 def _loss(model: Any, batch: Batch, _: torch.Generator) -> dict[str, Tensor]:

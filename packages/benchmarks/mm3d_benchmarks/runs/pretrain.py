@@ -11,9 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_benchmarks.datasets.loading import Batch, ScenesToItems
-from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.datasets.targets import object_segments
 from mm3d_benchmarks.runs.artefacts import save_artefacts
-from mm3d_benchmarks.runs.build import Machine, Recipe, build_encoder, build_method, open_data, part, split_scenes
+from mm3d_benchmarks.runs.build import (
+    Machine,
+    Recipe,
+    build_encoder,
+    build_facts,
+    build_method,
+    open_data,
+    part,
+    split_scenes,
+)
 from mm3d_benchmarks.runs.training_run import device_of, finish, prepare_process, train
 from mm3d_core import distributed
 from mm3d_core.distributed import run_in_processes
@@ -67,6 +76,7 @@ def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> Sc
         views=method.views,  # pyright: ignore[reportArgumentType]
         plan=encoder.plan_spec(),
         planned_views=None if planned is None else tuple(planned),
+        marked=object_segments(build_facts(config)),
     )
 
 

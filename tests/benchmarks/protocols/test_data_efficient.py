@@ -1,0 +1,86 @@
+"""Few labels: nested lists by place, the same labels always, and nothing leaks from what was taken away."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.small_runs import room
+
+from mm3d_benchmarks.datasets.loading import Sampling
+from mm3d_benchmarks.datasets.s3dis import facts
+from mm3d_benchmarks.datasets.sample import sample_of
+from mm3d_benchmarks.datasets.targets import detection_targets, object_segments
+from mm3d_benchmarks.protocols.data_efficient import FewBoxes, FewPoints, listed_scenes, place_of, scene_share
+from mm3d_core.errors import UserError
+
+SCANS = [f"scene{place:04d}_{visit:02d}" for place in range(60) for visit in range(3)]
+
+
+def test_shares_have_their_size_and_are_nested():
+    lists = [scene_share(SCANS, share) for share in (0.1, 0.2, 0.4, 0.8, 1.0)]
+    assert [len(names) for names in lists] == [18, 36, 72, 144, 180]
+    for small, large in zip(lists, lists[1:], strict=False):
+        assert set(small) <= set(large)
+
+
+def test_the_visits_of_a_place_stay_together():
+    chosen = scene_share(SCANS, 0.4)
+    counts = {place: sum(place_of(name) == place for name in chosen) for place in {place_of(name) for name in SCANS}}
+    assert sum(count not in (0, 3) for count in counts.values()) <= 1
+
+
+def test_the_order_of_the_list_does_not_matter():
+    assert set(scene_share(SCANS[::-1], 0.2)) == set(scene_share(SCANS, 0.2))
+
+
+def test_one_scene_is_the_least_and_a_foreign_share_is_refused():
+    assert len(scene_share(["a", "b"], 0.01)) == 1
+    for share in (0, 1.5, -0.1):
+        with pytest.raises(UserError, match=r"protocol\.scenes"):
+            scene_share(["a"], share)
+
+
+def test_rooms_are_places_of_their_own():
+    assert place_of("Area_1_office_2") == "Area_1_office_2"
+    assert place_of("scene0012_01") == "scene0012"
+
+
+def test_an_official_list_is_followed_or_refused(tmp_path: Path):
+    path = tmp_path / "list.txt"
+    path.write_text("b\na\n")
+    assert listed_scenes(["a", "b", "c"], path) == ["b", "a"]
+    path.write_text("z\n")
+    with pytest.raises(UserError, match=r"list\.txt: z"):
+        listed_scenes(["a"], path)
+    with pytest.raises(UserError, match="cannot be read"):
+        listed_scenes(["a"], tmp_path / "missing")
+
+
+def test_a_scene_keeps_the_same_few_labeled_points_and_more_include_fewer():
+    scene = room("a", 0, 4000)
+    few, more = (set(labeled(FewPoints(count)(sample_of(scene), 4000))) for count in (20, 50))
+    assert len(few) == 20
+    assert few <= more
+    subset = np.arange(0, 4000, 2)
+    assert set(labeled(FewPoints(50)(sample_of(scene, subset), 4000))) == more & set(subset.tolist())
+
+
+def labeled(sample) -> list[int]:
+    return sample.index[sample.segment >= 0].tolist()
+
+
+def test_voxels_prefer_their_labeled_points():
+    scene = room("a", 0, 4000)
+    sampling = Sampling(voxel=0.2, labels=(FewPoints(20),))
+    shown = set(labeled(sampling(scene, np.random.default_rng(0))))
+    assert len(shown) >= 15  # two labeled points may share a voxel; without preference about 4 would be left
+
+
+def test_objects_without_their_box_do_not_vote():
+    scene = room("a", 0)
+    sample = FewBoxes(1)(sample_of(scene), scene.num_points)
+    labels = detection_targets(sample, objects=object_segments(facts()))
+    assert int(labels["box_mask"].sum()) == 1
+    ends = sample.coord[labels["vote_mask"].numpy()] + labels["votes"][labels["vote_mask"], 0].numpy()
+    assert len(ends) > 50
+    assert np.abs(ends - labels["center"][0].numpy()).max() < 0.05

@@ -1,0 +1,114 @@
+"""From configuration to objects: every mistake is named with its key."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.small_runs import config, write_rooms
+
+from mm3d_benchmarks.runs.build import Machine, Protocol, Recipe, build_encoder, build_metric, build_task, instantiate, open_data, part
+from mm3d_benchmarks.runs.build import build_facts as facts_of
+from mm3d_benchmarks.runs.evaluate import run_evaluate
+from mm3d_benchmarks.runs.finetune import run_finetune
+from mm3d_benchmarks.runs.pretrain import run_pretrain
+from mm3d_core.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rooms(tmp_path_factory.mktemp("rooms"))
+
+
+def test_nested_targets_and_lists_are_built():
+    built = instantiate({"_target_": "torch.nn.Sequential"}, "network")
+    assert isinstance(built, torch.nn.Sequential)
+    assert instantiate([{"a": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 1}}], "x")[0]["a"].in_features == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("mm3d_backbones.no_such.Net", r"backbone\.encoder\._target_"),
+        ("mm3d_backbones.point_transformer.NoSuchNet", "has no class NoSuchNet"),
+        ("PointTransformer", "not an import path"),
+        ("os.system", "not an import path"),
+        ("builtins.eval", "not an import path"),
+    ],
+)
+def test_an_unknown_backbone_is_named(root: Path, target: str, complaint: str):
+    with pytest.raises(UserError, match=complaint):
+        build_encoder(config(root, backbone__encoder={"_target_": target}))
+
+
+def test_an_unknown_key_of_a_constructor_is_named(root: Path):
+    with pytest.raises(UserError, match=r"backbone\.encoder\.chanels"):
+        build_encoder(config(root, backbone__encoder__chanels=[8]))
+    with pytest.raises(UserError, match=r"recipe\.finetune\.optimizer\.momentumm"):
+        Recipe.of(config(root, recipe__finetune__optimizer__momentumm=0.9), "finetune").build_optimizer(torch.nn.Linear(1, 1))
+    with pytest.raises(UserError, match=r"recipe\.pretrain\.augmentation\[0\]\.lo"):
+        Recipe.of(config(root, recipe__pretrain__augmentation=[{"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "lo": 1}]), "pretrain").sampling(
+            ["coord"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"machine__worker": 2}, r"machine\.worker"),
+        ({"machine__device": "tpu"}, r"machine\.device=tpu"),
+        ({"recipe__pretrain__batch_size": 2}, r"recipe\.pretrain\.batch_size"),
+        ({"recipe__pretrain__precision": "fp8"}, "precision='fp8'"),
+        ({"recipe__pretrain__steps": None}, "epochs or steps"),
+        ({"backbone__input": ["coord", "colour"]}, "colour"),
+        ({"backbone__input": ["coord"]}, r"in_channels=6.*3 channels"),
+        ({"pretrain__method": None}, "pretrain=none"),
+        ({"dataset__root": "nowhere"}, "nowhere"),
+        ({"dataset__splits__pretrain": "trian"}, "trian"),
+        ({"recipe__pretrain__batch": 0}, "batch"),
+    ],
+)
+def test_a_mistake_in_a_pretraining_is_named_and_nothing_is_left(root: Path, tmp_path: Path, change: dict, complaint: str):
+    with pytest.raises(UserError, match=complaint):
+        run_pretrain(config(root, **change), tmp_path / "run", {})
+    assert not (tmp_path / "run/metrics.json").exists()
+
+
+def test_a_missing_section_is_named(root: Path):
+    with pytest.raises(UserError, match=r"recipe\.finetune"):
+        part({"recipe": {}}, "recipe.finetune")
+
+
+def test_a_task_that_the_backbone_or_the_data_lacks_is_named(root: Path):
+    with pytest.raises(UserError, match="task=detection"):
+        run_finetune(config(root, task="detection"), root, {})
+    folder = config(root, dataset__facts={"_target_": "mm3d_benchmarks.datasets.folder.facts"})
+    with pytest.raises(UserError, match="has no classes"):
+        build_task(folder, build_encoder(folder), facts_of(folder), open_data(folder))
+
+
+def test_missing_and_foreign_weights_are_named(root: Path, tmp_path: Path):
+    settings = config(root)
+    with pytest.raises(UserError, match="encoder.safetensors: there is no such"):
+        run_finetune(settings, tmp_path / "f", {"pretrain": tmp_path})
+    with pytest.raises(UserError, match="needs the fine-tuning run"):
+        run_evaluate(settings, tmp_path / "e", {})
+    run_pretrain(config(root, recipe__pretrain__steps=1), tmp_path / "p", {})
+    wider = config(root, backbone__encoder__channels=[8, 16, 32], recipe__finetune__steps=1)
+    with pytest.raises(UserError, match="another network"):
+        run_finetune(wider, tmp_path / "f", {"pretrain": tmp_path / "p"})
+    (tmp_path / "p/encoder.safetensors").write_bytes(b"junk")
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        run_finetune(settings, tmp_path / "f", {"pretrain": tmp_path / "p"})
+
+
+def test_the_machine_is_resolved_and_the_protocol_has_defaults(root: Path):
+    assert Machine.of({}).device in ("cpu", "cuda")
+    assert Protocol.of({}) == Protocol()
+    with pytest.raises(UserError, match=r"protocol\.share"):
+        Protocol.of({"protocol": {"share": 0.1}})
+    assert Protocol.of({"protocol": {"scenes": 0.5}}).chosen(["a", "b"]) in (["a"], ["b"])
+
+
+def test_metrics_get_the_data_sets_classes(root: Path):
+    settings = config(root)
+    assert build_metric(settings, facts_of(settings)).class_names[0] == "ceiling"
