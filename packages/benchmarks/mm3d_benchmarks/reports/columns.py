@@ -16,6 +16,7 @@ class Column:
         heading: as printed.
         unit: printed behind the heading; empty for none.
         decimals: digits behind the point, of the mean and of its deviation.
+        exact: the same for every seed, so printed without a deviation.
         better: ``"higher"``, ``"lower"``, or ``""`` where no value is the best (sizes, hours: the paper marks none).
     """
 
@@ -24,6 +25,7 @@ class Column:
     unit: str = "%"
     decimals: int = 1
     better: str = "higher"
+    exact: bool = False
 
     @property
     def title(self) -> str:
@@ -43,8 +45,8 @@ class Column:
 _KNOWN = {
     column.name: column
     for column in (
-        Column("params_M", "Model size", "M", 2, ""),
-        Column("parameters", "Parameters", "", 0, ""),
+        Column("params_M", "Model size", "M", 2, "", exact=True),
+        Column("parameters", "Parameters", "", 0, "", exact=True),
         Column("train_hours", "Train time", "h", 1, ""),
         Column("infer_seconds", "Infer time", "s", 2, ""),
         Column("peak_memory_GB", "Peak memory", "GB", 1, ""),

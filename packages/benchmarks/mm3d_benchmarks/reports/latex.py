@@ -1,7 +1,7 @@
 r"""A table as LaTeX: booktabs rules, siunitx columns, everything escaped, plain `article` compatible.
 
 Preamble needed: ``\usepackage{booktabs,siunitx,graphicx}``. Measured and published values stand in blocks of their own,
-side by side; a table with more than ``PANEL`` quantities (Table 12) is set as two panels, one above the other, and
+side by side; a table with more than ``PANEL`` quantities is set as two panels, one above the other, and
 anything wider than the page is scaled to ``\linewidth``.
 """
 
@@ -12,8 +12,9 @@ from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.tables import Cell, Printed, Row, Table
 from mm3d_benchmarks.reports.text import legend
 
-PANEL = 6  # quantities side by side with their published values; beyond, two panels
-WIDE = 74  # characters of a line that fit \linewidth of a plain article at \small
+PANEL = 3  # quantities side by side with their published values; beyond, two panels
+STACK = 8  # quantities in one panel; beyond, deviations stand below the means
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # scale down, never up
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -61,7 +62,6 @@ def escape(text: str) -> str:
 
 def to_latex(table: Table) -> str:
     """One ``table`` environment with caption, label and notes."""
-    width = _width(table)
     blocks = [_Block(table, True, False), _Block(table, False, True)] if _panels(table) else [_Block(table, True, True)]
     lines = [
         "% needs \\usepackage{booktabs,siunitx,graphicx}",
@@ -73,10 +73,7 @@ def to_latex(table: Table) -> str:
         rf"\label{{tab:{re.sub('[^A-Za-z0-9-]', '-', table.name)}}}",
     ]
     for block in blocks:
-        tabular = block.lines()
-        if width > WIDE:
-            tabular = [r"\resizebox{\linewidth}{!}{%", *tabular[:-1], tabular[-1] + "}"]
-        lines += [*tabular, r"\par\smallskip"]
+        lines += [FIT, *block.lines(), r"}\par\smallskip"]
     return "\n".join([*lines, *_notes(table), r"\end{table}", ""])
 
 
@@ -102,8 +99,10 @@ class _Block:
         self.table, self.measured, self.published = table, measured, published
         cells = [cell for row in table.rows for cell in row.cells.values() if cell.mean is not None]
         printed = [p for row in table.rows for p in row.printed.values() if p.value is not None]
-        self.spreads = not table.gain_only and any(cell.std is not None for cell in cells)
-        self.behind = (table.has_delta and not table.gain_only) or any(cell.marks or cell.state for cell in cells)
+        self.stacked = measured and not published and len(table.columns) > STACK
+        self.spreads = not table.gain_only and not self.stacked and any(cell.std is not None for cell in cells)
+        noted = any(cell.marks or cell.state for cell in cells)
+        self.behind = not self.stacked and ((table.has_delta and not table.gain_only) or noted)
         self.printed_gains = not table.gain_only and any(p.delta is not None for p in printed)
 
     @property
@@ -126,8 +125,21 @@ class _Block:
                 lines.append(r"\midrule")
             if title:
                 lines.append(rf"\multicolumn{{{text}}}{{l}}{{\itshape {escape(title)}}} \\")
-            lines += [" & ".join(self._row(row)) + r" \\" for row in rows]
+            shown = rows if self.published else [row for row in rows if row.kind == "run"]
+            for row in shown:
+                lines.append(" & ".join(self._row(row)) + r" \\")
+                lines += [self._below(row)] if self.stacked else []
         return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+    def _below(self, row: Row) -> str:
+        """The line under a row of a very wide table: deviations and footnotes; differences are left to the CSV."""
+        pieces = [""] * (1 + len(self.table.descriptions))
+        for c in self.table.columns:
+            cell = row.cells.get(c.name, Cell())
+            spread = "" if cell.std is None else rf"$\pm${c.number(cell.std)}"
+            marks = "".join(rf"\textsuperscript{{{mark}}}" for mark in cell.marks) if cell.mean is not None else ""
+            pieces.append(rf"{{\scriptsize {spread}{marks}}}" if spread or marks else "")
+        return " & ".join(pieces) + r" \\"
 
     def _columns(self) -> str:
         close = r"@{\,}l"
@@ -215,17 +227,6 @@ def _gain(c: Column, value: float | None) -> str:
 
 def _panels(table: Table) -> bool:
     return len(table.columns) > PANEL
-
-
-def _width(table: Table) -> int:
-    """Characters of the widest line, roughly, to decide on scaling."""
-    label = max((len(row.label) + 1 for row in table.rows), default=0)
-    for number, heading in enumerate(table.descriptions):
-        label += 2 + max([len(heading), *(len(row.descriptions[number]) for row in table.rows)])
-    spread = any(cell.std is not None for row in table.rows for cell in row.cells.values())
-    measured = sum(max(len(c.title), 6 + 6 * spread + 7 * table.has_delta) + 2 for c in table.columns)
-    printed = sum(max(len(c.title), 12) + 2 for c in table.columns) + 6
-    return label + (max(measured, printed) if _panels(table) else measured + printed)
 
 
 def _notes(table: Table) -> list[str]:

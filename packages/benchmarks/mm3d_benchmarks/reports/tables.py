@@ -208,7 +208,7 @@ def _cell(inputs: Inputs, row: str, name: str, baseline: str | None, notes: _Not
         marks = (*marks, notes.mark(unpaired))
     return Cell(
         mean=math.fsum(values) / len(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
+        std=statistics.stdev(values) if len(values) > 1 and not column(name).exact else None,
         delta=delta,
         seeds=len(values),
         planned=count,
@@ -275,7 +275,11 @@ def _remarks(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:
         found = sorted({str(v) for v in inputs.provenance.get(key) or []})
         if len(found) > 1:
             remarks.append(f"The runs of this table come from {len(found)} {what}: {', '.join(found)}.")
-    notes = [f"{spec.label(p.row)}: {p.note}" for p in spec.published if p.note]
+    noted: dict[str, list[str]] = {}
+    for entry in spec.published:
+        if entry.note:
+            noted.setdefault(entry.note, []).append(spec.label(entry.row))
+    notes = [f"{', '.join(rows)}: {note}" for note, rows in noted.items()]
     return tuple(dict.fromkeys(_sentence(text) for text in [*remarks, *notes] if text))
 
 

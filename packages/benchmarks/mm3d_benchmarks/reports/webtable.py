@@ -8,6 +8,8 @@ from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.tables import Cell, Printed, Row, Table
 from mm3d_benchmarks.reports.text import cell_text, legend, printed_text, row_label, source_text
 
+LINKS = 3  # runs that a row links to; the cards say which rows rest on them
+
 
 def table_html(table: Table) -> str:
     """A ``<figure>`` with caption, table, footnotes and sources; rows link to the cards of their runs."""
@@ -28,7 +30,7 @@ def table_html(table: Table) -> str:
     notes += [f"S{i + 1}: {source}" for i, source in enumerate(table.sources)] + list(table.remarks)
     files = " ".join(f'<a href="{html.escape(table.name)}.{end}">{end}</a>' for end in ("csv", "md", "tex"))
     return (
-        f'<figure class="table" id="{html.escape(table.name)}"><figcaption>{html.escape(table.caption)}'
+        f'<figure class="table" id="{html.escape(table.name)}"><figcaption>{_caption(table)}'
         f' <span class="files">{files}</span></figcaption>'
         f'<div class="wide"><table class="sortable"><thead><tr class="over">{over}</tr>'
         f"<tr>{''.join(head)}{_th('source')}{_th('runs')}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
@@ -52,6 +54,13 @@ def csv_html(title: str, text: str) -> str:
     )
 
 
+def _caption(table: Table) -> str:
+    """The caption with its first sentence, the title, in bold."""
+    title = table.title.strip()
+    rest = table.caption.removeprefix(title)
+    return f"<b>{html.escape(title)}</b>{html.escape(rest)}"
+
+
 def _row(table: Table, row: Row) -> str:
     cells = [f'<th scope="row">{html.escape(row_label(row))}</th>']
     cells += [f"<td>{html.escape(d)}</td>" for d in row.descriptions]
@@ -59,8 +68,9 @@ def _row(table: Table, row: Row) -> str:
     cells += [_published(row.printed.get(c.name), c, table.gain_only) for c in table.columns]
     title = html.escape(" ".join([row.cell, row.note]).strip())
     cells.append(f'<td title="{title}">{html.escape(source_text(row))}</td>')
-    links = " ".join(f'<a href="#run-{html.escape(k)}">{html.escape(k[:6])}</a>' for k in row.runs[:12])
-    cells.append(f'<td class="runs">{links}{" …" if len(row.runs) > 12 else ""}</td>')
+    links = " ".join(f'<a href="#run-{html.escape(k)}">{html.escape(k[:6])}</a>' for k in row.runs[:LINKS])
+    more = f" and {len(row.runs) - LINKS}" if len(row.runs) > LINKS else ""
+    cells.append(f'<td class="runs">{links}{more}</td>')
     return "".join(cells)
 
 

@@ -10,7 +10,7 @@
   const legend = document.getElementById("legend");
   const cut = document.getElementById("cut");
   const size = document.getElementById("size");
-  const START = { azimuth: -2.2, elevation: 0.65, zoom: 1, x: 0, y: 0 };
+  const START = { azimuth: -1.05, elevation: 0.65, zoom: 1, x: 0, y: 0 };
   let view = { ...START };
   let cloud = null;
   let mode = "";
@@ -60,7 +60,7 @@
     const colors = colorsOf(mode);
     const [ca, sa] = [Math.cos(view.azimuth), Math.sin(view.azimuth)];
     const [ce, se] = [Math.cos(view.elevation), Math.sin(view.elevation)];
-    const unit = (0.48 * Math.min(width, height * 1.25) * view.zoom) / cloud.radius;
+    const unit = (0.48 * Math.min(width, height) * view.zoom) / cloud.radius;
     const top = (Number(cut.value) / 100 - 0.5) * cloud.height + 1e-4;
     const dot = Math.max(1, Math.round(Number(size.value) * scale * Math.sqrt(view.zoom)));
     const half = dot >> 1;
