@@ -4,6 +4,7 @@ Packed means: the points of B scenes laid end to end as ``xyz`` (N, 3) float32, 
 end of each scene. Index results are int32 rows of the whole batch.
 """
 
+from pointops._native import backend
 from pointops.aggregation import aggregation
 from pointops.attention import attention_fusion_step, attention_relation_step
 from pointops.ball_query import ball_query, random_ball_query
@@ -36,6 +37,7 @@ __all__ = [
     "aggregation",
     "attention_fusion_step",
     "attention_relation_step",
+    "backend",
     "ball_query",
     "ball_query_and_group",
     "batch2offset",

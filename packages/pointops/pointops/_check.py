@@ -1,6 +1,7 @@
 """Refusing bad input: every message names the argument and says what it must be."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,8 +10,14 @@ MAX_COORDINATE = 1e18  # squared distances between two such points still fit flo
 MAX_ROWS = 2**31 - 1  # row numbers are int32
 
 
-def points(name: str, xyz: Tensor) -> Tensor:
+def points(name: str, xyz: Tensor, check_values: bool = True) -> Tensor:
     """``xyz`` as a contiguous (N, 3) float32 tensor without gradient.
+
+    Args:
+        name: of the argument, for the message.
+        xyz: the points.
+        check_values: look at the coordinates too (on the CPU only; a GPU check would wait for the device). The C++
+            kernels look for themselves.
 
     Raises:
         ValueError: wrong shape or dtype, or a coordinate that is NaN, infinite or beyond ``MAX_COORDINATE``.
@@ -24,7 +31,7 @@ def points(name: str, xyz: Tensor) -> Tensor:
     if xyz.shape[0] > MAX_ROWS:
         raise ValueError(f"{name} has {xyz.shape[0]} rows; row numbers are int32")
     xyz = xyz.detach().contiguous()
-    if xyz.device.type == "cpu" and not bool((xyz.abs() <= MAX_COORDINATE).all()):
+    if check_values and xyz.device.type == "cpu" and not bool((xyz.abs() <= MAX_COORDINATE).all()):
         raise ValueError(f"{name} holds coordinates that are NaN, infinite or beyond {MAX_COORDINATE:g}")
     return xyz
 
@@ -42,7 +49,7 @@ def ends(name: str, offset: Tensor, rows: int | None, rows_name: str = "") -> li
     if offset.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"{name} must be int32 or int64, not {offset.dtype}")
     values = offset.tolist()
-    if values[0] < 0 or any(late < early for early, late in zip(values, values[1:], strict=False)):
+    if values[0] < 0 or any(late < early for early, late in pairwise(values)):
         raise ValueError(f"{name} must be cumulative ends that never decrease, not {_short(values)}")
     if values[-1] > MAX_ROWS:
         raise ValueError(f"{name} ends at {values[-1]}; row numbers are int32")

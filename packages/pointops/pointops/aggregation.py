@@ -5,7 +5,7 @@ from torch import Tensor
 from pointops.grouping import grouping2
 
 
-def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) -> Tensor:  # noqa: A002 (the field's name)
+def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) -> Tensor:
     """out[n, c] = sum_j (input[idx[n, j], c] + position[n, j, c]) * weight[n, j, c mod W].
 
     Args:

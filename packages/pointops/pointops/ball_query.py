@@ -5,11 +5,12 @@ Names and argument order are those of Pointcept's ``pointops.ball_query`` (MIT);
 Pointcept's own kernel thins up to 2,048 candidates evenly and has visible defects; it is not reproduced.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pointops import _check
-from pointops.knn import MISSING_DISTANCE, nearest_by_key, squared_distances
+from pointops import _check, _native, _register
+from pointops.knn import MISSING_DISTANCE, nearest_by_key, root, squared_distances
 
 ORDERS = ("index", "nearest")
 PADDINGS = ("first_hit", "minus_one")
@@ -149,6 +150,7 @@ def checked(
     new_offset: Tensor,
     order: str,
     padding: str,
+    values: bool = True,
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
     """Contiguous points and integer ends, or ValueError."""
     _check.at_least("nsample", nsample)
@@ -159,8 +161,8 @@ def checked(
     _check.choice("order", order, ORDERS)
     _check.choice("padding", padding, PADDINGS)
     same = new_xyz is xyz
-    xyz = _check.points("xyz", xyz)
-    new_xyz = xyz if same else _check.points("new_xyz", new_xyz)
+    xyz = _check.points("xyz", xyz, values)
+    new_xyz = xyz if same else _check.points("new_xyz", new_xyz, values)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     new_ends = _check.ends("new_offset", new_offset, new_xyz.shape[0], "new_xyz")
@@ -175,10 +177,10 @@ def _keep(distance2: Tensor, hit: Tensor, nsample: int, order: str, padding: str
         columns = torch.arange(count, device=hit.device).expand(queries, count)
         column = columns.masked_fill(~hit, count).topk(min(nsample, count), dim=1, largest=False, sorted=True).values
         missing = column == count
-        distance = distance2.gather(1, column.clamp(max=count - 1)).sqrt()
+        distance = root(distance2.gather(1, column.clamp(max=count - 1)))
     else:
         column, near2 = nearest_by_key(distance2.masked_fill(~hit, torch.inf), nsample)
-        missing, distance = near2.isinf(), near2.sqrt()
+        missing, distance = near2.isinf(), root(near2)
     idx = torch.full((queries, nsample), -1, dtype=torch.int32, device=hit.device)
     dist = torch.full((queries, nsample), MISSING_DISTANCE, device=hit.device)
     kept = column.shape[1]
@@ -189,3 +191,68 @@ def _keep(distance2: Tensor, hit: Tensor, nsample: int, order: str, padding: str
         idx = torch.where(idx < 0, idx[:, :1].masked_fill(empty, start), idx)
         dist = torch.where(dist == MISSING_DISTANCE, dist[:, :1], dist)
     return idx, dist
+
+
+def _run(
+    xyz: Tensor,
+    offset: Tensor,
+    query: Tensor,
+    query_offset: Tensor,
+    nsample: int,
+    max_radius: float,
+    min_radius: float,
+    order: str,
+    padding: str,
+    inclusive: bool,
+) -> tuple[Tensor, Tensor]:
+    if xyz.device.type != "cpu" or _native.library() is None:
+        return ball_query_reference(
+            nsample,
+            max_radius,
+            min_radius,
+            xyz,
+            offset,
+            query,
+            query_offset,
+            order=order,
+            padding=padding,
+            inclusive=inclusive,
+        )
+    xyz, ends, query, query_ends = checked(
+        nsample, max_radius, min_radius, xyz, offset, query, query_offset, order, padding, values=False
+    )
+    idx, dist = _fake(xyz, offset, query, query_offset, nsample)
+    low2, high2 = (float(np.square(np.float32(radius))) for radius in (min_radius, max_radius))
+    _native.call(
+        "pointops_ball",
+        xyz,
+        ends,
+        len(ends),
+        query,
+        query_ends,
+        nsample,
+        low2,
+        high2,
+        int(inclusive),
+        int(order == "nearest"),
+        int(padding == "first_hit"),
+        _native.threads(),
+        idx,
+        dist,
+    )
+    return idx, dist
+
+
+def _fake(
+    xyz: Tensor, offset: Tensor, query: Tensor, query_offset: Tensor, nsample: int, *options: object
+) -> tuple[Tensor, Tensor]:
+    shape = (query.shape[0], nsample)
+    return query.new_empty(shape, dtype=torch.int32), query.new_empty(shape)
+
+
+_ball = _register.operation(
+    "ball(Tensor xyz, Tensor offset, Tensor query, Tensor query_offset, int nsample, float max_radius, "
+    "float min_radius, str order, str padding, bool inclusive) -> (Tensor, Tensor)",
+    _run,
+    _fake,
+)

@@ -1,6 +1,7 @@
 """Gathering the features of neighbors, and search-and-gather in one call.
 
-Names and argument order are those of Pointcept's ``pointops`` (MIT); nothing is copied. A neighbor -1 is a row of zeros.
+Names and argument order are those of Pointcept's ``pointops`` (MIT); nothing is copied.
+A neighbor -1 is a row of zeros.
 """
 
 import torch

@@ -8,7 +8,7 @@ sorted by (squared distance, row number), so every back end returns the same row
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _native, _register
 
 MISSING_DISTANCE = 1e5  # square root of the 1e10 with which the reference kernels fill missing neighbors
 MISSING = ("minus_one", "first_point", "refuse")
@@ -43,7 +43,10 @@ def knn_query(
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
     _check.choice("missing", missing, MISSING)
-    return _dispatch(nsample, xyz, offset, new_xyz, new_offset, missing)
+    _check.at_least("nsample", nsample)
+    return _knn(
+        xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset, nsample, missing
+    )
 
 
 def knn_query_reference(
@@ -70,7 +73,7 @@ def knn_query_reference(
             rows = slice(low, min(low + step, new_end))
             near, distance2 = nearest_by_key(squared_distances(new_xyz[rows], xyz[start:end]), nsample)
             idx[rows, : near.shape[1]] = (near + start).int()
-            dist[rows, : near.shape[1]] = distance2.sqrt()
+            dist[rows, : near.shape[1]] = root(distance2)
             if missing == "first_point":
                 idx[rows, near.shape[1] :] = start
     return idx, dist
@@ -80,6 +83,11 @@ def squared_distances(query: Tensor, support: Tensor) -> Tensor:
     """(M, N) float32 squared distances, (dx*dx + dy*dy) + dz*dz, each operation rounded on its own."""
     dx, dy, dz = (query[:, None, axis] - support[None, :, axis] for axis in range(3))
     return (dx * dx + dy * dy) + dz * dz
+
+
+def root(distance2: Tensor) -> Tensor:
+    """Correctly rounded float32 square roots; torch's own on the CPU may be off by one place."""
+    return distance2.double().sqrt().float()
 
 
 def nearest_by_key(distance2: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -94,12 +102,14 @@ def nearest_by_key(distance2: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _checked(
-    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
+    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str, values: bool = True
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
     _check.at_least("nsample", nsample)
-    same = new_xyz is xyz
-    xyz = _check.points("xyz", xyz)
-    new_xyz = xyz if same else _check.points("new_xyz", new_xyz)
+    same = new_xyz is xyz or (
+        new_xyz.data_ptr() == xyz.data_ptr() and new_xyz.shape == xyz.shape and new_xyz.stride() == xyz.stride()
+    )
+    xyz = _check.points("xyz", xyz, values)
+    new_xyz = xyz if same else _check.points("new_xyz", new_xyz, values)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     new_ends = (
@@ -115,36 +125,27 @@ def _checked(
     return xyz, ends, new_xyz, new_ends
 
 
-def _dispatch(
-    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
+def _run(
+    xyz: Tensor, offset: Tensor, query: Tensor, query_offset: Tensor, nsample: int, missing: str
 ) -> tuple[Tensor, Tensor]:
-    largest = int(torch.diff(offset, prepend=offset.new_zeros(1)).max()) if offset.numel() else 0
-    if xyz.device.type == "cpu" and largest > 2000:
-        return _knn_query_scipy(nsample, xyz, offset, new_xyz, new_offset, missing)
-    return knn_query_reference(nsample, xyz, offset, new_xyz, new_offset, missing=missing)
-
-
-def _knn_query_scipy(
-    nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str
-) -> tuple[Tensor, Tensor]:
-    from scipy.spatial import cKDTree
-
-    xyz, ends, new_xyz, new_ends = _checked(nsample, xyz, offset, new_xyz, new_offset, missing)
-    idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32)
-    dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE)
-    for start, end, low, high in zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True):
-        if end == start or high == low:
-            continue
-        k = min(nsample, end - start)
-        candidates = min(k + 4, end - start)
-        near = torch.from_numpy(cKDTree(xyz[start:end].numpy()).query(new_xyz[low:high].numpy(), candidates)[1])
-        near = near.view(high - low, candidates).long()
-        offsets = new_xyz[low:high, None] - xyz[start:end][near]
-        dx, dy, dz = offsets.unbind(-1)
-        distance2 = (dx * dx + dy * dy) + dz * dz
-        key = ((distance2.contiguous().view(torch.int32).long() << 32) | near).sort(dim=1).values[:, :k]
-        idx[low:high, :k] = ((key & 0xFFFFFFFF) + start).int()
-        dist[low:high, :k] = (key >> 32).int().view(torch.float32).sqrt()
-        if missing == "first_point":
-            idx[low:high, k:] = start
+    if xyz.device.type != "cpu" or _native.library() is None:
+        return knn_query_reference(nsample, xyz, offset, query, query_offset, missing=missing)
+    xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing, values=False)
+    idx, dist = _fake(xyz, offset, query, query_offset, nsample, missing)
+    first = int(missing == "first_point")
+    _native.call("pointops_knn", xyz, ends, len(ends), query, query_ends, nsample, first, _native.threads(), idx, dist)
     return idx, dist
+
+
+def _fake(
+    xyz: Tensor, offset: Tensor, query: Tensor, query_offset: Tensor, nsample: int, missing: str
+) -> tuple[Tensor, Tensor]:
+    shape = (query.shape[0], nsample)
+    return query.new_empty(shape, dtype=torch.int32), query.new_empty(shape)
+
+
+_knn = _register.operation(
+    "knn(Tensor xyz, Tensor offset, Tensor query, Tensor query_offset, int nsample, str missing) -> (Tensor, Tensor)",
+    _run,
+    _fake,
+)

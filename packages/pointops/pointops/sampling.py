@@ -7,7 +7,7 @@ Ties go to the lowest row (the reference kernels' winner depends on their thread
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _native, _register
 
 ORIGIN_RADIUS2 = 1e-3  # VoteNet's kernel never chooses points with x^2 + y^2 + z^2 at or below this
 
@@ -31,7 +31,7 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor, *, 
     Raises:
         ValueError: bad shapes or offsets, or a sample asked of an empty scene.
     """
-    return farthest_point_sampling_reference(xyz, offset, new_offset, skip_origin=skip_origin)
+    return _sample(xyz.detach(), offset, new_offset, skip_origin)
 
 
 def farthest_point_sampling_reference(
@@ -62,9 +62,11 @@ def farthest_point_sampling_reference(
     return sample
 
 
-def checked(xyz: Tensor, offset: Tensor, new_offset: Tensor) -> tuple[Tensor, list[int], list[int]]:
+def checked(
+    xyz: Tensor, offset: Tensor, new_offset: Tensor, values: bool = True
+) -> tuple[Tensor, list[int], list[int]]:
     """Contiguous points and integer ends, or ValueError."""
-    xyz = _check.points("xyz", xyz)
+    xyz = _check.points("xyz", xyz, values)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     new_ends = _check.ends("new_offset", new_offset, None)
     _check.same_scenes("new_offset", new_ends, "offset", ends)
@@ -74,3 +76,21 @@ def checked(xyz: Tensor, offset: Tensor, new_offset: Tensor) -> tuple[Tensor, li
         if high > low and end == start:
             raise ValueError(f"new_offset asks for {high - low} samples of scene {scene}, which is empty in xyz")
     return xyz, ends, new_ends
+
+
+def _run(xyz: Tensor, offset: Tensor, new_offset: Tensor, skip_origin: bool) -> Tensor:
+    if xyz.device.type != "cpu" or _native.library() is None:
+        return farthest_point_sampling_reference(xyz, offset, new_offset, skip_origin=skip_origin)
+    xyz, ends, new_ends = checked(xyz, offset, new_offset, values=False)
+    sample = xyz.new_empty(new_ends[-1], dtype=torch.int32)
+    _native.call("pointops_fps", xyz, ends, len(ends), new_ends, int(skip_origin), _native.threads(), sample)
+    return sample
+
+
+def _fake(xyz: Tensor, offset: Tensor, new_offset: Tensor, skip_origin: bool) -> Tensor:
+    return xyz.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int32)
+
+
+_sample = _register.operation(
+    "farthest_point_sampling(Tensor xyz, Tensor offset, Tensor new_offset, bool skip_origin) -> Tensor", _run, _fake
+)

@@ -83,7 +83,7 @@ def voxel_grid(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str 
     key = torch.zeros_like(rows[:, 0])
     for axis in range(4):
         key = key * span[axis] + (rows[:, axis] - low[axis])
-    unique, voxel, counts = torch.unique(key, return_inverse=True, return_counts=True)
+    _, voxel, counts = torch.unique(key, return_inverse=True, return_counts=True)
     order = torch.argsort(voxel, stable=True)
     ends = counts.cumsum(0)
     first = rows[order[ends - counts]]

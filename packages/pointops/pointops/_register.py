@@ -1,0 +1,18 @@
+"""Operations for torch's dispatcher: ``torch.ops.pointops.*``, with shapes for ``torch.compile``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_library = torch.library.Library("pointops", "DEF")
+
+
+def operation(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    """Define ``pointops::<schema>``; ``run`` serves every device, ``fake`` makes outputs of the right shapes only."""
+    name = schema.split("(")[0]
+    _library.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
+    _library.impl(name, run, "CPU")
+    _library.impl(name, run, "CUDA")
+    torch.library.register_fake(f"pointops::{name}", fake, lib=_library)
+    return getattr(torch.ops.pointops, name).default
