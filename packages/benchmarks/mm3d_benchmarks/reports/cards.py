@@ -34,13 +34,18 @@ class Card:
 
 
 def load_cards(store: Path, uses: Mapping[str, Sequence[str]]) -> tuple[list[Card], int]:
-    """Cards of the runs that tables use, pre-trainings first; and how many more runs there are.
+    """Cards of the runs that tables use and those they start from, pre-trainings first; and how many more there are.
 
     Args:
         uses: run key to the rows that rest on it, in order of importance.
     """
-    keys = list(dict.fromkeys(uses))
-    cards = [_card(store, key, tuple(uses[key])) for key in keys[:CARDS]]
+    rows = {key: list(named) for key, named in uses.items()}
+    for key in list(rows)[:CARDS]:
+        for ancestor in upstreams(store, key):
+            known = rows.setdefault(ancestor, [])
+            known += [row for row in rows[key] if row not in known]
+    keys = list(rows)
+    cards = [_card(store, key, tuple(rows[key])) for key in keys[:CARDS]]
     return sorted(cards, key=lambda c: (_KIND_ORDER.get(c.kind, 3), c.uses, c.key)), max(0, len(keys) - CARDS)
 
 
