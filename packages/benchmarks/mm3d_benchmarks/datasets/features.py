@@ -41,7 +41,8 @@ def floor_height(coord: np.ndarray) -> np.ndarray:
 
 
 def points_of(sample: Sample, inputs: Sequence[str]) -> PointBatch:
-    """The sample as one scene; ``feat`` holds ``inputs`` in their order, the attribute ``color`` (in [0, 1]) rides along.
+    """The sample as one scene; ``feat`` holds ``inputs`` in their order, the attributes ``color`` (in [0, 1]) and, as an
+    input, ``normal`` ride along.
 
     Raises:
         UserError: the scene lacks what an input needs.
@@ -56,6 +57,8 @@ def points_of(sample: Sample, inputs: Sequence[str]) -> PointBatch:
             )
         columns.append(values(sample))
     attributes = {} if sample.color is None else {"color": torch.from_numpy((sample.color / 255).astype(np.float32))}
+    if "normal" in inputs and sample.normal is not None:
+        attributes["normal"] = torch.from_numpy(np.ascontiguousarray(sample.normal, dtype=np.float32))
     return PointBatch(
         coord=torch.from_numpy(np.ascontiguousarray(sample.coord, dtype=np.float32)),
         feat=torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float32)),
