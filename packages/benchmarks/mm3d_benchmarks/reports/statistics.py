@@ -132,6 +132,6 @@ def _draws(scenes: int, resamples: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _student(freedom: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(t.ppf((1 + LEVEL) / 2, freedom))
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
