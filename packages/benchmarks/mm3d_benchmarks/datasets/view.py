@@ -44,7 +44,10 @@ def view_scene(root: Path | str, scene: str | None, out: Path | str) -> list[Pat
     boxes = loaded.boxes if loaded.boxes is not None else np.zeros((0, 8), np.float32)
     palette = box_palette(facts)
     ink = palette[boxes[:, 7].astype(int)] if len(boxes) else None
-    panels = [(title, draw(loaded.coord, value, boxes if title != "statistic" else None, ink)) for title, value in colors.items()]
+    panels = [
+        (title, draw(loaded.coord, value, boxes if title != "statistic" else None, ink))
+        for title, value in colors.items()
+    ]
     written = [save(image, out / f"{name}_{title}.png") for title, image in panels]
     written.append(save(sheet(panels), out / f"{name}_sheet.png"))
     page = out / f"{name}.html"
@@ -95,7 +98,9 @@ def page_text(scene: Scene, colors: dict[str, np.ndarray], boxes: np.ndarray, fa
         "low": [round(float(v), 4) for v in low],
         "span": round(span, 6),
         "coord": base64.b64encode(grid.tobytes()).decode(),
-        "colors": {key: base64.b64encode(np.ascontiguousarray(value).tobytes()).decode() for key, value in colors.items()},
+        "colors": {
+            key: base64.b64encode(np.ascontiguousarray(value).tobytes()).decode() for key, value in colors.items()
+        },
         "boxes": [[round(float(v), 4) for v in box] for box in boxes],
         "boxNames": list(facts.detection_classes),
         "boxPalette": box_palette(facts).tolist(),

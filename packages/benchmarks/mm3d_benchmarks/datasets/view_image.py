@@ -15,7 +15,9 @@ EDGES = [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4),
 
 def box_corners(boxes: np.ndarray) -> np.ndarray:
     """(K, 8, 3) corners of boxes (K, 8): the lower face around, then the upper. Headings turn from +x towards -y."""
-    signs = np.array([[1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]])
+    signs = np.array(
+        [[1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]]
+    )
     local = signs[None] * boxes[:, None, 3:6] / 2
     c, s = np.cos(boxes[:, None, 6]), np.sin(boxes[:, None, 6])
     x, y = c * local[..., 0] + s * local[..., 1], -s * local[..., 0] + c * local[..., 1]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mm3d_benchmarks.datasets.embedded.primitives import Primitive
 
-WHITE_BALANCE = (1.05, 1.0, 0.91)  # of the real scan that the statistics were measured on
+WHITE_BALANCE = (1.04, 0.98, 0.92)  # of the real scan that the statistics were measured on
 
 
 def smooth_noise(points: np.ndarray, wavelength: float, random: np.random.Generator, terms: int = 10) -> np.ndarray:
@@ -214,7 +214,7 @@ def record(
         power += strength * cosine / (0.55 + 0.13 * distance**2)
     power *= 1 - 0.22 * np.exp(-np.maximum(points[:, 2], 0) / 0.12) * (normal[:, 2] < 0.5)  # darker near the floor
     power *= np.exp(exposure * smooth_noise(points, 1.6, random))
-    value = (reflectance * power[:, None] * light.balance * light.gain * 1.35).clip(0, None)
+    value = (reflectance * power[:, None] * light.balance * light.gain * 1.1).clip(0, None)
     value = value / (1 + 0.28 * value)  # the response saturates slowly
     value = 0.5 * (value / 0.5) ** light.contrast
     strength = noise * np.exp(0.9 * smooth_noise(points, 0.8, random) - 0.5)

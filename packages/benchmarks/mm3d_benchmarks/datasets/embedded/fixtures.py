@@ -113,13 +113,13 @@ def toilet(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Bowl, seat, lid up or down, tank."""
     body = palette.white()
     parts = [
-        solid("ellipsoid", (0.08, 0, 0.24), (0.5, 0.36, 0.42), body),
-        solid("cylinder", (0.02, 0, 0.1), (0.32, 0.24, 0.2), body),
-        solid("cylinder", (0.08, 0, 0.41), (0.48, 0.38, 0.04), body),
-        cuboid((-0.36, -0.18), (-0.2, 0.2), (0.38, random.uniform(0.7, 0.82)), body),
+        solid("ellipsoid", (0.08, 0, 0.26), (0.54, 0.42, 0.46), body),
+        solid("cylinder", (0.04, 0, 0.14), (0.42, 0.32, 0.28), body),
+        solid("cylinder", (0.08, 0, 0.43), (0.54, 0.42, 0.05), body),
+        cuboid((-0.38, -0.17), (-0.24, 0.24), (0.36, random.uniform(0.74, 0.86)), body),
     ]
-    if random.random() < 0.5:
-        parts.append(solid("cylinder", (-0.14, 0, 0.62), (0.42, 0.36, 0.03), body, pitch=1.4))
+    if random.random() < 0.7:
+        parts.append(solid("cylinder", (-0.12, 0, 0.66), (0.46, 0.42, 0.03), body, pitch=1.4))
     things = [Thing("toilet", parts)]
     if random.random() < 0.6:
         things.append(Thing("trash can", [solid("cylinder", (0.0, 0.42, 0.15), (0.22, 0.22, 0.3), palette.any())]))

@@ -97,14 +97,14 @@ def generate(
 
 
 def make_room(
-    dataset: str, seed: int, place: int, visit: int, kind: str, style: Style, knobs: Knobs
+    dataset: str, seed: int, place: int, visit: int, kind: str, style: Style, knobs: Knobs, complete: bool = False
 ) -> tuple[Room, list[np.random.Generator]]:
     """One visit's room, and the streams (tour, sensor) of its scan."""
     fixed = np.random.SeedSequence([seed, CODES[dataset], place]).spawn(2)
     changing = np.random.SeedSequence([seed, CODES[dataset], place, visit + 1]).spawn(3)
     layout, appearance = (np.random.default_rng(s) for s in fixed)
     moved, tour, sensor = (np.random.default_rng(s) for s in changing)
-    return furnish(kind, style, knobs, layout, appearance, moved, calm=visit == 0), [tour, sensor]
+    return furnish(kind, style, knobs, layout, appearance, moved, calm=visit == 0, complete=complete), [tour, sensor]
 
 
 def _claim(out: Path, mark: dict[str, Any]) -> None:
@@ -129,17 +129,14 @@ def _scannet_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[
     write_tables(out, {**{split: [name for name, _, _ in scans] for split, scans in splits.items()}, "test": []})
     kinds = place_kinds(profile, seed)
     scans = [scan for split in splits.values() for scan in split]
-    return [
-        partial(_scan, out, name, place, visit, kinds[place], seed, profile.scannet_spacing, knobs)
-        for name, place, visit in scans
-    ]
+    return [partial(_scan, out, name, place, visit, kinds[place], seed, profile, knobs) for name, place, visit in scans]
 
 
-def _scan(out: Path, name: str, place: int, visit: int, kind: str, seed: int, spacing: float, knobs: Knobs) -> None:
+def _scan(out: Path, name: str, place: int, visit: int, kind: str, seed: int, profile: Profile, knobs: Knobs) -> None:
     if (out / "scans" / name / f"{name}.txt").exists():
         return
-    room, (tour, sensor) = make_room("scannet", seed, place, visit, kind, Style(), knobs)
-    write_scan(out, name, handheld.scan_room(room, spacing, knobs, tour, sensor))
+    room, (tour, sensor) = make_room("scannet", seed, place, visit, kind, Style(), knobs, profile.small)
+    write_scan(out, name, handheld.scan_room(room, profile.scannet_spacing, knobs, tour, sensor))
 
 
 def _s3dis_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[partial[None]]:
@@ -149,31 +146,35 @@ def _s3dis_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[pa
         rooms = room_names(profile, seed, area)
         write_alignment(out, f"Area_{area}", [name for name, _ in rooms])
         for number, (name, kind) in enumerate(rooms):
-            jobs.append(partial(_room, out, area, name, number, kind, seed, profile.s3dis_spacing, knobs))
+            jobs.append(partial(_room, out, area, name, number, kind, seed, profile, knobs))
     return jobs
 
 
-def _room(out: Path, area: int, name: str, number: int, kind: str, seed: int, spacing: float, knobs: Knobs) -> None:
+def _room(out: Path, area: int, name: str, number: int, kind: str, seed: int, profile: Profile, knobs: Knobs) -> None:
     if (out / f"Area_{area}" / name / f"{name}.txt").exists():
         return
-    room, (tour, sensor) = make_room("s3dis", seed, area * 1000 + number, 0, kind, area_style(area, number), knobs)
-    write_room(out, f"Area_{area}", name, tripod.scan_room(room, spacing, knobs, tour, sensor))
+    room, (tour, sensor) = make_room(
+        "s3dis", seed, area * 1000 + number, 0, kind, area_style(area, number), knobs, profile.small
+    )
+    write_room(out, f"Area_{area}", name, tripod.scan_room(room, profile.s3dis_spacing, knobs, tour, sensor))
 
 
 def _sunrgbd_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[partial[None]]:
     """One job per frame; what the metadata needs is kept in ``embedded_frames/`` until all are there."""
     frames = frame_rooms(profile, seed)
     return [
-        partial(_frame, out, number, place, visit, kind, seed, knobs)
+        partial(_frame, out, number, place, visit, kind, seed, profile, knobs)
         for number, (place, visit, kind, _) in enumerate(frames, 1)
     ]
 
 
-def _frame(out: Path, number: int, place: int, visit: int, kind: str, seed: int, knobs: Knobs) -> None:
+def _frame(
+    out: Path, number: int, place: int, visit: int, kind: str, seed: int, profile: Profile, knobs: Knobs
+) -> None:
     record = out / "embedded_frames" / f"{number:06d}.json"
     if record.exists():
         return
-    room, (tour, sensor) = make_room("sunrgbd", seed, place, visit, kind, Style(), knobs)
+    room, (tour, sensor) = make_room("sunrgbd", seed, place, visit, kind, Style(), knobs, profile.small)
     write_json(record, write_frame(out, number, shoot(room, knobs, tour, sensor)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from mm3d_benchmarks.datasets.embedded.appearance import Looks, random_light, record, smooth_noise
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, intrinsics, look
@@ -15,6 +16,7 @@ from mm3d_benchmarks.datasets.embedded.surface import Surface, count_views, samp
 IMAGE = (120, 160)
 FIELD_OF_VIEW = 58.0  # degrees across, a depth camera's
 GLASS_RETURNS, DARK_RETURNS = 0.6, 0.65
+LONELY = (8, 1.75)  # a vertex whose 8th neighbor is this much farther than usual is dropped
 DARK = 0.075  # reflectance below which rays get lost
 
 
@@ -31,12 +33,12 @@ def scan_room(
     surface = sample_surface(room, spacing)
     solids, looks = Solids.of(room.parts), Looks.of(room.parts)
     cameras = tour_of(room, knobs, tour)
-    seen, _ = count_views(surface, solids, cameras, 0.3, float(tour.uniform(3.0, 4.0)), 0.1)
+    seen, _ = count_views(surface, solids, cameras, 0.3, float(tour.uniform(3.6, 5.0)), 0.07)
     paint = looks.paint(surface.local, surface.solid)
     keep = _returned(surface, seen, paint, looks.glass[surface.solid], sensor)
     coord, normal = surface.coord[keep], surface.normal[keep]
     light = random_light(tour, room.size)
-    color = record(paint[keep], coord, normal, light, sensor, 0.22, 16.0)
+    color = record(paint[keep], coord, normal, light, sensor, 0.22, 13.0)
     bent = coord + geometric_noise(coord, normal, knobs.noise * sensor.uniform(0.5, 1.5), sensor)
     owner = np.array([part.owner for part in room.parts])[surface.solid[keep]]
     unlabelled = sensor.random(len(room.objects)) < knobs.unlabelled
@@ -59,10 +61,10 @@ def scan_room(
 def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camera]:
     """Poses on an ellipse, looking outward or inward, around all or most of the room."""
     area = room.size[0] * room.size[1]
-    count = round(float(np.clip(16 + 1.6 * area, 24, 72)) * knobs.tour)
-    covered = random.uniform(0.55, 1.0) * 2 * np.pi
+    count = round(float(np.clip(28 + 2.4 * area, 36, 100)) * knobs.tour)
+    covered = random.uniform(0.7, 1.0) * 2 * np.pi
     start = random.uniform(0, 2 * np.pi)
-    reach = room.size[:2] / 2 * random.uniform(0.35, 0.65)
+    reach = room.size[:2] / 2 * random.uniform(0.3, 0.65)
     k = intrinsics(IMAGE, IMAGE[1] / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2)))
     cameras = []
     for step in np.linspace(0, 1, count):
@@ -71,7 +73,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
         place = np.clip(place, -room.size[:2] / 2 + 0.35, room.size[:2] / 2 - 0.35)
         heading = angle + random.normal(0, 0.55) + (np.pi if random.random() < 0.45 else 0.0)
         position = np.array([*place, random.normal(1.5, 0.12)])
-        pitch = np.radians(np.clip(random.normal(22, 18), -25, 65))
+        pitch = np.radians(np.clip(random.normal(25, 21), -30, 65))
         cameras.append(Camera(position, look(position, heading, pitch, random.normal(0, 0.05)), k, IMAGE))
     return cameras
 
@@ -79,7 +81,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
 def geometric_noise(coord: np.ndarray, normal: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
     """(N, 3) displacement: a slow warp of the whole scan, bumps along the normal at two scales, white noise."""
     warp = np.stack([smooth_noise(coord, 2.0, random) for _ in range(3)], axis=1) * [0.018, 0.018, 0.007]
-    bumps = 0.012 * smooth_noise(coord, 0.33, random) + 0.011 * smooth_noise(coord, 0.12, random, 14)
+    bumps = 0.011 * smooth_noise(coord, 0.33, random) + 0.010 * smooth_noise(coord, 0.12, random, 14)
     white = random.normal(0, 0.0055, coord.shape)
     return strength * (warp + bumps[:, None] * normal + white)
 
@@ -113,4 +115,13 @@ def _returned(
     keep = (seen >= 2) & (seen >= dropout)
     keep &= ~glass | (chance < GLASS_RETURNS)
     dark = (paint.mean(axis=1) < DARK) & (smooth_noise(surface.coord, 0.15, random) > 0.4)
-    return keep & ~(dark & (chance > 1 - DARK_RETURNS))
+    return _supported(surface.coord, keep & ~(dark & (chance > 1 - DARK_RETURNS)))
+
+
+def _supported(coord: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """The kept vertices less the lonely ones, as meshing leaves out stray measurements."""
+    rows = np.flatnonzero(keep)
+    distance, _ = cKDTree(coord[rows]).query(coord[rows], LONELY[0] + 1)
+    typical = np.median(distance[:, -1])
+    keep[rows[distance[:, -1] > LONELY[1] * typical]] = False
+    return keep

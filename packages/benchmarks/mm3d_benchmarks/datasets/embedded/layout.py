@@ -17,14 +17,14 @@ from mm3d_benchmarks.datasets.embedded.shell import Style, Wall, build_shell, ma
 
 # kind -> (share of ScanNet's scans, mean width, mean depth in metres, ScanNet's sceneType)
 KINDS: dict[str, tuple[float, float, float, str]] = {
-    "bedroom": (0.17, 3.4, 4.0, "Bedroom / Hotel"),
+    "bedroom": (0.2, 3.5, 4.1, "Bedroom / Hotel"),
     "living": (0.16, 4.2, 5.0, "Living room / Lounge"),
     "office": (0.18, 3.7, 4.6, "Office"),
-    "bathroom": (0.14, 2.3, 2.8, "Bathroom"),
-    "conference": (0.09, 4.3, 6.0, "Conference Room"),
+    "bathroom": (0.17, 2.5, 3.0, "Bathroom"),
+    "conference": (0.12, 4.5, 6.0, "Conference Room"),
     "kitchen": (0.08, 3.1, 3.9, "Kitchen"),
     "apartment": (0.05, 6.0, 5.6, "Apartment"),
-    "classroom": (0.05, 5.6, 6.6, "Classroom"),
+    "classroom": (0.06, 5.6, 6.6, "Classroom"),
     "storage": (0.03, 2.6, 3.4, "Storage/Basement/Garage"),
     "hallway": (0.02, 1.8, 6.0, "Hallway"),
     "library": (0.03, 4.4, 5.4, "Bookstore / Library"),
@@ -174,9 +174,9 @@ class Furnisher:
         self, things: list[Thing], yaw: float, origin: np.ndarray, x: float, y: float, turn: float, spread: float = 0.05
     ) -> bool:
         """Stand a group at (x, y) of another group's frame, turned against it; a later visit may find it shifted."""
-        for _ in range(6):
+        for k in range(10):
             c, s = np.cos(yaw), np.sin(yaw)
-            dx, dy = np.array([x, y]) + self.random.normal(0, spread, 2)
+            dx, dy = np.array([x, y]) * (1 + 0.03 * k) + self.random.normal(0, spread + 0.015 * k, 2)
             angle = yaw + turn + self.random.normal(0, 0.15)
             if self.visit is not None and self.visit.random() < self.knobs.moved:
                 dx, dy, angle = (
@@ -235,6 +235,7 @@ def furnish(
     appearance: np.random.Generator,
     visit: np.random.Generator,
     calm: bool = True,
+    complete: bool = False,
 ) -> Room:
     """A room of a kind.
 
@@ -243,6 +244,7 @@ def furnish(
         appearance: stream of materials: the same for every visit.
         visit: stream of what has been moved.
         calm: a first visit, which moves nothing.
+        complete: see to it that the room has what is typical of its kind (small profiles must hold every class).
     """
     _, mean_width, mean_depth, _ = KINDS[kind]
     width, depth = np.array([mean_width, mean_depth]) * np.exp(layout.normal(0, 0.16, 2))
@@ -251,15 +253,20 @@ def furnish(
     height = float(layout.uniform(*style.height))
     palette = Palette(appearance, knobs.palette_overlap)
     walls = make_walls(width, depth)
-    shell = build_shell(walls, width, depth, height, style, palette, layout)
+    shell = build_shell(walls, width, depth, height, style, palette, layout, complete)
     room = Furnisher(width, depth, height, layout, None if calm else visit, palette, knobs, style.clutter, walls)
     room.structure(shell)
     for wall in walls:
         for opening in wall.openings:
             if opening.kind == "door":
                 room.keep_clear(wall, opening.low, opening.high, 0.45 if kind == "bathroom" else 0.7)
-    for _ in range(int(layout.poisson(style.columns))):
+    for _ in range(max(int(layout.poisson(style.columns)), int(complete and style.roofed))):
         room.on_floor(fx.column(layout, palette, height), any_yaw=False)
+    work = kind in ("office", "conference", "classroom", "library")
+    for _ in range(int(layout.poisson(style.boards if work else 0.03))):
+        room.hang(fx.whiteboard(layout, palette), 1.5)
+    for label in TYPICAL.get(kind, ()) if complete else ():
+        _require(room, label)
     RECIPES[kind](room)
     _decorate(room, kind, style)
     return Room(kind, np.array([width, depth, height]), room.objects, room.parts)
@@ -354,10 +361,13 @@ def _workplace(room: Furnisher, wall: bool = True) -> bool:
 
 
 def _sleep(room: Furnisher) -> None:
-    things = _make(room, fu.bed)
-    low, high = extent(things[0].parts)
-    spot = room.against_wall(things)
-    if spot is None:
+    for _ in range(3):
+        things = _make(room, fu.bed)
+        low, high = extent(things[0].parts)
+        spot = room.against_wall(things) or room.on_floor(things, any_yaw=False)
+        if spot is not None:
+            break
+    else:
         return
     for side in (-1, 1):
         if room.random.random() < 0.75:
@@ -427,10 +437,10 @@ def _living(room: Furnisher) -> None:
 
 
 def _office(room: Furnisher) -> None:
-    for _ in range(int(room.random.integers(2, 5))):
+    for _ in range(int(room.random.integers(1, 4))):
         _workplace(room, wall=room.random.random() < 0.8)
-    if room.random.random() < 0.35:
-        _dine(room, int(room.random.integers(2, 5)))
+    if room.random.random() < 0.55:
+        _dine(room, int(room.random.integers(3, 6)))
     _some(
         room,
         [
@@ -448,13 +458,14 @@ def _office(room: Furnisher) -> None:
 
 
 def _bathroom(room: Furnisher) -> None:
-    if room.random.random() < 0.75:
+    if room.random.random() < 0.8:
         room.against_wall(_make(room, fx.bathtub), gap=0.0)
     elif room.random.random() < 0.7:
         room.against_wall(_make(room, fx.shower), gap=0.0)
-    room.against_wall(_make(room, fx.toilet), gap=0.01)
-    room.against_wall(_make(room, fx.vanity if room.random.random() < 0.6 else fx.pedestal_sink), gap=0.01)
-    if room.random.random() < 0.3:
+    for maker in (fx.toilet, fx.vanity if room.random.random() < 0.6 else fx.pedestal_sink):
+        if room.against_wall(_make(room, maker), gap=0.01) is None:
+            room.on_floor(_make(room, maker), any_yaw=False)
+    if room.random.random() < 0.5:
         room.against_wall(_make(room, fx.toilet), gap=0.01)
     _some(room, [(fu.cabinet, 0.2), (fx.washing_machine, 0.25), (fu.stool, 0.1)])
     for _ in range(int(room.random.integers(1, 4))):
@@ -570,9 +581,6 @@ def _some(room: Furnisher, makers: list[tuple[fu.Maker, float]]) -> None:
 def _decorate(room: Furnisher, kind: str, style: Style) -> None:
     """What any room collects: trash cans, bags, plants, pictures, boards, coats, shelves on walls."""
     random = room.random
-    work = kind in ("office", "conference", "classroom", "library")
-    for _ in range(int(random.poisson(style.boards if work else 0.03))):
-        room.hang(_make(room, fx.whiteboard), 1.5)
     if kind != "bathroom":
         for _ in range(int(random.poisson(0.9))):
             room.hang(_make(room, fx.picture), random.uniform(1.35, 1.75))
@@ -604,6 +612,47 @@ def _decorate(room: Furnisher, kind: str, style: Style) -> None:
             room.against_wall(_make(room, filler[random.integers(len(filler))]))
 
 
+def _require(room: Furnisher, label: str) -> None:
+    """Try hard to give a room one thing of a label."""
+    maker = REQUIRED[label]
+    for _ in range(8):
+        if any(thing.label == label for thing in room.objects):
+            return
+        things = _make(room, maker)
+        if all(thing.label != label for thing in things):
+            continue
+        if label in ("picture", "whiteboard"):
+            room.hang(things, 1.5)
+        elif room.against_wall(things) is None:
+            room.on_floor(things, any_yaw=False)
+
+
+REQUIRED: dict[str, fu.Maker] = {
+    "bed": fu.bed,
+    "nightstand": fu.nightstand,
+    "dresser": fu.dresser,
+    "couch": fu.couch,
+    "desk": fu.desk,
+    "table": fu.dining_table,
+    "bookshelf": fu.bookshelf,
+    "picture": fx.picture,
+    "whiteboard": fx.whiteboard,
+    "kitchen counter": fx.kitchen_run,
+    "refrigerator": fx.refrigerator,
+    "bathtub": fx.bathtub,
+    "shower curtain": fx.bathtub,
+    "toilet": fx.toilet,
+    "sink": fx.vanity,
+}
+TYPICAL: dict[str, tuple[str, ...]] = {
+    "bedroom": ("bed", "dresser", "nightstand", "picture"),
+    "living": ("picture", "whiteboard", "couch", "bookshelf", "table"),
+    "office": ("picture", "whiteboard", "desk", "bookshelf"),
+    "bathroom": ("shower curtain", "bathtub", "toilet", "sink"),
+    "kitchen": ("kitchen counter", "refrigerator"),
+    "conference": ("whiteboard", "bookshelf"),
+    "apartment": ("picture", "kitchen counter", "refrigerator", "bed", "couch", "bookshelf", "desk", "table"),
+}
 RECIPES: dict[str, Callable[[Furnisher], None]] = {
     "bedroom": _bedroom,
     "living": _living,

@@ -7,6 +7,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.embedded.primitives import Material
 
 Color = tuple[float, float, float]
+GREYING = 0.8  # share of a color's saturation that is kept
 WOODS: tuple[Color, ...] = (
     (0.55, 0.36, 0.2),
     (0.42, 0.26, 0.14),
@@ -79,7 +80,7 @@ class Palette:
 
     def bright(self) -> Material:
         """Packaging, toys, bags."""
-        color = tuple(self.random.uniform(0.05, 0.9, 3).tolist())
+        color = tuple((self.random.uniform(0.05, 0.8) + self.random.uniform(-0.3, 0.3, 3)).clip(0.03, 0.95).tolist())
         return Material(color, str(self.random.choice(["plain", "poster", "stripes"])), self._shade(color, 1.6), 0.3)
 
     def dark(self) -> Material:
@@ -116,7 +117,8 @@ class Palette:
         """A color of a palette, a little varied; or, off the palette, any color of the same lightness."""
         color = np.array(colors[self.random.integers(len(colors))])
         if self.random.random() > self.overlap:
-            color = color.mean() * self.random.dirichlet([3, 3, 2.4]) * 3
+            color = color.mean() * self.random.dirichlet([5, 5, 4.5]) * 3
+        color = color.mean() + GREYING * (color - color.mean())
         return tuple((color * self.random.normal(1, 0.12) + self.random.normal(0, 0.02, 3)).clip(0.02, 0.95).tolist())
 
     @staticmethod

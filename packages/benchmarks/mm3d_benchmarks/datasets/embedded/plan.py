@@ -50,8 +50,14 @@ class Profile:
     sunrgbd: tuple[int, int]
     visits: float = 0.4
 
+    @property
+    def small(self) -> bool:
+        """Whether chance alone would leave classes out."""
+        return sum(self.scannet) < 40
+
 
 PROFILES = {
+    "tiny": Profile((2, 1), 0.08, 1, 0.08, (3, 2), visits=0.0),  # for tests
     "ci": Profile((6, 3), 0.06, 2, 0.05, (12, 6), visits=0.0),
     "default": Profile((160, 40), 0.04, 8, 0.025, (300, 100)),
     "full": Profile((600, 150), 0.02, 24, 0.02, (2000, 800)),
@@ -85,7 +91,7 @@ def place_kinds(profile: Profile, seed: int) -> list[str]:
     kinds = random.choice(names, places, p=share / share.sum()).tolist()
     first_val = splits["val"][0][1]
     for start, end in ((0, first_val), (first_val, places)):
-        cover = COVER[: end - start] if end - start < 2 * len(COVER) else ()
+        cover = COVER[: end - start] if profile.small else ()
         kinds[start : start + len(cover)] = cover
     return kinds
 
@@ -96,9 +102,8 @@ def room_names(profile: Profile, seed: int, area: int) -> list[tuple[str, str]]:
     types = list(AREA_KINDS)
     share = random.dirichlet(np.array([AREA_KINDS[t][0] for t in types]) * 30)
     chosen = random.choice(types, profile.s3dis, p=share).tolist()
-    chosen[0] = "conferenceRoom" if area % 2 else "office"
-    if profile.s3dis > 1:
-        chosen[1] = "lounge" if area % 2 else "office"
+    if profile.small:  # few rooms: let every class occur in every area
+        chosen[:2] = ("conferenceRoom" if area % 2 else "office", "lounge")[: profile.s3dis]
     names: list[tuple[str, str]] = []
     for number, kind in enumerate(chosen):
         names.append((f"{kind}_{chosen[: number + 1].count(kind)}", AREA_KINDS[kind][1]))
@@ -114,7 +119,7 @@ def area_style(area: int, number: int) -> Style:
     random = np.random.default_rng([14, area])
     height = random.uniform(2.5, 2.9)
     return Style(
-        (height, height + 0.4), beams=random.uniform(0.3, 0.6), columns=random.uniform(0.3, 0.7),
+        (height, height + 0.4), beams=random.uniform(0.2, 0.4), columns=random.uniform(0.3, 0.7),
         glass=random.uniform(0.7, 1.2), clutter=random.uniform(1.6, 2.4), boards=random.uniform(0.8, 1.4), roofed=True,
     )  # fmt: skip
 
@@ -126,7 +131,7 @@ def frame_rooms(profile: Profile, seed: int) -> list[tuple[int, int, str, str]]:
     frames = []
     for place, (split, count) in enumerate((("train", train), ("test", test))):
         for k in range(count):
-            views = 3 if count >= 60 else 1  # of a place
+            views = 1 if profile.small else 3  # of a place
             number = 2 * (k // views) + place
             kind = FRAME_KINDS[k % len(FRAME_KINDS)] if views == 1 else _kind(seed, number)
             frames.append((number, k % views, kind, split))

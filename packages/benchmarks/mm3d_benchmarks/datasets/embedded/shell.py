@@ -103,16 +103,18 @@ def build_shell(
     style: Style,
     palette: Palette,
     random: np.random.Generator,
+    complete: bool = False,
 ) -> list[Thing]:
     """All structure of a room, with doors, windows, curtains and blinds; openings and covered wall are marked."""
     floor = Thing("floor", [solid("box", (0, 0, -0.06), (width + 0.2, depth + 0.2, 0.12), palette.floor())])
     ceiling = Thing("ceiling", [solid("box", (0, 0, height + 0.06), (width + 0.2, depth + 0.2, 0.12), palette.white())])
     things = [floor, ceiling]
-    doors = 1 + (random.random() < 0.55) + (max(width, depth) > 5 and random.random() < 0.5)
+    doors = 1 + (random.random() < 0.35) + (max(width, depth) > 5 and random.random() < 0.4)
     for _ in range(doors):
         things += _door(walls, height, palette, random)
-    for _ in range(int(random.choice([0, 1, 2, 3], p=[0.15, 0.4, 0.3, 0.15]))):
-        things += _window(walls, height, style, palette, random)
+    windows = int(random.choice([0, 1, 2, 3], p=[0.3, 0.45, 0.2, 0.05]))
+    for number in range(max(windows, int(complete))):
+        things += _window(walls, height, style, palette, random, complete and number == 0)
     for wall in walls:
         things += wall.place([Thing("wall", _wall_parts(wall, height, palette.wall))], 0.0)
         things += _trim(wall, palette, random)
@@ -160,8 +162,8 @@ def _door(walls: list[Wall], height: float, palette: Palette, random: np.random.
         middle = np.array([np.sin(angle) * wide / 2, wide / 2 - np.cos(angle) * wide / 2])
         parts = [solid("box", (middle[0] + 0.02, middle[1], top / 2), (0.045, wide, top - 0.02), leaf, angle)]
         corridor = [
-            solid("box", (-1.2, 0, height / 2), (0.1, 3.0, height), palette.wall),
-            solid("box", (-0.65, 0, -0.03), (1.1, 2.0, 0.06), palette.floor()),
+            solid("box", (-0.8, 0, height / 2), (0.1, 1.8, height), palette.wall),
+            solid("box", (-0.45, 0, -0.03), (0.7, 1.8, 0.06), palette.floor()),
         ]
         return wall.place(
             [
@@ -181,7 +183,7 @@ def _door(walls: list[Wall], height: float, palette: Palette, random: np.random.
 
 
 def _window(
-    walls: list[Wall], height: float, style: Style, palette: Palette, random: np.random.Generator
+    walls: list[Wall], height: float, style: Style, palette: Palette, random: np.random.Generator, curtained: bool
 ) -> list[Thing]:
     wide = min(3.4, random.uniform(0.9, 2.4) * style.glass)
     bottom = random.choice([0.1, 0.75, 0.9], p=[0.15, 0.45, 0.4])
@@ -203,7 +205,7 @@ def _window(
     parts.append(solid("box", (0.04, 0, bottom), (0.2, wide + 0.1, 0.04), frame))
     things = [Thing("window", parts)]
     dressing = random.random()
-    if dressing < 0.42:
+    if dressing < 0.42 or curtained:
         things += fixtures.curtain(random, palette, wide, min(height, top + 0.35))
     elif dressing < 0.65:
         things += fixtures.blinds(random, palette, wide, bottom, top)

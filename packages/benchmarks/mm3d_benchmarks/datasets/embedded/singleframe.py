@@ -173,7 +173,7 @@ def _measure(
         -1, 2
     )
     at = np.column_stack([pixel, np.zeros(len(pixel))])
-    deviation = 0.0015 + 0.0012 * depth if kind == "kv2" else 0.0012 + 0.0019 * (depth - 0.4).clip(0) ** 2
+    deviation = 0.0015 + 0.0012 * depth if kind == "kv2" else 0.0012 + 0.0012 * (depth - 0.4).clip(0) ** 2
     wave = smooth_noise(at, 14, random).reshape(depth.shape)
     noise = (0.75 * random.normal(size=depth.shape) + 0.65 * wave) * deviation * strength
     noisy = depth + noise
