@@ -15,10 +15,23 @@ def test_milestones_take_effect_at_the_first_step_of_their_epoch():
     assert factors[40:] == [pytest.approx(0.01)] * 10
 
 
+def test_a_warm_up_rises_linearly_before_the_milestones():
+    schedule = MultiStep([0.6], warmup=0.1)
+    factors = [schedule(Position(step, 50, 5)) for step in range(50)]
+    assert factors[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert factors[30] == pytest.approx(0.1)
+
+
 def test_a_milestone_given_as_a_rounded_fraction_is_not_missed():
     # VoteNet: x0.1 at epochs 80, 120 and 160 of 180
     schedule = MultiStep([80 / 180, 120 / 180, 160 / 180])
-    assert [round(schedule(Position(epoch * 7, 180 * 7, 7)), 6) for epoch in (79, 80, 119, 120, 160)] == [1, 0.1, 0.1, 0.01, 0.001]
+    assert [round(schedule(Position(epoch * 7, 180 * 7, 7)), 6) for epoch in (79, 80, 119, 120, 160)] == [
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.001,
+    ]
 
 
 def test_one_cycle_agrees_with_torch():

@@ -55,14 +55,20 @@ class Constant:
 
 @dataclass(frozen=True)
 class MultiStep:
-    """Multiply by ``factor`` at each milestone (fractions of the training), at epoch starts."""
+    """Multiply by ``factor`` at each milestone (fractions of the training), at epoch starts.
+
+    ``warmup`` is the share of the training over which the rate first rises linearly, step by step.
+    """
 
     milestones: tuple[float, ...] | list[float]
     factor: float = 0.1
     per_epoch: bool = True
+    warmup: float = 0.0
 
     def __call__(self, position: Position) -> float:
         """``factor`` to the number of milestones reached."""
+        if position.share(False) < self.warmup:
+            return (position.step + 1) / max(1.0, self.warmup * position.steps)
         # A milestone such as 80 epochs of 180 is 0.444...: compare with a slack far below one step.
         share = position.share(self.per_epoch) + 1e-9
         return self.factor ** sum(share >= milestone for milestone in self.milestones)
@@ -89,7 +95,7 @@ class Cosine:
 class OneCycle:
     """Cosine rise from ``1 / start_divisor`` to 1 over the share ``rise``, then cosine fall.
 
-    The end is ``1 / (start_divisor * final_divisor)``, as in ``torch.optim.lr_scheduler.OneCycleLR``. Momentum is left alone.
+    The end is ``1 / (start_divisor * final_divisor)``, as in torch's ``OneCycleLR``. Momentum is left alone.
     """
 
     rise: float = 0.05
@@ -106,7 +112,7 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class BatchNormDecay:
-    """Batch-norm momentum max(start * factor^floor(epoch / every), floor), VoteNet's train.py (torch's sense of momentum).
+    """Batch-norm momentum (torch's sense) max(start * factor^floor(epoch / every), floor); VoteNet's train.py.
 
     Attributes:
         every: epochs between two decays; a fraction below 1 means that share of the training.
