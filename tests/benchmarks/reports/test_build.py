@@ -28,7 +28,15 @@ def texts(folder: Path) -> dict[str, bytes]:
 
 def test_a_complete_table_is_written_in_three_forms_and_the_status_is_zero(project):
     assert build_report(NAME, "smoke", *project) == 0
-    assert {f"{NAME}.csv", f"{NAME}.md", f"{NAME}.tex", "all_tables.tex"} <= set(texts(project[0] / "smoke"))
+    assert {f"{NAME}.csv", f"{NAME}.md", f"{NAME}.tex"} == set(texts(project[0] / "smoke"))
+
+
+def test_everything_includes_a_document_of_all_tables_the_statistics_and_the_page(project):
+    assert build_report(None, "smoke", *project) == 0
+    folder = project[0] / "smoke"
+    assert rf"\input{{{NAME}.tex}}" in (folder / "all_tables.tex").read_text()
+    assert (folder / "statistics_agreement.md").exists()
+    assert (folder / "index.html").exists()
 
 
 def test_the_same_inputs_give_the_same_bytes_and_leave_the_files_alone(project):

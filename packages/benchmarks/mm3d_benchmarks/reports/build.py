@@ -58,7 +58,7 @@ def build_report(
         report.attempt(report.write_statistics)
     if name in (None, "page"):
         report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
-    if name not in EXTRAS:
+    if name is None:
         present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
     return report.tell()

@@ -44,16 +44,21 @@ def scene_scores(runs: Sequence[Mapping[str, Any]], column: str) -> tuple[SceneS
 
 
 def _counted(runs: Sequence[Mapping[str, Any]], names: tuple[str, ...], column: str) -> SceneScores | None:
-    """mIoU and mAcc from counts; a class that never occurs counts as zero, as in the metric."""
+    """mIoU and mAcc from counts; a class that never occurs counts as zero, as in the metric.
+
+    A scene with nothing to score has no counts and adds nothing.
+    """
     if column not in ("mIoU", "mAcc"):
         return None
     try:
-        counts = [[run[name]["counts"] for name in names] for run in runs]
+        filled = next(scene["counts"] for scene in runs[0].values() if scene)
+        nothing = {part: [0] * len(values) for part, values in filled.items()}
+        counts = [[nothing if run[name] is None else run[name]["counts"] for name in names] for run in runs]
         hit, truth, said = (
             np.array([[scene[part] for scene in run] for run in counts], dtype=float)
             for part in ("intersection", "target", "predicted")
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
         return None
     below = truth + said - hit if column == "mIoU" else truth
     return SceneScores(names, 100 * hit, np.maximum(below, 1e-10))

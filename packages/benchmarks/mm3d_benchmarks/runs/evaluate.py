@@ -1,4 +1,4 @@
-"""An evaluation run: a fine-tuned network and held-out scenes -> metrics.json. A bug in a metric costs one of these only."""
+"""An evaluation run: a fine-tuned network and held-out scenes -> metrics.json. A bug in a metric costs only this."""
 
 from __future__ import annotations
 
@@ -101,14 +101,20 @@ def _read_progress(path: Path, scenes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _alone(config: Mapping[str, Any], facts: Any, prediction: Any, labels: Any) -> dict[str, float] | None:
-    """The scores of one scene by itself; None where it has nothing to score."""
+def _alone(config: Mapping[str, Any], facts: Any, prediction: Any, labels: Any) -> dict[str, Any] | None:
+    """The scores of one scene by itself; None where it has nothing to score.
+
+    A segmentation adds its counts per class: they add up over scenes, as the bootstrap of the reports needs.
+    """
     metric = build_metric(config, facts)
     metric.update(prediction, labels)
     try:
-        return {name: round(value, 4) for name, value in metric.compute().items() if value == value}
+        scores: dict[str, Any] = {n: round(value, 4) for n, value in metric.compute().items() if value == value}
     except ValueError:
         return None
+    state = metric.state()
+    counts = {name: state[name] for name in ("intersection", "target", "predicted") if name in state}
+    return scores | ({"counts": counts} if len(counts) == 3 else {})
 
 
 def _cost(times: Mapping[str, float], model: torch.nn.Module, device: torch.device) -> dict[str, Any]:
