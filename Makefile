@@ -4,6 +4,7 @@ JOBS   ?= 2
 BIN    := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export DVC_NO_ANALYTICS := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help install repro test slow check lint types imports chaos clean
 

@@ -58,7 +58,8 @@ def brings_cuda(pip: tuple[str, ...], requirement: str) -> bool:
 def run(*command: str) -> None:
     """Run one step, show it, stop at the first that fails."""
     print("+", " ".join(command), flush=True)
-    if subprocess.run(command).returncode != 0:
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools explains at length what an editable install is
+    if subprocess.run(command, env=quiet).returncode != 0:
         sys.exit(f"this step failed: {' '.join(command)}")
 
 
