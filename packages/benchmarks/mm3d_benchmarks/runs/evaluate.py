@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from mm3d_benchmarks.protocols.rooms import room_protocol
 from mm3d_benchmarks.runs.build import (
     Machine,
     build_facts,
@@ -79,7 +80,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
                 stop.hand_on(len(done))
     write_json(folder / SCENES_FILE, done)
     write_json(folder / EFFICIENCY_FILE, _cost(times, model, device))
-    write_json(folder / METRICS_FILE, {"kind": "evaluate", "metrics": metric.compute(), "scenes": len(scenes)})
+    named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
+    write_json(folder / METRICS_FILE, {"kind": "evaluate", "metrics": metric.compute(), "scenes": len(scenes), **named})
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 
