@@ -6,7 +6,7 @@ Arrays are told by name; a file may hold any of them (N points of a scan; metres
     color (or scan_color)                 (N, 3)  in [0, 1], or 0..255
     statistic                             (N,)    the local statistic that guides the mask
     input, target                         (n, 3)  what the student sees, and what it shall rebuild; ``*_color`` optional
-    reconstruction (or reconstruction_level0)     (k, 3)  what it rebuilt
+    reconstruction                        (k, 3)  what it rebuilt; else the finest ``reconstruction_level<l>``
     kept (or ladder_kept)                 (R, N)  bool, points kept at R keep ratios, largest first
     segment, prediction                   (N,)    integer labels, -1 = none
     class_names                           (C,)    text, optional
@@ -28,7 +28,6 @@ from mm3d_core.errors import UserError
 _ALIASES = {
     "scan": "coord",
     "scan_color": "color",
-    "reconstruction_level0": "reconstruction",
     "ladder_kept": "kept",
     "ladder_ratios": "ratios",
 }
@@ -115,6 +114,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot be read as arrays ({error}); run it again") from error
     except Exception as error:  # zipfile raises BadZipFile, which is none of the above
         raise UserError(f"{path}: damaged ({error}); run it again") from error
+    levels = sorted(name for name in arrays if name.startswith("reconstruction_level"))
+    if levels and "reconstruction" not in arrays:
+        arrays["reconstruction"] = arrays[levels[0]]
     _check(path, arrays)
     if "color" in arrays:
         color = arrays["color"].astype(np.float32)

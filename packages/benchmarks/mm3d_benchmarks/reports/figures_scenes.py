@@ -1,6 +1,7 @@
 """Figures 2, 6, 7 and 8: what the statistic sees, what the masks keep, what is rebuilt, what is predicted."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -91,6 +92,7 @@ def reconstruction(found: Sequence[Artefact]) -> Figure | None:
     picked = _distinct([a for a in found if a.has("input", "target", "reconstruction")])[:SCENES]
     if not picked:
         return None
+    several = len({artefact.label for artefact in picked}) > 1
     figure = new_figure(7.6, 2.5 * len(picked) + 0.3)
     axes = figure.subplots(len(picked), 3, squeeze=False)
     for line, artefact in zip(axes, picked, strict=True):
@@ -100,7 +102,8 @@ def reconstruction(found: Sequence[Artefact]) -> Figure | None:
         ):
             points = artefact.arrays[name]
             scenes.draw_points(panel, points, _point_colors(artefact, name), limits=frame)
-            plain(panel, f"{title}, {len(points):,} points")
+            label = f"{artefact.label}: " if several and name == "input" else ""
+            plain(panel, f"{label}{title}, {len(points):,} points")
     return figure
 
 
@@ -113,9 +116,12 @@ PICTURES: dict[str, Callable[[Sequence[Artefact]], Figure | None]] = {
 
 
 def _distinct(found: Sequence[Artefact]) -> list[Artefact]:
-    """One artefact per file name and size, so that a figure does not show the same scan several times."""
-    sizes = {id(a): len(a.arrays.get("coord", a.arrays.get("target", []))) for a in found}
-    return list({(a.name, sizes[id(a)]): a for a in reversed(found)}.values())[::-1]
+    """The first artefact of each scan, so that a figure does not show the same scan several times."""
+    scans: dict[bytes, Artefact] = {}
+    for artefact in found:
+        points = artefact.arrays.get("coord", artefact.arrays.get("target"))
+        scans.setdefault(b"" if points is None else sha256(points.tobytes()).digest(), artefact)
+    return list(scans.values())
 
 
 def _color(artefact: Artefact) -> np.ndarray:
