@@ -40,7 +40,7 @@ def room(name: str, seed: int, points: int = 900) -> Scene:
 
 
 def config(root: Path, **changes: Any) -> dict[str, Any]:
-    """A configuration of Point Transformer, MM-3DScene and segmentation, all tiny. ``changes``: dotted keys with __ for dots."""
+    """Point Transformer, MM-3DScene and segmentation, all tiny. ``changes``: dotted keys with ``__`` for dots."""
     schedule = {"_target_": "mm3d_core.schedules.MultiStep", "milestones": [0.6, 0.8], "factor": 0.1}
     augment = [
         {"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "low": 0.9, "high": 1.1},

@@ -49,7 +49,11 @@ class RowLoader:
             y = x.sum(1, keepdim=True)
             shares = self.accumulation * distributed.world_size()
             for micro in range(self.accumulation):
-                rows = slice(None) if shares == 1 else torch.arange(4).view(shares, -1)[micro * distributed.world_size() + distributed.rank()]
+                rows = (
+                    slice(None)
+                    if shares == 1
+                    else torch.arange(4).view(shares, -1)[micro * distributed.world_size() + distributed.rank()]
+                )
                 yield Rows([f"scene_{step}"], x[rows], y[rows])
 
 
@@ -61,7 +65,11 @@ class Network(nn.Module):
     def __init__(self, dropout: float = 0.2, norm: bool = True) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(3, 8), nn.BatchNorm1d(8) if norm else nn.Identity(), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1)
+            nn.Linear(3, 8),
+            nn.BatchNorm1d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(8, 1),
         )
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -82,7 +90,13 @@ def build(dropout: float = 0.2, norm: bool = True) -> tuple[Network, torch.optim
 
 
 def train(
-    folder: Path, steps: int = 20, loader: RowLoader | None = None, dropout: float = 0.2, norm: bool = True, every: int = 5, **settings: Any
+    folder: Path,
+    steps: int = 20,
+    loader: RowLoader | None = None,
+    dropout: float = 0.2,
+    norm: bool = True,
+    every: int = 5,
+    **settings: Any,
 ) -> Network:
     """Fit the perceptron in ``folder``."""
     network, optimizer = build(dropout, norm)

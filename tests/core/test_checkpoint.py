@@ -146,7 +146,9 @@ def test_foreign_weights_are_refused_and_nothing_is_loaded(tmp_path: Path):
 
 def test_a_loose_load_names_what_was_left(tmp_path: Path):
     target = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
-    save_weights(tmp_path / "w.safetensors", {"0.weight": torch.ones(2, 3), "0.bias": torch.ones(5), "other": torch.ones(1)})
+    save_weights(
+        tmp_path / "w.safetensors", {"0.weight": torch.ones(2, 3), "0.bias": torch.ones(5), "other": torch.ones(1)}
+    )
     report = load_weights(target, tmp_path / "w.safetensors", strict=False)
     assert (report.loaded, report.mismatched, report.unused) == (["0.weight"], ["0.bias"], ["other"])
     assert report.fresh == ["1.bias", "1.weight"]

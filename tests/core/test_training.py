@@ -1,4 +1,6 @@
 """fit(): resumes to the exact step, shares work without changing it, and stops loudly when the numbers go bad."""
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 
 import json
 import os
@@ -61,19 +63,19 @@ def test_training_lowers_the_loss_and_calls_after_step_once_a_step(tmp_path: Pat
 def test_a_training_cut_at_any_checkpoint_ends_bit_for_bit_like_an_undisturbed_one(tmp_path: Path):
     undisturbed = train(tmp_path / "whole", 20)
 
-    class Power(Exception):
+    class PowerError(Exception):
         pass
 
     class Cut(RowLoader):
         def stream(self, first_step: int, steps: int):
             for batch in super().stream(first_step, steps):
                 if self.served[-1] == 13:
-                    raise Power
+                    raise PowerError
                 yield batch
 
-    with pytest.raises(Power):
+    with pytest.raises(PowerError):
         train(tmp_path / "cut", 20, Cut())
-    assert load_checkpoint(tmp_path / "cut")["step"] == 10  # pyright: ignore[reportOptionalSubscript]
+    assert load_checkpoint(tmp_path / "cut")["step"] == 10
     assert [record["step"] for record in records(tmp_path / "cut")][-1] == 13
     loader = RowLoader()
     assert_same(train(tmp_path / "cut", 20, loader), undisturbed)
@@ -102,7 +104,9 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_stop_signal_leaves_a_checkpoint_of_the_newest_step_and_a_status_of_its_own(tmp_path: Path, number: signal.Signals):
+def test_a_stop_signal_leaves_a_checkpoint_of_the_newest_step_and_a_status_of_its_own(
+    tmp_path: Path, number: signal.Signals
+):
     undisturbed = train(tmp_path / "whole", 40)
     process = start(tmp_path / "cut", 40, pause=0.05)
     wait_for_step(tmp_path / "cut", 7, process)
@@ -150,7 +154,9 @@ def test_accumulated_micro_batches_equal_one_batch(tmp_path: Path):
     whole = train(tmp_path / "1", 8, dropout=0.0, norm=False)
     parts = train(tmp_path / "2", 8, RowLoader(accumulation=2), dropout=0.0, norm=False, accumulation=2)
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=2e-3)  # the noise is drawn per micro-batch
+        torch.testing.assert_close(
+            parts.state_dict()[name], value, rtol=0, atol=2e-3
+        )  # the noise is drawn per micro-batch
 
 
 def test_two_processes_train_what_one_trains(tmp_path: Path):
@@ -235,10 +241,10 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
 
 
 def test_frozen_parts_stay_in_evaluation_mode(tmp_path: Path):
+    from core.regression import objective
+
     from mm3d_core.schedules import Constant
     from mm3d_core.training import Settings, fit
-
-    from core.regression import objective
 
     network, _ = build()
     norm = network.layers[1]
@@ -265,7 +271,11 @@ def test_the_log_is_cut_at_the_checkpoint_and_at_a_half_written_line(tmp_path: P
 def test_parameter_groups_follow_names_and_scale_the_rate():
     network = Network()
     optimizer = make_optimizer(
-        network, torch.optim.AdamW, lr=0.1, groups=[{"match": r"^layers\.0\.", "lr_scale": 0.1, "weight_decay": 0.0}], weight_decay=0.5
+        network,
+        torch.optim.AdamW,
+        lr=0.1,
+        groups=[{"match": r"^layers\.0\.", "lr_scale": 0.1, "weight_decay": 0.0}],
+        weight_decay=0.5,
     )
     first, rest = optimizer.param_groups
     assert (first["lr"], first["weight_decay"], len(first["params"])) == (pytest.approx(0.01), 0.0, 2)

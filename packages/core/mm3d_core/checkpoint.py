@@ -1,7 +1,8 @@
 """Checkpoints that survive a kill at any moment, and weights that say what was loaded.
 
-A checkpoint is one file: a header line with a SHA-256, then torch's own format, read with ``weights_only=True``. The previous
-one stays beside it until the next is safely on disk, so there is always a whole one. Weights for others are safetensors.
+A checkpoint is one file: a header line with a SHA-256, then torch's own format, read with ``weights_only=True``. The
+previous one stays beside it until the next is safely on disk, so there is always a whole one. Weights for others are
+safetensors.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ HEADER_SIZE = len(MAGIC) + 64 + 1  # magic, SHA-256 in hexadecimal, line end
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write ``state`` (tensors and plain containers) as the folder's current checkpoint; the former becomes the previous.
+    """Make ``state`` (tensors and plain containers) the folder's current checkpoint, and the former the previous.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the former checkpoint is untouched.
@@ -173,7 +174,7 @@ def load_weights(module: nn.Module, path: Path, strict: bool = True) -> LoadRepo
         unused=sorted(theirs.keys() - ours.keys()),
         mismatched=sorted(shared - fitting),
     )
-    if strict and (report.fresh or report.unused or report.mismatched) or not fitting:
+    if (strict and (report.fresh or report.unused or report.mismatched)) or not fitting:
         raise UserError(
             f"{path}: holds the weights of another network than {type(module).__name__}\n{report.describe()}\n"
             "choose the checkpoint that belongs to this backbone and its options"

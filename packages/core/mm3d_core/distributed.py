@@ -48,7 +48,7 @@ def barrier() -> None:
 
 
 def run_in_processes(function: Callable[..., None], arguments: tuple[Any, ...], processes: int, device: str) -> None:
-    """Call ``function(*arguments)`` in ``processes`` processes that form one group; in this very process when it is one.
+    """Call ``function(*arguments)`` in ``processes`` processes that form one group; one means this very process.
 
     Args:
         function: importable (a module's own function); each process finds its place through :func:`rank`.

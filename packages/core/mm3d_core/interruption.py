@@ -1,8 +1,9 @@
 """Stopping between two steps when the cluster says so.
 
-Slurm warns a job with SIGUSR2 before preemption or its time limit, and everybody ends processes with SIGTERM. Both ask the
-training for a checkpoint at the next step boundary; then the signal goes to whoever handled it before (submitit requeues
-the job), and failing that the process ends with a status of its own, which tells "run me again" from "I am broken".
+Slurm warns a job with SIGUSR2 before preemption or its time limit, and everybody ends processes with SIGTERM. Both ask
+the training for a checkpoint at the next step boundary; then the signal goes to whoever handled it before (submitit
+requeues the job), and failing that the process ends with a status of its own, which tells "run me again" from "I am
+broken".
 """
 
 import signal
@@ -47,7 +48,7 @@ class StopRequest:
         self._former.clear()
 
     def hand_on(self, step: int) -> None:
-        """Give the noted signal to its former handler, then raise :class:`Preempted` if that did not end the process."""
+        """Give the noted signal to its former handler; if that did not end the process, raise :class:`Preempted`."""
         number = self.signal
         former = self._former.get(number) if number is not None else None
         self.__exit__()

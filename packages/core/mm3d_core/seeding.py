@@ -1,8 +1,8 @@
 """Seeds that depend on names, not on the order in which work happens.
 
 Every random number of a run comes from a generator made for one purpose: ``generator(seed, "sample", epoch, index)``
-is the same whichever worker asks, after whatever interruption. The global generators (parameter initialization, dropout)
-are set here and nowhere else.
+is the same whichever worker asks, after whatever interruption. The global generators (parameter initialization,
+dropout) are set here and nowhere else.
 """
 
 import hashlib
@@ -40,13 +40,14 @@ def seed_everything(*keys: int | str) -> None:
 def set_deterministic(enabled: bool) -> None:
     """Ask torch for the same bits on every execution on one kind of device.
 
-    On the CPU this makes accumulating index operations sequential; everything else that this project uses is so already.
-    On a GPU it forbids cuDNN's autotuning and lets operations that have no deterministic kernel warn; atomics of
-    third-party kernels are outside its reach.
+    On the CPU this makes accumulating index operations sequential; everything else that this project uses is so
+    already. On a GPU it forbids cuDNN's autotuning and lets operations that have no deterministic kernel warn; atomics
+    of third-party kernels are outside its reach.
     """
     if enabled:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # must be set before cuBLAS starts
     torch.set_deterministic_debug_mode("warn" if enabled else "default")  # the other setter imports the compiler: 1.3 s
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
+    # Nothing here reads memory that it has not written, so filling it first would only cost time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.deterministic = enabled
     torch.backends.cudnn.benchmark = False

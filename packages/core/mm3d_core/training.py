@@ -1,10 +1,11 @@
 """fit(): the one training loop, for pre-training and fine-tuning alike.
 
-    for each step:  batches -> loss -> backward -> clip -> optimizer -> after_step (EMA) -> log, checkpoint, stop request
+    each step:  batches -> loss -> backward -> clip -> optimizer -> after_step (EMA) -> log -> checkpoint
 
-Every random number of a step comes from (seed, step, process), never from what happened before, and the loader gives the
-batches of any step on request: so a training resumed from a checkpoint repeats an undisturbed one exactly (bit for bit on
-the CPU), and a failed step can be replayed alone.
+Every random number of a step comes from (seed, step, process), never from what happened before, and the loader gives
+the
+batches of any step on request: so a training resumed from a checkpoint repeats an undisturbed one exactly (bit for bit
+on the CPU), and a failed step can be replayed alone.
 """
 
 import logging
@@ -40,7 +41,10 @@ FAILURE_FOLDER = "failure"
 class Batch(Protocol):
     """What a loader yields."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """The scenes in it."""
+        ...
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Any:
         """A copy on a device."""
@@ -220,12 +224,15 @@ class _Loop:
         self.schedule, self.batch_norm = schedule, batch_norm
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")  # pyright: ignore[reportPrivateImportUsage]
+        fp16 = settings.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)  # pyright: ignore[reportPrivateImportUsage]
         self.overflows = 0
         self.meter = Meter(device)
         self.wrapped: nn.Module = _Wrapped(module, objective)
         if distributed.world_size() > 1:
-            if settings.synchronize_batch_norm and device.type == "cuda":  # gloo has no such layer; parameters stay the same
+            if (
+                settings.synchronize_batch_norm and device.type == "cuda"
+            ):  # gloo has no such layer; parameters stay the same
                 nn.SyncBatchNorm.convert_sync_batchnorm(self.wrapped)
             ids = [device] if device.type == "cuda" else None
             self.wrapped = nn.parallel.DistributedDataParallel(
@@ -366,7 +373,8 @@ class _Loop:
             self.meter.load_state(state["meter"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.folder}: its checkpoint belongs to another network ({str(error)[:300]}); delete it or choose another folder"
+                f"{self.folder}: its checkpoint belongs to another network ({str(error)[:300]}); "
+                "delete it or choose another folder"
             ) from error
         logger.info("%s: continuing after step %d", self.folder.name, state["step"])
         return int(state["step"])

@@ -1,4 +1,6 @@
 """Augmentations: published ranges, colors that stay colors, and boxes that stay around their points."""
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 
 import colorsys
 
@@ -34,7 +36,9 @@ def sample(points: int = 400) -> Sample:
     color = np.floor(random.random((points, 3)) * 256).astype(np.float32)
     boxes = np.array([[1.5, 1.5, 1, 2, 1, 1.5, 0.4, 3], [3, 1, 0.5, 1, 1, 1, -1.0, 1]], np.float32)
     normal = random.normal(size=(points, 3)).astype(np.float32)
-    return Sample("scene", coord, np.arange(points), color, normal / np.linalg.norm(normal, axis=1, keepdims=True), boxes=boxes)
+    return Sample(
+        "scene", coord, np.arange(points), color, normal / np.linalg.norm(normal, axis=1, keepdims=True), boxes=boxes
+    )
 
 
 @pytest.mark.parametrize("change", COLORS)
@@ -59,21 +63,21 @@ def test_boxes_hold_the_same_points_before_and_after(change):
     before = sample()
     after = change(before, np.random.default_rng(2))
     assert not np.allclose(after.coord, before.coord)
-    for old, new in zip(before.boxes, after.boxes, strict=True):  # pyright: ignore[reportArgumentType]
+    for old, new in zip(before.boxes, after.boxes, strict=True):
         inside = in_box(before.coord, old)
         assert inside.sum() > 3
         np.testing.assert_array_equal(in_box(after.coord, new), inside)
-    assert np.allclose(np.linalg.norm(after.normal, axis=1), 1, atol=1e-5)  # pyright: ignore[reportArgumentType]
+    assert np.allclose(np.linalg.norm(after.normal, axis=1), 1, atol=1e-5)
 
 
 def test_a_hull_rotation_grows_axis_aligned_boxes_around_their_points():
     before = sample()
-    boxes = before.boxes.copy()  # pyright: ignore[reportOptionalMemberAccess]
+    boxes = before.boxes.copy()
     boxes[:, 6] = 0
     before = Sample("scene", before.coord, before.index, boxes=boxes)
     after = augment.RandomRotation("z", 5, "hull")(before, np.random.default_rng(3))
-    assert (after.boxes[:, 6] == 0).all()  # pyright: ignore[reportOptionalSubscript]
-    for old, new in zip(before.boxes, after.boxes, strict=True):  # pyright: ignore[reportArgumentType]
+    assert (after.boxes[:, 6] == 0).all()
+    for old, new in zip(before.boxes, after.boxes, strict=True):
         assert in_box(after.coord, new)[in_box(before.coord, old)].all()
         assert new[3] > old[3]
 
@@ -125,7 +129,7 @@ def sample_grey(points: int = 1) -> Sample:
 def test_auto_contrast_leaves_a_constant_channel():
     grey = sample_grey(5)
     after = augment.ChromaticAutoContrast(1.0)(grey, np.random.default_rng(0))
-    np.testing.assert_array_equal(after.color, grey.color)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(after.color, grey.color)
 
 
 def test_hue_and_saturation_agree_with_the_standard_library():
@@ -139,7 +143,7 @@ def test_hue_and_saturation_agree_with_the_standard_library():
 
 def test_hue_translation_gives_whole_numbers():
     after = augment.HueSaturationTranslation()(sample(), np.random.default_rng(0))
-    np.testing.assert_array_equal(after.color, np.floor(after.color))  # pyright: ignore[reportArgumentType,reportCallIssue]
+    np.testing.assert_array_equal(after.color, np.floor(after.color))
 
 
 def test_an_elastic_bend_is_smooth_and_bounded():

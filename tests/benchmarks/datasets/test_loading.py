@@ -1,4 +1,6 @@
 """Loading: the same batch for the same names, whatever the workers; bad scenes are named."""
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 
 from functools import partial
 from pathlib import Path
@@ -7,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.small_runs import room, write_rooms
-from pointops.plan import PlanSpec
 
 from mm3d_benchmarks.datasets.augment import ChromaticJitter, RandomScale
 from mm3d_benchmarks.datasets.crops import RemoveBox
@@ -17,9 +18,14 @@ from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
 from mm3d_benchmarks.datasets.targets import detection_targets, object_segments, segmentation_targets
 from mm3d_core.errors import UserError
 from mm3d_core.masking import MaskedViews
+from pointops.plan import PlanSpec
 
 SAMPLING = Sampling(
-    inputs=("coord", "color"), augmentation=(RandomScale(), ChromaticJitter()), voxel=0.05, max_points=500, crop=RemoveBox(fallback=200)
+    inputs=("coord", "color"),
+    augmentation=(RandomScale(), ChromaticJitter()),
+    voxel=0.05,
+    max_points=500,
+    crop=RemoveBox(fallback=200),
 )
 PLAN = PlanSpec.point_transformer(strides=(1, 4), neighbors=(4, 4), down=4)
 
@@ -149,7 +155,9 @@ def test_detection_batches_are_dense_and_their_votes_end_in_box_centers(data: Pr
 
 
 def test_a_scene_too_small_for_the_network_is_named(data: PreparedDataset):
-    items = ScenesToItems(Sampling(voxel=2.0), plan=PlanSpec.point_transformer(strides=(1, 4), neighbors=(40, 4), missing="refuse"))
+    items = ScenesToItems(
+        Sampling(voxel=2.0), plan=PlanSpec.point_transformer(strides=(1, 4), neighbors=(40, 4), missing="refuse")
+    )
     for workers in (0, 1):
         with pytest.raises(UserError, match=r"^scene (room|held)_\d .*points sampled"):
             next(loader(data, items, workers=workers).stream(0, 1))

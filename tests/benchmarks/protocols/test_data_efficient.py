@@ -1,5 +1,8 @@
 """Few labels: nested lists by place, the same labels always, and nothing leaks from what was taken away."""
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ SCANS = [f"scene{place:04d}_{visit:02d}" for place in range(60) for visit in ran
 def test_shares_have_their_size_and_are_nested():
     lists = [scene_share(SCANS, share) for share in (0.1, 0.2, 0.4, 0.8, 1.0)]
     assert [len(names) for names in lists] == [18, 36, 72, 144, 180]
-    for small, large in zip(lists, lists[1:], strict=False):
+    for small, large in pairwise(lists):
         assert set(small) <= set(large)
 
 

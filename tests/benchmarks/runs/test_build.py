@@ -6,7 +6,17 @@ import pytest
 import torch
 from benchmarks.small_runs import config, write_rooms
 
-from mm3d_benchmarks.runs.build import Machine, Protocol, Recipe, build_encoder, build_metric, build_task, instantiate, open_data, part
+from mm3d_benchmarks.runs.build import (
+    Machine,
+    Protocol,
+    Recipe,
+    build_encoder,
+    build_metric,
+    build_task,
+    instantiate,
+    open_data,
+    part,
+)
 from mm3d_benchmarks.runs.build import build_facts as facts_of
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
@@ -22,7 +32,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nested_targets_and_lists_are_built():
     built = instantiate({"_target_": "torch.nn.Sequential"}, "network")
     assert isinstance(built, torch.nn.Sequential)
-    assert instantiate([{"a": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 1}}], "x")[0]["a"].in_features == 2
+    assert (
+        instantiate([{"a": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 1}}], "x")[0][
+            "a"
+        ].in_features
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,11 +59,17 @@ def test_an_unknown_key_of_a_constructor_is_named(root: Path):
     with pytest.raises(UserError, match=r"backbone\.encoder\.chanels"):
         build_encoder(config(root, backbone__encoder__chanels=[8]))
     with pytest.raises(UserError, match=r"recipe\.finetune\.optimizer\.momentumm"):
-        Recipe.of(config(root, recipe__finetune__optimizer__momentumm=0.9), "finetune").build_optimizer(torch.nn.Linear(1, 1))
-    with pytest.raises(UserError, match=r"recipe\.pretrain\.augmentation\[0\]\.lo"):
-        Recipe.of(config(root, recipe__pretrain__augmentation=[{"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "lo": 1}]), "pretrain").sampling(
-            ["coord"]
+        Recipe.of(config(root, recipe__finetune__optimizer__momentumm=0.9), "finetune").build_optimizer(
+            torch.nn.Linear(1, 1)
         )
+    with pytest.raises(UserError, match=r"recipe\.pretrain\.augmentation\[0\]\.lo"):
+        Recipe.of(
+            config(
+                root,
+                recipe__pretrain__augmentation=[{"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "lo": 1}],
+            ),
+            "pretrain",
+        ).sampling(["coord"])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +88,9 @@ def test_an_unknown_key_of_a_constructor_is_named(root: Path):
         ({"recipe__pretrain__batch": 0}, "batch"),
     ],
 )
-def test_a_mistake_in_a_pretraining_is_named_and_nothing_is_left(root: Path, tmp_path: Path, change: dict, complaint: str):
+def test_a_mistake_in_a_pretraining_is_named_and_nothing_is_left(
+    root: Path, tmp_path: Path, change: dict, complaint: str
+):
     with pytest.raises(UserError, match=complaint):
         run_pretrain(config(root, **change), tmp_path / "run", {})
     assert not (tmp_path / "run/metrics.json").exists()
@@ -88,7 +111,7 @@ def test_a_task_that_the_backbone_or_the_data_lacks_is_named(root: Path):
 
 def test_missing_and_foreign_weights_are_named(root: Path, tmp_path: Path):
     settings = config(root)
-    with pytest.raises(UserError, match="encoder.safetensors: there is no such"):
+    with pytest.raises(UserError, match=r"encoder\.safetensors: there is no such"):
         run_finetune(settings, tmp_path / "f", {"pretrain": tmp_path})
     with pytest.raises(UserError, match="needs the fine-tuning run"):
         run_evaluate(settings, tmp_path / "e", {})

@@ -77,7 +77,11 @@ def test_a_pretraining_killed_in_its_middle_ends_with_the_same_bytes(undisturbed
     run_pretrain(settings(undisturbed), tmp_path / "run", {})
     assert same_result(undisturbed, "pretrain", tmp_path / "run")
     whole, cut = (
-        {path.name: path.read_bytes() for path in folder.glob("*.[nps]*") if path.suffix in (".npz", ".png", ".safetensors")}
+        {
+            path.name: path.read_bytes()
+            for path in folder.glob("*.[nps]*")
+            if path.suffix in (".npz", ".png", ".safetensors")
+        }
         for folder in (undisturbed / "whole_pretrain", tmp_path / "run")
     )
     assert whole == cut
@@ -103,7 +107,9 @@ def test_loader_workers_change_no_byte_of_a_result(undisturbed: Path, tmp_path: 
     assert same_result(undisturbed, "pretrain", tmp_path / "run")
 
 
-def test_an_evaluation_goes_on_after_the_last_finished_scene(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_evaluation_goes_on_after_the_last_finished_scene(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
 
     upstream = {"finetune": undisturbed / "whole_finetune"}

@@ -1,8 +1,9 @@
 """Random changes of a sample, each with the recipe it is from.
 
 PT = POSTECH-CVLab/point-transformer util/transform.py (unchanged in MingyeXu/mm-3dscene), PC = Pointcept/Pointcept
-pointcept/datasets/transform.py, VN = facebookresearch/votenet, ST = JIA-Lab-research/Stratified-Transformer util/transform.py.
-Colors are floats 0..255; a sample without colors passes color operations unchanged. Normals and boxes follow the points.
+pointcept/datasets/transform.py, VN = facebookresearch/votenet, ST = JIA-Lab-research/Stratified-Transformer
+util/transform.py. Colors are floats 0..255; a sample without colors passes color operations unchanged. Normals and
+boxes follow the points.
 """
 
 from dataclasses import dataclass, replace
@@ -56,7 +57,8 @@ class RandomRotation:
     Attributes:
         axis: ``"z"``, or ``"x"``/``"y"`` for small tilts (then boxes are refused).
         degrees: VN 5 (ScanNet) and 30 (SUN RGB-D); ST 180; PC 180 about z and 180/64 about x and y.
-        boxes: ``"hull"``: boxes become the axis-aligned hull of the turned box (VN on ScanNet); ``"heading"``: they turn.
+        boxes: ``"hull"``: boxes become the axis-aligned hull of the turned box (VN on ScanNet); ``"heading"``:
+            they turn.
         probability: PC 0.5.
     """
 
@@ -218,7 +220,7 @@ class ChromaticJitter:
 
 @dataclass(frozen=True)
 class HueSaturationTranslation:
-    """Shift the hue by U(-hue, hue), scale the saturation by 1 + U(-saturation, saturation); result in whole numbers. PT."""
+    """Shift the hue by U(-hue, hue), scale saturation by 1 + U(-saturation, saturation), cut to whole numbers. PT."""
 
     hue: float = 0.5
     saturation: float = 0.2
@@ -234,7 +236,7 @@ class HueSaturationTranslation:
 
 @dataclass(frozen=True)
 class ColorDrop:
-    """Set all colors to 0 (``per_point`` False: the whole scene with ``probability``, ST 0.2) or a share of the points."""
+    """Set a scene's colors to 0 with ``probability`` (ST 0.2), or with ``per_point`` those of that share of points."""
 
     probability: float = 0.2
     per_point: bool = False
@@ -243,13 +245,16 @@ class ColorDrop:
         if sample.color is None:
             return sample
         if self.per_point:
-            return replace(sample, color=sample.color * (random.random((sample.num_points, 1)) > self.probability).astype(np.float32))
+            return replace(
+                sample,
+                color=sample.color * (random.random((sample.num_points, 1)) > self.probability).astype(np.float32),
+            )
         return sample if random.random() >= self.probability else replace(sample, color=np.zeros_like(sample.color))
 
 
 @dataclass(frozen=True)
 class BrightnessJitter:
-    """VN's colors on SUN RGB-D: channel gains, channel shifts, per-point jitter shared by the channels, in units of 255."""
+    """VN on SUN RGB-D: gain and shift of each channel, jitter of each point over all channels, in units of 255."""
 
     gain: float = 0.2
     shift: float = 0.05

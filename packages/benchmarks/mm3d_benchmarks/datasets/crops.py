@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pointops.voxel import voxel_cells
 
 from mm3d_benchmarks.datasets.sample import Sample
+from pointops.voxel import voxel_cells
 
 
 def voxel_sample(sample: Sample, size: float, random: np.random.Generator, prefer_labeled: bool = False) -> Sample:
@@ -76,7 +76,8 @@ class RemoveBox:
     bounding rectangle, every height is removed (MingyeXu/mm-3dscene segmentation/pretrain.py).
 
     Attributes:
-        fallback: a room left with fewer points stays uncut (1024 in pre-training; published S3DIS fine-tuning has none).
+        fallback: a room left with fewer points stays uncut (1024 in pre-training; published S3DIS fine-tuning has
+            none).
     """
 
     low: float = 1 / 3

@@ -1,25 +1,27 @@
 """What a network reads at every point, by name, and a sample as the PointBatch that carries it."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+
+from mm3d_benchmarks.datasets.sample import Sample
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 
-from mm3d_benchmarks.datasets.sample import Sample
-
-MEAN_COLOR = np.array([109.8, 97.2, 83.8], dtype=np.float32)  # facebookresearch/votenet scannet/scannet_detection_dataset.py
+MEAN_COLOR = np.array([109.8, 97.2, 83.8], dtype=np.float32)  # votenet, scannet/scannet_detection_dataset.py
 HEIGHT_PERCENTILE = 0.99  # the 0.99-th, not the 99-th: about the lowest hundredth; VoteNet's floor estimate
 
-FEATURES: dict[str, tuple[int, str, Callable[[Sample], np.ndarray]]] = {
+FEATURES: dict[str, tuple[int, str, Callable[[Any], np.ndarray]]] = {
     # name: (width, attribute of the sample that must be there, values)
     "coord": (3, "coord", lambda s: s.coord),
-    "color": (3, "color", lambda s: s.color / 255),  # pyright: ignore[reportOptionalOperand]
+    "color": (3, "color", lambda s: s.color / 255),
     "color_votenet": (3, "color", lambda s: (s.color - MEAN_COLOR) / 256),  # VoteNet on ScanNet
-    "color_centered": (3, "color", lambda s: s.color / 255 - 0.5),  # pyright: ignore[reportOptionalOperand]  # VoteNet on SUN RGB-D
-    "height": (1, "height", lambda s: s.height[:, None]),  # pyright: ignore[reportOptionalSubscript]
-    "normal": (3, "normal", lambda s: s.normal),  # pyright: ignore[reportReturnType]
+    # VoteNet on SUN RGB-D:
+    "color_centered": (3, "color", lambda s: s.color / 255 - 0.5),
+    "height": (1, "height", lambda s: s.height[:, None]),
+    "normal": (3, "normal", lambda s: s.normal),
 }
 
 
@@ -41,8 +43,8 @@ def floor_height(coord: np.ndarray) -> np.ndarray:
 
 
 def points_of(sample: Sample, inputs: Sequence[str]) -> PointBatch:
-    """The sample as one scene; ``feat`` holds ``inputs`` in their order, the attributes ``color`` (in [0, 1]) and, as an
-    input, ``normal`` ride along.
+    """The sample as one scene; ``feat`` holds ``inputs`` in their order, the attributes ``color`` (in [0, 1]) and, as
+    an input, ``normal`` ride along.
 
     Raises:
         UserError: the scene lacks what an input needs.

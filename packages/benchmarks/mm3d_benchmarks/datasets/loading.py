@@ -14,12 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mm3d_core.errors import UserError
-from mm3d_core.interruption import ignore_stop_signals
-from mm3d_core.monitors import mark_classes
-from mm3d_core.points import PointBatch
-from mm3d_core.seeding import generator, numpy_generator
-from pointops.plan import make_plan
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,6 +22,12 @@ from mm3d_benchmarks.datasets.features import floor_height, points_of
 from mm3d_benchmarks.datasets.sample import Augmentation, Sample, sample_of
 from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
 from mm3d_benchmarks.datasets.targets import POINT_LABELS
+from mm3d_core.errors import UserError
+from mm3d_core.interruption import ignore_stop_signals
+from mm3d_core.monitors import mark_classes
+from mm3d_core.points import PointBatch
+from mm3d_core.seeding import generator, numpy_generator
+from pointops.plan import make_plan
 
 Views = Callable[[PointBatch, torch.Generator], dict[str, PointBatch]]
 Targets = Callable[[Sample], dict[str, Tensor]]
@@ -66,7 +66,11 @@ class Batch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """A copy on a device."""
         views = {name: view.to(device, non_blocking=non_blocking) for name, view in self.views.items()}
-        return Batch(self.names, views, {name: value.to(device, non_blocking=non_blocking) for name, value in self.labels.items()})
+        return Batch(
+            self.names,
+            views,
+            {name: value.to(device, non_blocking=non_blocking) for name, value in self.labels.items()},
+        )
 
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory (called by torch's DataLoader)."""
@@ -83,8 +87,8 @@ class Sampling:
         augmentation: applied in order, before sampling.
         voxel: metres; one random point of every voxel is kept. None: no grid.
         max_points: above it, the nearest points of a random one are kept. None: no limit.
-        num_points: exactly so many random points of the scene are read, with repeats only when it has fewer (detectors need
-            scenes of equal size). None: all.
+        num_points: exactly so many random points of the scene are read, with repeats only when it has fewer (detectors
+            need scenes of equal size). None: all.
         shift: put the scene's minimum at 0, before the voxel grid and again before the box crop.
         crop: a box crop, last.
         labels: takes labels away from a sample just read, given the scene's number of points (few-label protocols).
@@ -173,8 +177,8 @@ class ScenesToItems:
             views = {name: self._planned(name, view) for name, view in views.items()}
         except ValueError as error:
             raise UserError(
-                f"scene {scene.name} ({points.num_points} points sampled) does not suit the network or the method: {error}; "
-                "use a finer voxel, more points, or leave the scene out"
+                f"scene {scene.name} ({points.num_points} points sampled) does not suit the network or the method: "
+                f"{error}; use a finer voxel, more points, or leave the scene out"
             ) from error
         return Batch([scene.name], views, labels)
 
@@ -196,8 +200,8 @@ class SceneLoader:
         loop: repeats of the scene list per epoch.
         drop_last: leave out an epoch's incomplete last batch (kept when it is the only one).
         accumulation: micro-batches per step.
-        max_batch_points: scenes of a micro-batch are appended while it stays within so many points; the rest is left out
-            (JIA-Lab-research/Stratified-Transformer: 140,000). None: no limit.
+        max_batch_points: scenes of a micro-batch are appended while it stays within so many points; the rest is left
+            out (JIA-Lab-research/Stratified-Transformer: 140,000). None: no limit.
         rank, world_size: this process's share.
         workers: loader processes; 0 loads in this one.
         pin_memory: page-locked batches, for a GPU.
@@ -223,9 +227,13 @@ class SceneLoader:
         pin_memory: bool = False,
     ) -> None:
         if not scenes or batch < 1 or loop < 1:
-            raise UserError(f"loading needs scenes, batch >= 1 and loop >= 1, not {len(scenes)} scenes, {batch=}, {loop=}")
+            raise UserError(
+                f"loading needs scenes, batch >= 1 and loop >= 1, not {len(scenes)} scenes, {batch=}, {loop=}"
+            )
         if batch % (accumulation * world_size):
-            raise UserError(f"batch={batch} cannot be shared out over {world_size} processes x {accumulation} micro-batches")
+            raise UserError(
+                f"batch={batch} cannot be shared out over {world_size} processes x {accumulation} micro-batches"
+            )
         self._source = _Items(dataset, list(scenes), items, seed)
         self._batch, self._seed, self._max_points = batch, seed, max_batch_points
         self._length = len(scenes) * loop
@@ -258,8 +266,8 @@ class SceneLoader:
     def keys(self, step: int) -> list[list[tuple[int, int]]]:
         """(epoch, index) of the items of a step, one list for each of this process's micro-batches.
 
-        Item ``index`` shows scene ``index % len(scenes)``. Where the list is shorter than a batch, or than its shares, it
-        starts again with new numbers, so that repeats are other samples of the same scenes.
+        Item ``index`` shows scene ``index % len(scenes)``. Where the list is shorter than a batch, or than its shares,
+        it starts again with new numbers, so that repeats are other samples of the same scenes.
         """
         epoch, number = divmod(step, self.steps_per_epoch)
         order = self._order(epoch)
@@ -278,7 +286,7 @@ class SceneLoader:
 
 
 class _Items(Dataset[Any]):
-    """Items by (epoch, index). A failure travels to the main process as a value: raised there it keeps its plain message."""
+    """Items by (epoch, index). A failure travels to the main process as a value, so that its message stays plain."""
 
     def __init__(self, dataset: PreparedDataset, scenes: list[str], items: ScenesToItems, seed: int) -> None:
         self._dataset, self._scenes, self._items, self._seed = dataset, scenes, items, seed

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mm3d_core.errors import UserError
 from torch import Tensor
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.sample import Sample
+from mm3d_core.errors import UserError
 
 MAX_BOXES = 64  # facebookresearch/votenet; H3DNet allows 128 on ScanNet
 POINT_LABELS = ("segment", "instance", "votes", "vote_mask")  # joined point by point; all others stack scene by scene
@@ -37,9 +37,9 @@ def detection_targets(
     """Boxes (padded to ``num_boxes``) and votes of one sample.
 
     Args:
-        votes: ``"hull"``: points of an object vote for the middle of the hull of its sampled points (VoteNet on ScanNet);
-            ``"box"``: for the center of its box (H3DNet on ScanNet); ``"inside"``: points vote for the boxes they lie in
-            (SUN RGB-D).
+        votes: ``"hull"``: points of an object vote for the middle of the hull of its sampled points (VoteNet on
+            ScanNet); ``"box"``: for the center of its box (H3DNet on ScanNet); ``"inside"``: points vote for the boxes
+            they lie in (SUN RGB-D).
         objects: segment ids whose instances have boxes (``"hull"`` and ``"box"``).
 
     Returns:
@@ -77,17 +77,23 @@ def _votes(sample: Sample, boxes: np.ndarray, rule: str, objects: Sequence[int])
     if rule not in ("hull", "box"):
         raise UserError(f"votes={rule!r} is unknown: choose hull, box or inside")
     if sample.instance is None or sample.segment is None:
-        raise UserError(f"scene {sample.name} has no instance and segment labels, which votes={rule} needs; choose votes=inside")
+        raise UserError(
+            f"scene {sample.name} has no instance and segment labels, which votes={rule} needs; choose votes=inside"
+        )
     return votes_by_instance(sample.coord, sample.instance, sample.segment, objects, boxes if rule == "box" else None)
 
 
 def votes_by_instance(
-    coord: np.ndarray, instance: np.ndarray, segment: np.ndarray, objects: Sequence[int], boxes: np.ndarray | None = None
+    coord: np.ndarray,
+    instance: np.ndarray,
+    segment: np.ndarray,
+    objects: Sequence[int],
+    boxes: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Votes of the points of objects, three identical copies each.
 
-    An instance is an object if the segment of its first point is in ``objects``. Its points vote for the middle of their
-    own hull, or with ``boxes`` for the center of the box nearest to it.
+    An instance is an object if the segment of its first point is in ``objects``. Its points vote for the middle of
+    their own hull, or with ``boxes`` for the center of the box nearest to it.
 
     Returns:
         votes: (N, 3, 3) float32 offsets from point to center, metres.

@@ -1,8 +1,9 @@
 """Fine-tuning with few labels: a share of the scenes, or some labeled points or boxes in each.
 
-The lists of the papers are not published. Ours are nested (10 % is part of 20 %), keep all visits of one place together, and
-follow a hash of the names alone, so that they are the same on every machine, for every seed and every pre-training. The
-official lists of ScanNet's data-efficient benchmark can be given instead. Shares of the detection curve: 10, 20, 40, 80 %;
+The lists of the papers are not published. Ours are nested (10 % is part of 20 %), keep all visits of one place
+together, and follow a hash of the names alone, so that they are the same on every machine, for every seed and every
+pre-training. The official lists of ScanNet's data-efficient benchmark can be given instead. Shares of the detection
+curve: 10, 20, 40, 80 %;
 points per scene: 20, 50, 100, 200 (facebookresearch/ContrastiveSceneContexts).
 """
 
@@ -34,7 +35,7 @@ def scene_share(scenes: Sequence[str], share: float) -> list[str]:
 
 
 def place_of(name: str) -> str:
-    """The place that a scan shows: ScanNet's ``scene0012_01`` is the second visit of ``scene0012``; else the scan itself."""
+    """The place that a scan shows: ScanNet's ``scene0012_01`` is a visit of ``scene0012``; others are places."""
     place, _, visit = name.rpartition("_")
     return place if place.startswith("scene") and visit.isdigit() else name
 
@@ -74,7 +75,7 @@ class FewPoints:
 
 @dataclass(frozen=True)
 class FewBoxes:
-    """``count`` boxes of each scene, always the same; instances outside of them lose their number, so they do not vote."""
+    """``count`` boxes of each scene, always the same; instances outside of them lose their number and do not vote."""
 
     count: int
 

@@ -1,9 +1,10 @@
 """Probes: how good are features that fine-tuning may not touch?
 
-Four forms. ``head``: the task's own head on the frozen encoder (the paper's Figure 5). ``linear``: one linear layer on the
-finest level. ``levels``: one linear layer on all levels, interpolated at the points and concatenated (arXiv:2504.06719).
-``neighbors``: no training at all, a vote of the k most similar labeled points. The frozen encoder stays in evaluation mode:
-its batch norms keep the statistics of pre-training; a fingerprint before and after proves that nothing moved.
+Four forms. ``head``: the task's own head on the frozen encoder (the paper's Figure 5). ``linear``: one linear layer on
+the finest level. ``levels``: one linear layer on all levels, interpolated at the points and concatenated
+(arXiv:2504.06719). ``neighbors``: no training at all, a vote of the k most similar labeled points. The frozen encoder
+stays in evaluation mode: its batch norms keep the statistics of pre-training; a fingerprint before and after proves
+that nothing moved.
 """
 
 import hashlib

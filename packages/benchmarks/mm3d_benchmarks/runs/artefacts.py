@@ -20,7 +20,9 @@ LADDER = (0.9, 0.7, 0.5, 0.3, 0.2)  # keep ratios of Figure 7, within the range 
 MAX_DRAWN = 20000  # points of one panel
 
 
-def save_artefacts(folder: Path, method: nn.Module, data: PreparedDataset, scene: str, sampling: Sampling, seed: int) -> None:
+def save_artefacts(
+    folder: Path, method: nn.Module, data: PreparedDataset, scene: str, sampling: Sampling, seed: int
+) -> None:
     """Write ``artefacts.npz`` (see :mod:`mm3d_core.pictures`) and ``reconstruction.png`` for a method with masks.
 
     Other methods have nothing to show and write nothing.
@@ -46,7 +48,8 @@ def save_artefacts(folder: Path, method: nn.Module, data: PreparedDataset, scene
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an ``.npz`` in one step."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: _compact(value) for name, value in arrays.items()})  # pyright: ignore[reportArgumentType]
+    compact: dict[str, Any] = {name: _compact(value) for name, value in arrays.items()}
+    np.savez_compressed(buffer, **compact)
     with atomic_write(path) as stream:
         stream.write(buffer.getbuffer())
 

@@ -40,8 +40,8 @@ def instantiate(config: Any, path: str, **extra: Any) -> Any:
         extra: arguments that only the program knows, such as the encoder.
 
     Raises:
-        UserError: an import path that leads nowhere, a key that the constructor does not know or misses, or a value that
-            it refuses.
+        UserError: an import path that leads nowhere, a key that the constructor does not know or misses, or a value
+            that it refuses.
     """
     if isinstance(config, Mapping) and "_target_" in config:
         target = resolve(str(config["_target_"]), f"{path}._target_")
@@ -83,7 +83,9 @@ def _check_arguments(target: Any, given: Mapping[str, Any], path: str) -> None:
         return
     unknown = [key for key in given if key not in parameters]
     if unknown:
-        raise UserError(f"{path}.{unknown[0]}: {target.__qualname__} has no such option; it knows {', '.join(parameters)}")
+        raise UserError(
+            f"{path}.{unknown[0]}: {target.__qualname__} has no such option; it knows {', '.join(parameters)}"
+        )
     missing = [
         name
         for name, parameter in parameters.items()
@@ -168,7 +170,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and on what samples a network trains: the keys of the sections ``recipe.pretrain`` and ``recipe.finetune``.
+    """How long and on what samples a network trains: the keys of ``recipe.pretrain`` and ``recipe.finetune``.
 
     Attributes:
         epochs: passes over ``loop`` times the scene list.
@@ -256,7 +258,11 @@ class Recipe:
         """The optimizer of the module's trainable parameters."""
         options = {key: value for key, value in self.optimizer.items() if key != "_target_"}
         kind = resolve(str(self.optimizer.get("_target_")), f"{self.path}.optimizer._target_")
-        _check_arguments(kind, {"params": None, **{key: options[key] for key in options if key != "groups"}}, f"{self.path}.optimizer")
+        _check_arguments(
+            kind,
+            {"params": None, **{key: options[key] for key in options if key != "groups"}},
+            f"{self.path}.optimizer",
+        )
         return make_optimizer(module, kind, **options)
 
 
@@ -335,7 +341,8 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
     expected = part(config, "backbone.encoder.in_channels", width)
     if expected != width:
         raise UserError(
-            f"backbone.encoder.in_channels={expected}, but backbone.input={part(config, 'backbone.input')} has {width} channels"
+            f"backbone.encoder.in_channels={expected}, "
+            f"but backbone.input={part(config, 'backbone.input')} has {width} channels"
         )
     return encoder
 

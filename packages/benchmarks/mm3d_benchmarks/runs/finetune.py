@@ -46,9 +46,10 @@ def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
     Args:
         config: resolved and plain: seed, task, backbone, dataset, recipe.finetune, protocol, machine.
-        folder: the run's folder; it gets log.jsonl, checkpoints, transfer.json (what was taken over from the pre-training),
-            model.safetensors, efficiency.json and, last, metrics.json.
-        upstream: ``{"pretrain": folder}`` (or a weights file) to start from; without it the network starts from scratch.
+        folder: the run's folder; it gets log.jsonl, checkpoints, transfer.json (what was taken over from the
+            pre-training), model.safetensors, efficiency.json and, last, metrics.json.
+        upstream: ``{"pretrain": folder}`` (or a weights file) to start from; without it the network starts from
+            scratch.
 
     Raises:
         UserError: whatever is wrong with the configuration, the data, the weights or the training, named.
@@ -84,7 +85,9 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
     else:
         train(config, folder, recipe, model, _loss, data, scenes, items, frozen)
     if frozen and fingerprint(encoder) != before:
-        raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved; its score would not be a probe's")
+        raise RuntimeError(
+            f"protocol.train={protocol.train}: the frozen encoder moved; its score would not be a probe's"
+        )
     if distributed.is_main():
         more = {"scenes": len(scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
         finish(folder, "finetune", folder / WEIGHTS, model, more | ({"frozen_encoder": before} if frozen else {}))

@@ -1,4 +1,4 @@
-"""A pre-training run: scenes without labels -> encoder.safetensors, and a picture of what the method saw and rebuilt."""
+"""A pre-training run: scenes without labels -> encoder.safetensors, and pictures of what the method saw."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def run_pretrain(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
     Args:
         config: resolved and plain: seed, backbone, dataset, pretrain, recipe.pretrain, machine.
-        folder: the run's folder; it gets log.jsonl, checkpoints, encoder.safetensors, artefacts.npz, reconstruction.png,
-            efficiency.json and, last, metrics.json.
+        folder: the run's folder; it gets log.jsonl, checkpoints, encoder.safetensors, artefacts.npz,
+            reconstruction.png, efficiency.json and, last, metrics.json.
         upstream: not used; a pre-training starts from nothing.
 
     Raises:
@@ -82,5 +82,3 @@ def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> Sc
 
 def _loss(method: Any, batch: Batch, random: torch.Generator) -> dict[str, Tensor]:
     return method.loss(batch.views, random)
-
-

@@ -119,5 +119,11 @@ def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapp
     last = read_log(folder)[-1]
     metrics = {name: value for name, value in last.items() if name not in NOT_RESULTS}
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    result = {"kind": kind, "metrics": metrics, "steps": last["step"], "weights": {weights.name: digest}, **(more or {})}
+    result = {
+        "kind": kind,
+        "metrics": metrics,
+        "steps": last["step"],
+        "weights": {weights.name: digest},
+        **(more or {}),
+    }
     write_json(folder / METRICS_FILE, result)
