@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
             if kernels is not None:
                 return kernels
     warnings.warn(
-        "pointops: no C++ kernels were built for this Python; every operation runs on its plain-torch definition, which "
+        "pointops: no C++ kernels are installed; every operation runs on its plain-torch definition, which "
         "is slow. Install a C++ compiler and reinstall the package.",
         stacklevel=2,
     )

@@ -1,0 +1,77 @@
+"""chamfer_nearest and chamfer_distance: exact neighbors both ways, and gradients that stay finite."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pointops_scenes import EXAMPLES, batches
+
+from pointops import chamfer_distance, chamfer_nearest
+from pointops.bench.clouds import KINDS, cloud
+from pointops.chamfer import chamfer_nearest_reference
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_the_kernels_agree_with_the_definition(kernels, threads, data):
+    scenes = data.draw(st.integers(1, 3))
+    (xyz, offset), (other, ends) = data.draw(batches(scenes)), data.draw(batches(scenes))
+    for got, want in zip(
+        chamfer_nearest(xyz, offset, other, ends), chamfer_nearest_reference(xyz, offset, other, ends), strict=True
+    ):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_thousands_of_points_against_a_collapsed_cloud_agree(kernels, threads, kind):
+    xyz, one = torch.from_numpy(cloud(kind, 2000, 1)), torch.tensor([2000])
+    collapsed = torch.from_numpy(cloud("clustered", 2000, 2)) * 0.01 + 3
+    for other in (collapsed, torch.from_numpy(cloud(kind, 2000, 5))):
+        got = chamfer_nearest(xyz, one, other, one)
+        for mine, want in zip(got, chamfer_nearest_reference(xyz, one, other, one), strict=True):
+            assert torch.equal(mine, want)
+
+
+def test_gradients_are_those_of_the_definition(kernels, generator):
+    xyz, other = (torch.rand(n, 3, generator=generator, requires_grad=True) for n in (60, 45))
+    offset, ends = torch.tensor([20, 60]), torch.tensor([45, 45])  # the second scene has nothing to match
+    slopes = torch.rand(105, generator=generator)
+    grads = []
+    for function in (chamfer_nearest, chamfer_nearest_reference):
+        near = function(xyz, offset, other, ends)
+        (torch.cat([near.distance2, near.new_distance2]) * slopes).sum().backward()
+        grads.append((xyz.grad, other.grad))
+        xyz.grad = other.grad = None
+    for got, want in zip(*grads, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_the_definition_has_the_gradient_of_finite_differences(generator):
+    xyz, other = (torch.rand(6, 3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    rows = torch.tensor([5, 4, 3, 2, 1, 0], dtype=torch.int32)
+    from pointops.chamfer import _squared
+
+    assert torch.autograd.gradcheck(lambda a, b: _squared(a, b, rows), (xyz, other))
+
+
+def test_equal_clouds_have_no_distance_and_no_gradient(kernels, generator):
+    xyz = torch.rand(50, 3, generator=generator, requires_grad=True)
+    loss = chamfer_distance(xyz, torch.tensor([20, 50]), xyz.detach().clone(), torch.tensor([20, 50]))
+    loss.sum().backward()
+    assert loss.tolist() == [0, 0]
+    assert xyz.grad is not None
+    assert torch.equal(xyz.grad, torch.zeros_like(xyz))
+
+
+def test_the_distance_by_hand():
+    xyz, other = torch.tensor([[0.0, 0, 0], [1, 0, 0]]), torch.tensor([[0.0, 0, 2]])
+    one = torch.tensor([1])
+    there = (2 + 5**0.5) / 2
+    assert chamfer_distance(xyz, torch.tensor([2]), other, one).item() == pytest.approx((there + 2) / 2)
+    assert chamfer_distance(xyz, torch.tensor([2]), other, one, root=False).item() == pytest.approx((4.5 + 4) / 2)
+
+
+def test_it_is_symmetric(kernels, generator):
+    a, b = torch.rand(40, 3, generator=generator), torch.rand(30, 3, generator=generator)
+    m, n = torch.tensor([40]), torch.tensor([30])
+    assert torch.equal(chamfer_distance(a, m, b, n), chamfer_distance(b, n, a, m))
