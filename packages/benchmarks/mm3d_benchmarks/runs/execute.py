@@ -6,6 +6,7 @@ The order of files is the contract: the lock first, the attempt and the provenan
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,8 +23,11 @@ FAILED, PREEMPTED, BUSY = 1, 75, 76  # exit statuses; 75 is "try again later", a
 RunFunction = Callable[[dict[str, Any], Path, dict[str, Path]], dict[str, Any] | None]
 
 
-def execute(folder: Path) -> int:
+def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int:
     """Do the run in ``folder`` unless it is done or somebody else is doing it.
+
+    Args:
+        announce: called with whether there is anything to do, before it is done (other processes of a group wait for it).
 
     Returns:
         0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants to
@@ -32,8 +36,12 @@ def execute(folder: Path) -> int:
     run = Run(folder)
     try:
         with locks.hold(run.lock_file, wait_seconds=1.0):
+            if announce:
+                announce(not run.is_done)
             return 0 if run.is_done else _attempt(run)
     except locks.Busy as busy:
+        if announce:
+            announce(False)
         print(f"mm3d: {busy}; leaving it alone", file=sys.stderr, flush=True)
         return BUSY
 
@@ -44,6 +52,9 @@ def _attempt(run: Run) -> int:
     try:
         _compute(run, run.spec())
     except SystemExit as stop:
+        if stop.code == -1 and "SLURM_JOB_ID" in os.environ:  # submitit has requeued the job and ends this process
+            run.take_back_attempt()
+            raise
         if stop.code not in (PREEMPTED, None, 0):
             return _fail(run, f"the run ended itself with status {stop.code}", traceback.format_exc())
         run.take_back_attempt()
