@@ -70,6 +70,32 @@ def test_a_nan_fails_the_report_even_when_partial(project):
     assert build_report(NAME, "smoke", *project, partial=True) == 1
 
 
+def test_every_kind_of_bad_input_is_shown_explained_and_told_while_the_rest_is_built(project, capsys):
+    lines = done(table_7_values())
+    bad = {
+        ("i", "mIoU", 0): [("", "missing", "k0")],
+        ("i", "mAcc", 1): [("", "done", "k1")],
+        ("ii", "mIoU", 0): [("1.0", "metrics of version 0", "k2")],
+        ("ii", "mAcc", 2): [("1.0", "done", "k3"), ("2.0", "done", "k4")],
+        ("iii", "mIoU", 1): [("nan", "done", "k5")],
+        ("iii", "mAcc", 0): [("", "failed", "k6")],
+    }
+    spoiled = [(*line[:3], *new) for line in lines for new in bad.get(line[:3], [line[3:]])]
+    write_inputs(project[0], NAME, spoiled, EMBEDDED)
+    assert build_report(None, "smoke", *project) == 1
+    text = (project[0] / "smoke" / f"{NAME}.md").read_text()
+    rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    for row in ("| i", "| ii", "| iii"):
+        assert rows[row].count("2 of 3 seeds") == 2, rows[row]
+    assert "seeds" not in rows["| iv"]
+    for reason in ("missing (run k0)", "without this metric (run k1)", "metrics of version 0 (run k2)",
+                   "claimed by 2 runs (k3 and k4)", "the metric is nan (run k5)", "failed (run k6)"):  # fmt: skip
+        assert reason in text
+    error = capsys.readouterr().err
+    assert "row iii, mIoU: NaN" in error
+    assert "seed 2: claimed by 2 runs" in (project[0] / "smoke" / "index.html").read_text()
+
+
 def test_one_unreadable_input_does_not_stop_the_other_tables(project):
     write_sweep(project[1], "table_08_masks", TABLE_7)
     (project[0] / "smoke" / "inputs" / "table_08_masks.csv").write_text("what,is,this\n")

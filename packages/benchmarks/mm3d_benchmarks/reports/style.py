@@ -5,6 +5,7 @@ alone. Labels: the discrete rainbow of Tol (technical note SRON/EPS/TN/09-002), 
 """
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ RAINBOW = (
     "#A5170E", "#72190E", "#42150A",
 )  # fmt: skip
 UNLABELED = "#BBBBBB"
+TITLE = 34  # characters of a line over a picture
 GRAY = "#9A9A9A"
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -79,7 +81,7 @@ def label_colors(classes: int) -> list[str]:
 
 
 def plain(axes: Axes, title: str = "") -> None:
-    """A picture's axes: no ticks, no frame, equal scale."""
+    """A picture's axes: no ticks, no frame, equal scale; a long title is broken, not cut."""
     axes.set_axis_off()
     axes.set_aspect("equal")
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, TITLE))
