@@ -63,12 +63,12 @@ def build_manifest(
     return manifest
 
 
-def origin_of(raw: Path) -> dict[str, Any]:
-    """Where raw files come from: the embedded generator leaves a mark, everything else is what the user downloaded."""
+def origin_of(raw: Path, unmarked: str = "official") -> dict[str, Any]:
+    """Where raw files come from: the embedded generator leaves a mark; without one it is what ``unmarked`` says."""
     try:
         mark = json.loads((raw / EMBEDDED_MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {"kind": "official"}
+        return {"kind": unmarked}
     return {"kind": "embedded", **{key: mark[key] for key in ("generator", "profile", "seed", "knobs") if key in mark}}
 
 

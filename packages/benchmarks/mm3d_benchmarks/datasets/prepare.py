@@ -91,7 +91,7 @@ def prepare_dataset(
         remarks={outcome.name: outcome.remarks for outcome in ordered if outcome.remarks},
         left_out={outcome.name: _short(outcome.error, raw) for outcome in ordered if outcome.error is not None},
         options=reader.options,
-        origin=origin_of(raw),
+        origin=origin_of(raw, "user" if dataset == "folder" else "official"),
     )
     _write_manifest(out, manifest)
     return open_dataset(out)

@@ -93,7 +93,7 @@ def sheet(panels: list[tuple[str, Image.Image]]) -> Image.Image:
 def save(image: Image.Image, path: Path) -> Path:
     """Write a PNG in one step."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     with atomic_write(path) as stream:
         stream.write(buffer.getvalue())
     return path
