@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.regression import Network, RowLoader, build, train, train_in_processes
+from core.regression import Network, RowLoader, Rows, build, train, train_in_processes
 from torch import nn
 
 from mm3d_core.checkpoint import CURRENT, PREVIOUS, load_checkpoint
 from mm3d_core.distributed import run_in_processes
 from mm3d_core.errors import UserError
 from mm3d_core.interruption import PREEMPTED_STATUS
-from mm3d_core.training import make_optimizer
+from mm3d_core.optimizers import make_optimizer
 from mm3d_core.training_log import read_log, truncate_log
 
 SCRIPT = Path(__file__).parent / "regression.py"
@@ -210,6 +210,16 @@ def test_a_bad_gradient_behind_a_good_loss_is_noticed(tmp_path: Path):
 
     with pytest.raises(UserError, match="gradient norm is nan"):
         fit(network, root, RowLoader(), optimizer, tmp_path, Settings(3), Constant())
+
+
+def test_a_batch_that_the_network_refuses_is_named(tmp_path: Path):
+    class Single(RowLoader):
+        def stream(self, first_step: int, steps: int):
+            for batch in super().stream(first_step, steps):
+                yield Rows(batch.names, batch.x[:1], batch.y[:1]) if self.served[-1] == 4 else batch
+
+    with pytest.raises(UserError, match=r"step 5: Expected more than 1 value per channel.*scenes scene_4"):
+        train(tmp_path, 20, Single())
 
 
 def test_an_fp16_overflow_skips_the_step_and_an_endless_one_stops(tmp_path: Path):

@@ -10,13 +10,12 @@ on the CPU), and a failed step can be replayed alone.
 
 import logging
 import math
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +135,8 @@ def fit(
         The efficiency record of this training: times, memory, parameters.
 
     Raises:
-        UserError: NaN or infinite loss or gradients, a checkpoint of another network, a full disk.
+        UserError: NaN or infinite loss or gradients, a batch that the network refuses, a checkpoint of another
+            network, a full disk.
         Preempted: a stop signal came; the checkpoint is written.
     """
     loop = _Loop(
@@ -157,40 +157,6 @@ def fit(
     with StopRequest() as stop:
         loop.run(loader, start, stop)
     return loop.meter.summary(module)
-
-
-def make_optimizer(
-    module: nn.Module,
-    kind: Callable[..., torch.optim.Optimizer],
-    lr: float,
-    groups: Sequence[Mapping[str, Any]] = (),
-    **options: Any,
-) -> torch.optim.Optimizer:
-    """An optimizer over the parameters that require gradients.
-
-    Args:
-        groups: exceptions, first match wins: ``match`` (regular expression searched in the parameter's name), then
-            ``lr_scale`` (factor on ``lr``) and any option of the optimizer, such as ``weight_decay``.
-
-    Raises:
-        UserError: an option that the optimizer does not know, or a group that matches no parameter.
-    """
-    chosen: list[list[nn.Parameter]] = [[] for _ in range(len(groups) + 1)]
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            first = next((i for i, group in enumerate(groups) if re.search(group["match"], name)), len(groups))
-            chosen[first].append(parameter)
-    parameters: list[dict[str, Any]] = []
-    for group, members in zip([*groups, {}], chosen, strict=True):
-        special = {key: value for key, value in group.items() if key not in ("match", "lr_scale")}
-        if group and not members:
-            raise UserError(f"optimizer.groups: no trainable parameter's name matches {group['match']!r}")
-        if members:
-            parameters.append({"params": members, "lr": lr * group.get("lr_scale", 1.0), **special})
-    try:
-        return kind(parameters, lr=lr, **options)
-    except TypeError as error:
-        raise UserError(f"optimizer: {error}") from error
 
 
 class _Wrapped(nn.Module):
@@ -288,7 +254,10 @@ class _Loop:
         for micro in range(settings.accumulation):
             batch = next(stream)
             names += batch.names
-            losses = self._backward(batch, random, last=micro == settings.accumulation - 1)
+            try:
+                losses = self._backward(batch, random, last=micro == settings.accumulation - 1)
+            except ValueError as error:  # the network or an operation refuses what it was given
+                self._fail(position.step, names, str(error), totals, error)
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + float(value.detach()) / settings.accumulation
             # fp16 answers a bad loss by skipping the step; the others stop before a parameter is touched.
@@ -344,7 +313,9 @@ class _Loop:
             self.module.after_step()  # pyright: ignore[reportCallIssue]
         return norm
 
-    def _fail(self, step: int, names: list[str], what: str, totals: dict[str, float]) -> None:
+    def _fail(
+        self, step: int, names: list[str], what: str, totals: dict[str, float], cause: Exception | None = None
+    ) -> NoReturn:
         """Save the state before this step, and say what happened where."""
         folder = self.folder / FAILURE_FOLDER
         if distributed.is_main():
@@ -355,7 +326,7 @@ class _Loop:
         raise UserError(
             f"{self.folder}: training stopped at step {step + 1}: {what}, scenes {', '.join(names)}; "
             f"the state before the step is in {folder}{replay}"
-        )
+        ) from cause
 
     # ------------------------------------------------------------------ files
 

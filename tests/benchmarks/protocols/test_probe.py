@@ -35,7 +35,7 @@ def test_a_probe_run_leaves_the_encoder_untouched_and_can_be_evaluated(tmp_path:
 def test_a_fingerprint_notices_a_buffer():
     network = nn.BatchNorm1d(2)
     before = fingerprint(network)
-    network.running_mean += 1e-3
+    network.running_mean.add_(1e-3)
     assert fingerprint(network) != before
 
 

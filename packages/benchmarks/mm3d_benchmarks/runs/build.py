@@ -25,8 +25,9 @@ from mm3d_benchmarks.datasets.targets import detection_targets, object_segments,
 from mm3d_benchmarks.protocols.data_efficient import FewBoxes, FewPoints, listed_scenes, scene_share
 from mm3d_benchmarks.protocols.probe import probed
 from mm3d_core.errors import UserError
+from mm3d_core.optimizers import make_optimizer
 from mm3d_core.schedules import Schedule
-from mm3d_core.training import Reporting, Settings, make_optimizer
+from mm3d_core.training import Reporting, Settings
 
 MISSING = object()
 LabelLimit = FewPoints | FewBoxes

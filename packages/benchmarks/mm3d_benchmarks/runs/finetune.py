@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems
-from mm3d_benchmarks.datasets.scene import PreparedDataset
 from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
@@ -26,7 +25,7 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, device_of, finish, prepare_process, train
+from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, Training, device_of, finish, prepare_process, train
 from mm3d_core import distributed
 from mm3d_core.atomic import write_json, write_text
 from mm3d_core.checkpoint import load_weights
@@ -62,36 +61,40 @@ def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
 
 def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
-    folder, machine = Path(where), Machine.of(config)
-    prepare_process(machine)
+    folder, protocol = Path(where), Protocol.of(config)
+    prepare_process(Machine.of(config))
+    training = training_of(config)
+    model: Any = training.module
+    account = transfer(model, source, folder)
+    before = fingerprint(model.encoder)
+    if isinstance(model, NeighborProbe):
+        remember(config, folder, training, model)
+    else:
+        train(config, folder, training)
+    if training.frozen and fingerprint(model.encoder) != before:
+        raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved, so this was no probe")
+    if distributed.is_main():
+        more = {"scenes": len(training.scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
+        proof = {"frozen_encoder": before} if training.frozen else {}
+        finish(folder, "finetune", folder / WEIGHTS, model, more | proof)
+    distributed.barrier()
+
+
+def training_of(config: Mapping[str, Any]) -> Training:
+    """The task's network from scratch, and the labelled scenes that the protocol shows it."""
     recipe, protocol = Recipe.of(config, "finetune"), Protocol.of(config)
     data, facts = open_data(config), build_facts(config)
     scenes = protocol.chosen(split_scenes(config, data, "train"))
     # One seed for all rows of a table: from scratch or not, everything new starts from the same values.
     seed_everything(int(config["seed"]), "parameters")
-    model = build_network(config, facts, data)
-    account = transfer(model, source, folder)
-    model = model.to(device_of(machine))
-    encoder: Any = model.encoder
-    before = fingerprint(encoder)
+    model: Any = build_network(config, facts, data).to(device_of(Machine.of(config)))
     items = ScenesToItems(
         recipe.sampling(part(config, "backbone.input"), protocol.limits()),
         targets=build_targets(config, facts, recipe.votes),
-        plan=encoder.plan_spec(),
+        plan=model.encoder.plan_spec(),
     )
-    frozen = [] if protocol.train == "all" else [encoder]
-    if isinstance(model, NeighborProbe):
-        remember(config, folder, recipe, model, data, scenes, items)
-    else:
-        train(config, folder, recipe, model, _loss, data, scenes, items, frozen)
-    if frozen and fingerprint(encoder) != before:
-        raise RuntimeError(
-            f"protocol.train={protocol.train}: the frozen encoder moved; its score would not be a probe's"
-        )
-    if distributed.is_main():
-        more = {"scenes": len(scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
-        finish(folder, "finetune", folder / WEIGHTS, model, more | ({"frozen_encoder": before} if frozen else {}))
-    distributed.barrier()
+    frozen = [] if protocol.train == "all" else [model.encoder]
+    return Training("finetune", recipe, model, _loss, data, scenes, items, frozen)
 
 
 def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, Any]:
@@ -119,18 +122,12 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, An
     return account
 
 
-def remember(
-    config: Mapping[str, Any],
-    folder: Path,
-    recipe: Recipe,
-    model: NeighborProbe,
-    data: PreparedDataset,
-    scenes: Sequence[str],
-    items: ScenesToItems,
-) -> None:
+def remember(config: Mapping[str, Any], folder: Path, training: Training, model: NeighborProbe) -> None:
     """The neighbors' probe learns nothing: show it every scene once, without augmentation."""
-    plain = replace(items, sampling=replace(items.sampling, augmentation=(), crop=None))
-    loader = SceneLoader(data, scenes, plain, batch=1, seed=int(config["seed"]), workers=Machine.of(config).workers)
+    sampling = replace(training.items.sampling, augmentation=(), crop=None)
+    plain = replace(training.items, sampling=sampling)
+    workers = Machine.of(config).workers
+    loader = SceneLoader(training.data, training.scenes, plain, batch=1, seed=int(config["seed"]), workers=workers)
     device = next(model.encoder.parameters()).device
     model.eval()
     for number, batch in enumerate(loader.stream(0, loader.steps_per_epoch)):

@@ -23,7 +23,7 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import device_of, finish, prepare_process, train
+from mm3d_benchmarks.runs.training_run import Training, device_of, finish, prepare_process, train
 from mm3d_core import distributed
 from mm3d_core.distributed import run_in_processes
 from mm3d_core.seeding import seed_everything
@@ -51,20 +51,25 @@ def run_pretrain(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
 
 def _pretrain(config: dict[str, Any], where: str) -> None:
-    folder, machine = Path(where), Machine.of(config)
-    prepare_process(machine)
-    recipe = Recipe.of(config, "pretrain")
-    data = open_data(config)
+    folder = Path(where)
+    prepare_process(Machine.of(config))
+    training = training_of(config)
+    train(config, folder, training)
+    if distributed.is_main():
+        method: Any = training.module
+        sampling = training.items.sampling
+        save_artefacts(folder, method, training.data, training.scenes[0], sampling, int(config["seed"]))
+        finish(folder, "pretrain", folder / WEIGHTS, method.encoder, {"scenes": len(training.scenes)})
+    distributed.barrier()
+
+
+def training_of(config: Mapping[str, Any]) -> Training:
+    """The method around a fresh encoder, and the scenes it learns from."""
+    recipe, data = Recipe.of(config, "pretrain"), open_data(config)
     scenes = split_scenes(config, data, "pretrain")
     seed_everything(int(config["seed"]), "parameters")
-    method = build_method(config, build_encoder(config)).to(device_of(machine))
-    items = items_of(config, recipe, method)
-    train(config, folder, recipe, method, _loss, data, scenes, items)
-    if distributed.is_main():
-        save_artefacts(folder, method, data, scenes[0], items.sampling, int(config["seed"]))
-        encoder: Any = method.encoder
-        finish(folder, "pretrain", folder / WEIGHTS, encoder, {"scenes": len(scenes)})
-    distributed.barrier()
+    method = build_method(config, build_encoder(config)).to(device_of(Machine.of(config)))
+    return Training("pretrain", recipe, method, _loss, data, scenes, items_of(config, recipe, method))
 
 
 def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> ScenesToItems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from mm3d_benchmarks.runs.build import Machine, Recipe
 from mm3d_core import distributed
 from mm3d_core.atomic import write_json
 from mm3d_core.checkpoint import save_weights
+from mm3d_core.errors import UserError
 from mm3d_core.seeding import set_deterministic
-from mm3d_core.training import Objective, fit
+from mm3d_core.training import FAILURE_FOLDER, Objective, fit
 from mm3d_core.training_log import read_log
 
 logger = logging.getLogger(__name__)
 
 METRICS_FILE, EFFICIENCY_FILE, PROGRESS_FILE = "metrics.json", "efficiency.json", "progress.json"
+REPLAY_FILE = "replay.json"
 NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step")  # of a log record
 
 
@@ -54,18 +57,50 @@ def keep_memory() -> str:
     return str(memory.keep_freed_memory())
 
 
-def train(
-    config: Mapping[str, Any],
-    folder: Path,
-    recipe: Recipe,
-    module: nn.Module,
-    objective: Objective,
-    data: PreparedDataset,
-    scenes: Sequence[str],
-    items: ScenesToItems,
-    frozen: Sequence[nn.Module] = (),
-) -> dict[str, Any]:
-    """Train ``module`` (already on its device) by a recipe, from the folder's checkpoint if there is one.
+@dataclass(frozen=True)
+class Training:
+    """What a configuration trains: made by ``pretrain.training_of`` and ``finetune.training_of``.
+
+    Attributes:
+        kind: ``pretrain`` or ``finetune``.
+        module: on its device.
+        objective: (module, batch, generator) -> named losses.
+        scenes: names to train on, of ``data``.
+        items: what loader workers make of a scene.
+        frozen: parts kept in evaluation mode.
+    """
+
+    kind: str
+    recipe: Recipe
+    module: nn.Module
+    objective: Objective
+    data: PreparedDataset
+    scenes: Sequence[str]
+    items: ScenesToItems
+    frozen: Sequence[nn.Module] = ()
+
+    def loader(self, config: Mapping[str, Any]) -> SceneLoader:
+        """This process's batches."""
+        machine = Machine.of(config)
+        return SceneLoader(
+            self.data,
+            self.scenes,
+            self.items,
+            batch=self.recipe.batch,
+            seed=int(config["seed"]),
+            loop=self.recipe.loop,
+            drop_last=self.recipe.drop_last,
+            accumulation=self.recipe.accumulation,
+            max_batch_points=self.recipe.max_batch_points,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            workers=machine.workers,
+            pin_memory=machine.device == "cuda",
+        )
+
+
+def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[str, Any]:
+    """Run a training, from the folder's checkpoint if there is one.
 
     Returns:
         The efficiency record; it is also written to ``efficiency.json``.
@@ -73,40 +108,31 @@ def train(
     Raises:
         UserError, Preempted: as :func:`mm3d_core.training.fit`.
     """
-    machine, seed = Machine.of(config), int(config["seed"])
-    device = device_of(machine)
-    loader = SceneLoader(
-        data,
-        scenes,
-        items,
-        batch=recipe.batch,
-        seed=seed,
-        loop=recipe.loop,
-        drop_last=recipe.drop_last,
-        accumulation=recipe.accumulation,
-        max_batch_points=recipe.max_batch_points,
-        rank=distributed.rank(),
-        world_size=distributed.world_size(),
-        workers=machine.workers,
-        pin_memory=device.type == "cuda",
-    )
+    machine, recipe = Machine.of(config), training.recipe
+    loader = training.loader(config)
     schedule, batch_norm = recipe.schedules()
-    settings = recipe.settings(loader.steps_per_epoch, seed)
+    settings = recipe.settings(loader.steps_per_epoch, int(config["seed"]))
     if distributed.is_main():
         write_json(folder / PROGRESS_FILE, {"steps": settings.steps, "steps_per_epoch": loader.steps_per_epoch})
-    record = fit(
-        module,
-        objective,
-        loader,
-        recipe.build_optimizer(module),
-        folder,
-        settings,
-        schedule,
-        batch_norm=batch_norm,
-        frozen=frozen,
-        reporting=machine.reporting(folder),
-        device=device,
-    )
+    try:
+        record = fit(
+            training.module,
+            training.objective,
+            loader,
+            recipe.build_optimizer(training.module),
+            folder,
+            settings,
+            schedule,
+            batch_norm=batch_norm,
+            frozen=training.frozen,
+            reporting=machine.reporting(folder),
+            device=device_of(machine),
+        )
+    except UserError:
+        if distributed.is_main() and (folder / FAILURE_FOLDER).is_dir():
+            replay = {"kind": training.kind, "config": dict(config)}
+            write_json(folder / FAILURE_FOLDER / REPLAY_FILE, replay)
+        raise
     record |= {"processes": distributed.world_size(), "workers": machine.workers, "scenes_per_step": recipe.batch}
     if distributed.is_main():
         write_json(folder / EFFICIENCY_FILE, record)
