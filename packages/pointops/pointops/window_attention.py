@@ -78,18 +78,17 @@ class _WindowAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, pairs: WindowPairs, query: Tensor, key: Tensor, value: Tensor, *tables: Tensor) -> Tensor:
-        cells = _Cells.of(pairs, tables[0].shape[0])
+        bins = _Bins.of(pairs, tables[0].shape[0])
         weights, out = [], torch.empty_like(query)
         for head in range(query.shape[1]):
             q, k, v = (part[:, head].contiguous() for part in (query, key, value))
             tq, tk, tv = (_flat(table, head) for table in tables)
-            logit = _products(q, k, pairs) + _gathered(q @ tq.T, pairs.query, cells)
-            logit += _gathered(k @ tk.T, pairs.key, cells)
+            logit = _products(q, k, pairs)
+            logit += _gathered(q @ tq.T, bins.of_query)
+            logit += _gathered(k @ tk.T, bins.of_key)
             weight = _softmax(logit, pairs)
             weights.append(weight)
-            out[:, head] = (
-                _summed(v, pairs.key, pairs.starts, weight) + _histogram(weight, pairs.query, cells, len(q)) @ tv
-            )
+            out[:, head] = _summed(v, pairs.key, pairs.starts, weight) + bins.histogram(weight, bins.of_query) @ tv
         ctx.pairs = pairs
         ctx.save_for_backward(query, key, value, *tables, *weights)
         return out
@@ -99,36 +98,48 @@ class _WindowAttention(torch.autograd.Function):
         grad, pairs = grads[0], ctx.pairs
         query, key, value, query_table, key_table, value_table, *weights = ctx.saved_tensors
         tables = (query_table, key_table, value_table)
-        cells = _Cells.of(pairs, query_table.shape[0])
+        bins = _Bins.of(pairs, query_table.shape[0])
         order, first = pairs.by_key
-        query_of = pairs.query[order]
+        query_of = pairs.query.index_select(0, order)
         out = [torch.empty_like(part) for part in (query, key, value)]
         table_out = [torch.empty_like(table) for table in tables]
         for head, weight in enumerate(weights):
             q, k, v, g = (part[:, head].contiguous() for part in (query, key, value, grad))
             tq, tk, tv = (_flat(table, head) for table in tables)
-            slope = _products(g, v, pairs) + _gathered(g @ tv.T, pairs.query, cells)
+            slope = _products(g, v, pairs)
+            slope += _gathered(g @ tv.T, bins.of_query)
             mean = torch.zeros_like(q[:, 0]).index_add_(0, pairs.query, weight * slope)
-            slope = weight * (slope - mean[pairs.query])
-            by_query, by_key = (_histogram(slope, rows, cells, len(q)) for rows in (pairs.query, pairs.key))
+            slope = weight * (slope - mean.index_select(0, pairs.query))
+            by_query, by_key = bins.histogram(slope, bins.of_query), bins.histogram(slope, bins.of_key)
+            seen = bins.histogram(weight, bins.of_query)
             out[0][:, head] = _summed(k, pairs.key, pairs.starts, slope) + by_query @ tq
-            out[1][:, head] = _summed(q, query_of, first, slope[order]) + by_key @ tk
-            out[2][:, head] = _summed(g, query_of, first, weight[order])
-            seen = _histogram(weight, pairs.query, cells, len(q))
+            out[1][:, head] = _summed(q, query_of, first, slope.index_select(0, order)) + by_key @ tk
+            out[2][:, head] = _summed(g, query_of, first, weight.index_select(0, order))
             for into, sums, vectors in zip(table_out, (by_query, by_key, seen), (q, k, g), strict=True):
                 into[:, head] = (sums.T @ vectors).view(3, -1, q.shape[1]).permute(1, 2, 0)
         return None, *out, *table_out
 
 
-class _Cells(NamedTuple):
-    """(M, 3) int64 rows of a flattened table of ``width`` 3 L rows: bin of x, L + bin of y, 2 L + bin of z."""
+class _Bins(NamedTuple):
+    """Where each pair finds its three bins in flat (N, 3 L) values, by its query and by its key: (3 M,) int64."""
 
-    column: Tensor
+    of_query: Tensor
+    of_key: Tensor
+    points: int
     width: int
 
     @classmethod
-    def of(cls, pairs: WindowPairs, length: int) -> _Cells:
-        return cls(pairs.bins.long() + length * torch.arange(3, device=pairs.bins.device), 3 * length)
+    def of(cls, pairs: WindowPairs, length: int) -> _Bins:
+        width = 3 * length
+        column = pairs.bins.long() + length * torch.arange(3, device=pairs.bins.device)
+        of_query = (pairs.query.unsqueeze(1) * width + column).view(-1)
+        of_key = (pairs.key.long().unsqueeze(1) * width + column).view(-1)
+        return cls(of_query, of_key, pairs.ends.shape[0], width)
+
+    def histogram(self, weight: Tensor, at: Tensor) -> Tensor:
+        """(N, 3 L) sums of the pairs' weights (M,) by row and bin."""
+        tripled = weight.unsqueeze(1).expand(-1, 3).reshape(-1)
+        return weight.new_zeros(self.points * self.width).index_add_(0, at, tripled).view(self.points, self.width)
 
 
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor, pairs: WindowPairs, *tables: Tensor) -> None:
@@ -149,34 +160,26 @@ def _flat(table: Tensor, head: int) -> Tensor:
 
 def _products(left: Tensor, right: Tensor, pairs: WindowPairs) -> Tensor:
     """(M,) left[query] . right[key], a block of pairs at a time."""
-    blocks = [slice(low, low + BLOCK) for low in range(0, pairs.key.shape[0], BLOCK)]
-    parts = [(left[pairs.query[rows]] * right[pairs.key[rows].long()]).sum(1) for rows in blocks]
-    return torch.cat(parts) if parts else left.new_zeros(0)
+    parts = [
+        (left.index_select(0, rows) * right.index_select(0, columns)).sum(1)
+        for rows, columns in zip(pairs.query.split(BLOCK), pairs.key.split(BLOCK), strict=True)
+    ]
+    return torch.cat(parts)
 
 
-def _gathered(products: Tensor, rows: Tensor, cells: _Cells) -> Tensor:
-    """(M,) sums over the three axes of products[row, cell]; products is (N, 3 L)."""
-    flat, start = products.reshape(-1), rows.long() * cells.width
-    return sum((flat[start + cells.column[:, axis]] for axis in range(3)), start=flat.new_zeros(()))
+def _gathered(products: Tensor, at: Tensor) -> Tensor:
+    """(M,) sums over the three axes of a pair's entries in products (N, 3 L)."""
+    return products.reshape(-1).index_select(0, at).view(-1, 3).sum(1)
 
 
 def _softmax(logit: Tensor, pairs: WindowPairs) -> Tensor:
     """(M,) softmax over the pairs of each query."""
     peak = logit.new_full(pairs.ends.shape, -torch.inf).scatter_reduce_(0, pairs.query, logit, "amax")
-    power = (logit - peak[pairs.query]).exp_()
+    power = (logit - peak.index_select(0, pairs.query)).exp_()
     total = torch.zeros_like(peak).index_add_(0, pairs.query, power)
-    return power / total[pairs.query]
+    return power / total.index_select(0, pairs.query)
 
 
 def _summed(vectors: Tensor, rows: Tensor, starts: Tensor, weight: Tensor) -> Tensor:
     """(N, D) sums of weight * vectors[row] over consecutive pairs; ``starts`` is each sum's first pair."""
     return functional.embedding_bag(rows.long(), vectors, starts, mode="sum", per_sample_weights=weight)
-
-
-def _histogram(weight: Tensor, rows: Tensor, cells: _Cells, count: int) -> Tensor:
-    """(N, 3 L) sums of the weights of each row's pairs by cell."""
-    out = weight.new_zeros(count * cells.width)
-    start = rows.long() * cells.width
-    for axis in range(3):
-        out.index_add_(0, start + cells.column[:, axis], weight)
-    return out.view(count, cells.width)
