@@ -40,17 +40,8 @@ def test_a_lattice_separates_strict_from_inclusive(kernels):
     center = torch.zeros(1, 3)
     count = {}
     for inclusive in (False, True):
-        idx, _ = ball_query(
-            100,
-            2.0,
-            0.0,
-            lattice,
-            torch.tensor([729]),
-            center,
-            torch.tensor([1]),
-            padding="minus_one",
-            inclusive=inclusive,
-        )
+        offset, one = torch.tensor([729]), torch.tensor([1])
+        idx, _ = ball_query(100, 2.0, 0.0, lattice, offset, center, one, padding="minus_one", inclusive=inclusive)
         count[inclusive] = int((idx >= 0).sum())
     assert count == {False: 27, True: 33}
 
@@ -87,15 +78,11 @@ def test_random_hits_are_hits_and_follow_the_generator(generator):
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("max_radius", 0.0), ("min_radius", -1.0), ("order", "x"), ("padding", "x")]
+    ("argument", "value"),
+    [("max_radius", 0.0), ("max_radius", float("nan")), ("min_radius", -1.0), ("order", "x"), ("padding", "x")],
 )
 def test_bad_options_are_refused_by_name(argument, value):
-    arguments = {
-        "nsample": 2,
-        "max_radius": 1.0,
-        "min_radius": 0.0,
-        "xyz": torch.rand(4, 3),
-        "offset": torch.tensor([4]),
-    }
+    xyz, offset = torch.rand(4, 3), torch.tensor([4])
+    arguments = {"nsample": 2, "max_radius": 1.0, "min_radius": 0.0, "xyz": xyz, "offset": offset}
     with pytest.raises(ValueError, match=argument):
         ball_query(**{**arguments, argument: value})

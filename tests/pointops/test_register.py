@@ -1,4 +1,4 @@
-"""Operations behave under torch's dispatcher: opcheck, torch.compile without graph breaks, low overhead of the checks."""
+"""Operations behave under torch's dispatcher: opcheck, torch.compile without graph breaks."""
 
 import pytest
 import torch

@@ -83,7 +83,9 @@ def same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> Non
 
 
 def index(name: str, idx: Tensor, rows: int, ndim: int | None = None) -> Tensor:
-    """``idx`` as contiguous integers in -1..rows-1 (the range is checked on the CPU only; a GPU check would wait).
+    """``idx`` as contiguous integers in -1..rows-1.
+
+    The range is checked on the CPU only: a GPU check would wait for the device, and a compiled graph would break.
 
     Raises:
         ValueError: wrong dtype, shape or range.
@@ -92,8 +94,10 @@ def index(name: str, idx: Tensor, rows: int, ndim: int | None = None) -> Tensor:
         raise ValueError(f"{name} must be an int32 or int64 tensor")
     if ndim is not None and idx.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes, not {tuple(idx.shape)}")
-    if idx.device.type == "cpu" and idx.numel() and not -1 <= int(idx.min()) <= int(idx.max()) < rows:
-        raise ValueError(f"{name} must lie in -1..{rows - 1}, not {int(idx.min())}..{int(idx.max())}")
+    if idx.device.type == "cpu" and idx.numel() and not torch.compiler.is_compiling():
+        low, high = (int(end) for end in idx.aminmax())
+        if low < -1 or high >= rows:
+            raise ValueError(f"{name} must lie in -1..{rows - 1}, not {low}..{high}")
     return idx.contiguous()
 
 

@@ -39,7 +39,8 @@ def grouping2(feat: Tensor, idx: Tensor) -> Tensor:
     if feat.shape[0] == 0:
         return feat.new_zeros(*idx.shape, feat.shape[1])
     rows = feat.index_select(0, idx.clamp_min(0).view(-1)).view(*idx.shape, feat.shape[1])
-    return rows if idx.device.type == "cpu" and not bool((idx < 0).any()) else rows.masked_fill((idx < 0)[..., None], 0)
+    known = idx.device.type == "cpu" and not torch.compiler.is_compiling()
+    return rows if known and not bool((idx < 0).any()) else rows.masked_fill((idx < 0)[..., None], 0)
 
 
 def relative_coordinates(idx: Tensor, xyz: Tensor, new_xyz: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ def knn_query(
         new_xyz, new_offset = xyz, offset
     _check.choice("missing", missing, MISSING)
     _check.at_least("nsample", nsample)
+    _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     return _knn(
         xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset, nsample, missing
     )

@@ -85,7 +85,7 @@ def _lattice(count: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _far(count: int, random: np.random.Generator) -> np.ndarray:
-    return random.random((count, 3)) + [1e4, -1e4, 1e5]
+    return random.random((count, 3)) + np.array([1e4, -1e4, 1e5])
 
 
 def _huge(count: int, random: np.random.Generator) -> np.ndarray:
