@@ -21,6 +21,7 @@ import yaml
 
 from mm3d_benchmarks.runs import spec as specs
 from mm3d_benchmarks.runs import targets
+from mm3d_benchmarks.runs.groupfiles import read_group
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -32,6 +33,7 @@ _SCHEMAS = {
     "machine": "mm3d_benchmarks.runs.build.Machine",
 }
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
+_WHOLE = re.compile(r'"\$\{[\w.]+\}"')
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def compose(request: Request) -> dict[str, Any]:
     return config
 
 
-def available(group: str, folders: Sequence[Path] = ()) -> list[str]:
+@lru_cache(maxsize=None)
+def available(group: str, folders: tuple[Path, ...] = ()) -> list[str]:
     """The choices of a group, sorted."""
     return sorted({path.stem for folder in (*folders, CONF) for path in (folder / group).glob("*.yaml")})
 
@@ -199,57 +202,130 @@ class _Composed:
 
 @lru_cache(maxsize=None)
 def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -> _Composed:
+    """Assemble the groups' contents. A group file means the same whatever stands beside it, so it is read once; Hydra is
+    asked where a file uses features that only it has."""
+    chosen = _with_defaults(dict(choices), folders)
+    known = _contents(folders)
+    for group, choice in chosen.items():
+        content = None if (group, choice) in known else read_group(group, choice, (*folders, CONF))
+        if content is not None:
+            known[group, choice] = json.dumps(content)
+    if any(pair not in known for pair in chosen.items()):
+        compose_by_hydra(chosen, folders, known)
+    raw = {name: value for name, value in _main_file().items() if name != "defaults"}
+    for pair in chosen.items():
+        raw[pair[0]] = json.loads(known[pair])
+    _lay_profile(raw)
+    text = json.dumps(raw)
+    return _Composed(text, json.dumps(_resolve(raw)), tuple(sorted(set(_INTERPOLATION.findall(text)))))
+
+
+@lru_cache(maxsize=None)
+def _contents(folders: tuple[Path, ...]) -> dict[tuple[str, str], str]:
+    """(group, choice) -> its unresolved content as JSON."""
+    return {}
+
+
+def compose_by_hydra(chosen: Mapping[str, str], folders: tuple[Path, ...], known: dict[tuple[str, str], str]) -> None:
+    """Enter the contents of the chosen group files into ``known``, as Hydra composes them."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = [f"{group}={choice}" for group, choice in choices]
+    overrides = [f"{group}={choice}" for group, choice in chosen.items()]
     if folders:
         overrides.append("hydra.searchpath=[" + ",".join(f"file://{folder.resolve()}" for folder in folders) + "]")
     try:
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra.compose("run", overrides)
-        raw = OmegaConf.to_container(composed, resolve=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        named = ", ".join(f"{group}={choice}" for group, choice in choices)
-        raise UserError(f"{named or 'run.yaml'}: cannot be composed: {' '.join(str(error).split())}") from error
+            raw = OmegaConf.to_container(hydra.compose("run", overrides), resolve=False)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        named = ", ".join(f"{group}={choice}" for group, choice in chosen.items())
+        raise UserError(f"{named}: cannot be composed: {' '.join(str(error).split())}") from error
     assert isinstance(raw, dict)
-    _lay_profile(raw)
-    text = json.dumps(raw)
-    resolved = _resolve(raw)
-    return _Composed(text, json.dumps(resolved), tuple(sorted(set(_INTERPOLATION.findall(text)))))
+    for group, choice in chosen.items():
+        known[group, choice] = json.dumps(raw.pop(group))
+
+
+def _with_defaults(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[str, str]:
+    """The choices, completed from the defaults list of run.yaml; ``${group}`` there stands for another choice."""
+    for entry in _defaults():
+        [(group, default)] = entry.items()
+        if group not in choices:
+            choices[group] = re.sub(r"\$\{(\w+)\}", lambda found: choices[found[1]], str(default))
+            _check_choice(group, choices[group], folders)
+    return choices
+
+
+@lru_cache(maxsize=None)
+def _defaults() -> tuple[dict[str, str], ...]:
+    return tuple(entry for entry in _main_file()["defaults"] if isinstance(entry, dict))
+
+
+@lru_cache(maxsize=None)
+def _main_text() -> str:
+    return json.dumps(yaml.safe_load((CONF / "run.yaml").read_text(encoding="utf-8")))
+
+
+def _main_file() -> dict[str, Any]:
+    return json.loads(_main_text())
 
 
 def _lay_profile(config: dict[str, Any]) -> None:
-    """Lay the profile's changes over the groups: ``override`` for all, ``backbones.<name>`` and ``pretrains.<name>`` for one."""
+    """Lay the profile's changes over the groups: ``override`` where the key exists (and ``steps``), ``backbones.<name>`` for one."""
     profile = config.get("profile") or {}
-    layers = [("", profile.pop("override", None) or {})]
+    layers = [("", profile.pop("override", None) or {}, True)]
     for plural, group in (("backbones", "backbone"), ("datasets", "dataset"), ("recipes", "recipe"), ("pretrains", "pretrain"), ("evaluations", "evaluation")):
         own = (profile.pop(plural, None) or {}).get((config.get(group) or {}).get("name"))
-        layers.append((group, own or {}))
-    for group, layer in layers:
+        layers.append((group, own or {}, False))
+    for group, layer, only_known in layers:
         flat: dict[str, Any] = {}
         for name, value in layer.items():
             _flatten(f"{group}.{name}" if group else name, value, flat)
         for key, value in flat.items():
-            if _reachable(config, key):
+            if _reachable(config, key, only_known and not key.endswith(".steps")):
                 set_value(config, key, value)
 
 
-def _reachable(config: Mapping[str, Any], path: str) -> bool:
-    """Whether the section that a profile changes is part of this combination at all (``pretrain=none`` has no method)."""
+def _reachable(config: Mapping[str, Any], path: str, known: bool) -> bool:
+    """Whether the section that a profile changes is there at all (``pretrain=none`` has no method), or, if ``known``, the key."""
+    *parents, last = path.split(".")
     here: Any = config
-    for name in path.split(".")[:-1]:
+    for name in parents:
         if not isinstance(here, Mapping) or not isinstance(here.get(name), Mapping):
             return False
         here = here[name]
-    return True
+    return last in here or not known
 
 
 def _resolve(raw: dict[str, Any]) -> dict[str, Any]:
+    """Replace interpolations. Whole values such as ``${a.b}`` are looked up here; anything richer goes to OmegaConf."""
+    if "${" in _WHOLE.sub("", json.dumps(raw)):
+        return _resolve_by_omegaconf(raw)
+
+    def filled(value: Any, depth: int = 0) -> Any:
+        if isinstance(value, dict):
+            return {str(key): filled(item, depth) for key, item in value.items()}
+        if isinstance(value, list):
+            return [filled(item, depth) for item in value]
+        found = _INTERPOLATION.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            return value
+        if depth > 20:
+            raise UserError(f"${{{found[1]}}}: interpolations run in a circle")
+        here: Any = raw
+        for name in found[1].split("."):
+            if not isinstance(here, dict) or name not in here:
+                raise UserError(f"${{{found[1]}}}: there is no such key to take the value from")
+            here = here[name]
+        return filled(here, depth + 1)
+
+    return {str(key): filled(value) for key, value in raw.items()}
+
+
+def _resolve_by_omegaconf(raw: dict[str, Any]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -261,6 +337,7 @@ def _resolve(raw: dict[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
+@lru_cache(maxsize=None)
 def _check_choice(group: str, choice: str, folders: tuple[Path, ...]) -> None:
     if group not in GROUPS:
         raise UserError(f"{group}={choice}: there is no group {group!r}{_did_you_mean(group, GROUPS)}")
@@ -319,7 +396,7 @@ def strip_machine(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     Returns:
         (configuration for the key, machine settings laid over it when the run starts).
     """
-    kept = copy.deepcopy(config)
+    kept = json.loads(json.dumps(config))
     local: dict[str, Any] = {"machine": kept.pop("machine", {})}
     for group in ("launcher", "profile"):
         kept.pop(group, None)

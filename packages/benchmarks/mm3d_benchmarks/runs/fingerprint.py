@@ -26,7 +26,7 @@ MOVES_NO_NUMBER = (
     *(
         f"mm3d_benchmarks.runs.{name}"
         for name in (
-            "spec", "targets", "fingerprint", "compose", "sweepfile", "plan", "store", "locks", "provenance",
+            "spec", "targets", "fingerprint", "compose", "groupfiles", "sweepfile", "plan", "store", "locks", "provenance",
             "execute", "launch", "local", "worker", "submit", "slurm", "collect", "progress", "estimate", "pictures",
         )
     ),

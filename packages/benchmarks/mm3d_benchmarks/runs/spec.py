@@ -23,7 +23,10 @@ KEY_LENGTH = 12
 _UNSEEN = {
     "pretrain": ("evaluation", "protocol", "task", "backbone.task", "recipe.finetune"),
     "finetune": ("evaluation", "pretrain", "backbone.decoder", "recipe.pretrain"),
-    "evaluate": ("pretrain", "backbone.decoder", "recipe", "protocol"),
+    "evaluate": (
+        "pretrain", "backbone.decoder", "recipe", "protocol.scenes", "protocol.scene_list", "protocol.points_per_scene",
+        "protocol.boxes_per_scene",
+    ),  # fmt: skip (protocol.train stays: it decides which network is scored)
 }
 
 
@@ -89,7 +92,7 @@ def content_key(identity: Any) -> str:
 
 def seen_by(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a composed configuration that a kind of run reads (a copy)."""
-    kept = copy.deepcopy(dict(config))
+    kept = json.loads(json.dumps(config))  # a copy, several times faster than deepcopy
     for path in _UNSEEN[kind]:
         drop(kept, path)
     kept["kind"] = kind

@@ -18,7 +18,7 @@ from mm3d_core.errors import UserError
 PROJECT = ("pointops", "mm3d_core", "mm3d_backbones", "mm3d_benchmarks")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
     """A module of the project: its dotted name, file and syntax tree."""
 
@@ -143,7 +143,8 @@ def _definition(module: Module, name: str) -> ast.AST | None:
     return None
 
 
-def _names_of(module: Module) -> set[str]:
+@lru_cache(maxsize=None)
+def _names_of(module: Module) -> frozenset[str]:
     """Names bound at the top of a module: definitions, assignments and imports."""
     names: set[str] = set()
     for statement in module.tree.body:
@@ -155,4 +156,4 @@ def _names_of(module: Module) -> set[str]:
             names.add(statement.target.id)
         elif isinstance(statement, ast.Import | ast.ImportFrom):
             names.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
-    return names
+    return frozenset(names)
