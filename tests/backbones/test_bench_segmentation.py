@@ -19,7 +19,7 @@ def test_a_room_has_one_point_a_voxel_and_the_size_asked_for():
     ("network", "plan", "layerwise"), [("Point Transformer", 13, 44), ("Stratified Transformer", 7, 7)]
 )
 def test_searches_are_counted(network: str, plan: int, layerwise: int, capsys: pytest.CaptureFixture[str]):
-    assert main(["--points", "300", "--scenes", "1", "--repeats", "1", "--network", network]) == 0
+    assert main(["--points", "600", "--scenes", "1", "--repeats", "1", "--network", network]) == 0
     lines = dict(line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "searches" in line)
     assert lines == {"searches of the plan": str(plan), "searches layer by layer": str(layerwise)}
 

@@ -178,6 +178,11 @@ def test_a_scene_smaller_than_every_neighborhood_still_passes():
     assert all(bool(level.feat.isfinite().all()) for level in levels)
 
 
+def test_a_level_of_a_single_point_cannot_be_trained_on():
+    with pytest.raises(ValueError, match="single point"):
+        PointTransformer()(points(300))
+
+
 def test_a_scene_with_too_few_points_is_refused_on_request():
     with pytest.raises(ValueError, match="only 6 points"):
         small(missing="refuse")(points(100))

@@ -271,5 +271,15 @@ class PointNorm(nn.BatchNorm1d):
     """Batch normalization of the last axis over all leading ones: (..., C) -> (..., C)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return super().forward(input.reshape(-1, input.shape[-1])).view(input.shape)
+        """(..., C) -> (..., C).
+
+        Raises:
+            ValueError: in training, a level of a single point, whose statistics mean nothing.
+        """
+        rows = input.reshape(-1, input.shape[-1])
+        if self.training and len(rows) == 1:
+            raise ValueError(
+                "points: a level of this batch has a single point, which batch normalization cannot train on; "
+                "use more points, more scenes in a batch, or fewer levels"
+            )
+        return super().forward(rows).view(input.shape)
