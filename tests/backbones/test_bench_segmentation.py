@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from mm3d_backbones import bench_segmentation
 from mm3d_backbones.bench_segmentation import VOXEL, Costs, batch_of, main, room, table
+from mm3d_backbones.point_transformer import PointTransformer, VectorAttention
+from mm3d_backbones.stratified_transformer import StratifiedTransformer, WindowAttention
 
 
 def test_a_room_has_one_point_a_voxel_and_the_size_asked_for():
@@ -18,7 +21,14 @@ def test_a_room_has_one_point_a_voxel_and_the_size_asked_for():
 @pytest.mark.parametrize(
     ("network", "plan", "layerwise"), [("Point Transformer", 13, 44), ("Stratified Transformer", 7, 7)]
 )
-def test_searches_are_counted(network: str, plan: int, layerwise: int, capsys: pytest.CaptureFixture[str]):
+def test_searches_are_counted(
+    network: str, plan: int, layerwise: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    narrow = {
+        "Point Transformer": (lambda: PointTransformer(channels=(16,) * 5), VectorAttention),
+        "Stratified Transformer": (lambda: StratifiedTransformer(channels=(12,) * 4, heads=(1,) * 4), WindowAttention),
+    }
+    monkeypatch.setitem(bench_segmentation.NETWORKS, network, narrow[network])
     assert main(["--points", "600", "--scenes", "1", "--repeats", "1", "--network", network]) == 0
     lines = dict(line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "searches" in line)
     assert lines == {"searches of the plan": str(plan), "searches layer by layer": str(layerwise)}
