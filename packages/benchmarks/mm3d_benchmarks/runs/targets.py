@@ -61,8 +61,9 @@ def _package_folder(package: str) -> Path | None:
     if package not in PROJECT:
         return None
     found = importlib.util.find_spec(package)
-    places = list(found.submodule_search_locations or []) if found else []
-    return Path(places[0]) if places else None
+    places = [Path(found.origin).parent] if found and found.origin else []  # where its own __init__.py lies
+    places += [Path(place) for place in (found.submodule_search_locations or [])] if found else []
+    return next((place for place in places if place.is_dir()), None)
 
 
 def module_of(target: str, key: str) -> Module | None:
