@@ -31,10 +31,10 @@ def test_groups_carry_their_own_baseline(tmp_path):
     assert (spec.baseline("ii"), spec.baseline("iv")) == ("i", "iii")
 
 
-def test_a_mapping_of_baselines_splits_the_rows_into_groups(tmp_path):
+def test_rows_can_have_baselines_of_their_own(tmp_path):
     spec = spec_of(tmp_path, with_table(baseline={"ii": "i", "iv": "iii"}))
-    assert [g.rows for g in spec.groups] == [("i", "ii"), ("iii", "iv")]
-    assert spec.baseline("iv") == "iii"
+    assert [spec.baseline(row) for row in ("i", "ii", "iii", "iv")] == [None, "i", None, "iii"]
+    assert [g.rows for g in spec.groups] == [("i", "ii", "iii", "iv")]
 
 
 def test_hidden_rows_are_not_shown(tmp_path):

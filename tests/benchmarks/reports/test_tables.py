@@ -8,9 +8,11 @@ from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values
 
 from mm3d_benchmarks.reports.build import make_table
 from mm3d_benchmarks.reports.columns import column
+from mm3d_benchmarks.reports.latex import to_latex
 from mm3d_benchmarks.reports.sweepfile import load_spec
 from mm3d_benchmarks.reports.tables import Table, letters
-from mm3d_benchmarks.reports.text import cell_text
+from mm3d_benchmarks.reports.text import cell_text, to_markdown
+from mm3d_benchmarks.reports.webtable import table_html
 
 NAME = "table_07_framework_ablation"
 
@@ -101,6 +103,27 @@ def test_rows_no_run_fills_are_quoted_or_printed_by_origin(tmp_path):
     made = table(tmp_path, done(table_7_values()), published=published)
     assert {r.name: r.kind for r in made.rows if r.kind != "run"} == {"KPConv": "quoted", "Other": "printed"}
     assert not made.missing
+
+
+def test_what_a_run_cannot_measure_is_no_failure_but_what_the_paper_prints_is(tmp_path):
+    lines = [
+        *done({("i", "mIoU"): [40.0], ("ii", "mIoU"): [41.0]}),
+        ("i", "OA", 0, "", "done", "k"),
+        ("ii", "OA", 0, "", "done", "l"),
+    ]
+    published = [{"cell": "T0-1", "row": "ii", "OA": 88.0, "source": "paper"}]
+    made = table(tmp_path, lines, columns=["mIoU", "OA"], published=published)
+    assert cell(made, "i", "OA").state == "–"
+    assert cell(made, "ii", "OA").state == "no value"
+    assert [problem for problem in made.problems if "OA" in problem] == [f"{NAME}: row ii, OA: no value"]
+
+
+def test_a_table_without_published_values_has_no_columns_for_them(tmp_path):
+    made = table(tmp_path, done(table_7_values()), published=[])
+    assert ", published" not in to_markdown(made)
+    assert "Published" not in to_latex(made)
+    assert "colgroup" in table_html(made)
+    assert 'class="published"' not in table_html(made)
 
 
 def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):

@@ -18,7 +18,7 @@ from mm3d_benchmarks.reports.inputs import Inputs, load_inputs
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.site import Page, render
 from mm3d_benchmarks.reports.sweepfile import TableSpec, load_specs
-from mm3d_benchmarks.reports.tables import Table, build_table
+from mm3d_benchmarks.reports.tables import Table, build_table, reading_order
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
 from mm3d_core.atomic import write_text_if_changed
 from mm3d_core.errors import UserError
@@ -60,6 +60,7 @@ def build_report(
         report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
     if name is None:
         present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
+        present.sort(key=reading_order)
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
     return report.tell()
 

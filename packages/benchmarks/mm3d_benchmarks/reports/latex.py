@@ -62,7 +62,12 @@ def escape(text: str) -> str:
 
 def to_latex(table: Table) -> str:
     """One ``table`` environment with caption, label and notes."""
-    blocks = [_Block(table, True, False), _Block(table, False, True)] if _panels(table) else [_Block(table, True, True)]
+    if not table.has_published:
+        blocks = [_Block(table, True, False)]
+    elif len(table.columns) > PANEL:
+        blocks = [_Block(table, True, False), _Block(table, False, True)]
+    else:
+        blocks = [_Block(table, True, True)]
     lines = [
         "% needs \\usepackage{booktabs,siunitx,graphicx}",
         r"\begin{table}[htbp]",
@@ -120,18 +125,18 @@ class _Block:
         table = self.table
         text = 1 + len(table.descriptions)
         lines = [rf"\begin{{tabular}}{{{self._columns()}}}", r"\toprule", *self._header(text), r"\midrule"]
-        for number, (title, rows) in enumerate(table.groups):
+        groups = [(t, rows if self.published else [r for r in rows if r.kind == "run"]) for t, rows in table.groups]
+        for number, (title, rows) in enumerate((t, rows) for t, rows in groups if rows):
             if number:
                 lines.append(r"\midrule")
             if title:
                 lines.append(rf"\multicolumn{{{text}}}{{l}}{{\itshape {escape(title)}}} \\")
-            shown = rows if self.published else [row for row in rows if row.kind == "run"]
-            for row in shown:
+            for row in rows:
                 lines.append(" & ".join(self._row(row)) + r" \\")
-                lines += [self._below(row)] if self.stacked else []
+                lines += self._below(row) if self.stacked else []
         return [*lines, r"\bottomrule", r"\end{tabular}"]
 
-    def _below(self, row: Row) -> str:
+    def _below(self, row: Row) -> list[str]:
         """The line under a row of a very wide table: deviations and footnotes; differences are left to the CSV."""
         pieces = [""] * (1 + len(self.table.descriptions))
         for c in self.table.columns:
@@ -139,7 +144,7 @@ class _Block:
             spread = "" if cell.std is None else rf"$\pm${c.number(cell.std)}"
             marks = "".join(rf"\textsuperscript{{{mark}}}" for mark in cell.marks) if cell.mean is not None else ""
             pieces.append(rf"{{\scriptsize {spread}{marks}}}" if spread or marks else "")
-        return " & ".join(pieces) + r" \\"
+        return [" & ".join(pieces) + r" \\"] if any(pieces) else []
 
     def _columns(self) -> str:
         close = r"@{\,}l"
@@ -223,10 +228,6 @@ class _Block:
 def _gain(c: Column, value: float | None) -> str:
     """``(+1.5)`` with a true minus sign, or nothing."""
     return "" if value is None else "(" + c.gain(value).replace("-", "$-$").replace("+", "$+$") + ")"
-
-
-def _panels(table: Table) -> bool:
-    return len(table.columns) > PANEL
 
 
 def _notes(table: Table) -> list[str]:

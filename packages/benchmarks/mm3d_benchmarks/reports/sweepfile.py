@@ -54,11 +54,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows between two rules, with the row that their deltas refer to."""
+    """Rows between two rules."""
 
     title: str
     rows: tuple[str, ...]
-    baseline: str | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ class TableSpec:
     groups: tuple[Group, ...]
     published: tuple[Published, ...]
     heading: str = "Method"
+    baselines: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class TableSpec:
 
     def baseline(self, row: str) -> str | None:
         """The row that this row's deltas refer to, if any."""
-        return next((g.baseline for g in self.groups if row in g.rows), None)
+        return self.baselines.get(row)
 
     def descriptions(self) -> tuple[str, ...]:
         """Headings of the further text columns, in order of first mention."""
@@ -137,15 +137,17 @@ def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> Tabl
     known = [*(p.row for p in published), *run_rows]
     listed = [str(row) for row in table.get("rows") or [] if str(row) in known]
     groups = _groups(path, table, [*listed, *known], hidden)
+    rows = tuple(row for group in groups for row in group.rows)
     return TableSpec(
         name=path.stem,
         title=str(table.get("title", path.stem)).strip(),
         columns=columns,
-        rows=tuple(row for group in groups for row in group.rows),
+        rows=rows,
         run_rows=run_rows,
         groups=groups,
         published=published,
         heading=str(table.get("heading", "Method")),
+        baselines=_baselines(table, rows),
         labels={str(k): str(v) for k, v in (table.get("labels") or {}).items()},
         describe={str(k): {str(h): _text(t) for h, t in v.items()} for k, v in (table.get("describe") or {}).items()},
         hidden=hidden,
@@ -177,7 +179,6 @@ def _published(path: Path, entry: Mapping[str, Any], columns: tuple[str, ...]) -
 
 def _groups(path: Path, table: Mapping[str, Any], rows: Iterable[str], hidden: tuple[str, ...]) -> tuple[Group, ...]:
     """The listed groups, then one group of all rows not listed."""
-    default = table.get("baseline")
     groups, seen = [], set(hidden)
     for group in table.get("groups") or []:
         names = tuple(str(r) for r in group["rows"])
@@ -185,27 +186,21 @@ def _groups(path: Path, table: Mapping[str, Any], rows: Iterable[str], hidden: t
         if repeated:
             raise UserError(f"{path}: rows in two groups: {', '.join(repeated)}; list each row once")
         seen.update(names)
-        groups += _by_baseline(str(group.get("title") or ""), names, group.get("baseline", default))
+        groups.append(Group(str(group.get("title") or ""), names))
     rest = tuple(dict.fromkeys(row for row in rows if row not in seen))
-    return (*groups, *_by_baseline("", rest, default))
+    return (*groups, Group("", rest)) if rest else tuple(groups)
 
 
-def _by_baseline(title: str, rows: tuple[str, ...], baseline: Any) -> list[Group]:
-    """One group, or, where rows have baselines of their own, one group per run of rows with the same baseline."""
-    if not rows:
-        return []
-    if not isinstance(baseline, Mapping):
-        return [Group(title, rows, None if baseline is None else str(baseline))]
-    own = {str(k): str(v) for k, v in baseline.items()}
-    for base in list(own.values()):
-        own.setdefault(base, base)
-    groups: list[Group] = []
-    for row in rows:
-        if groups and groups[-1].baseline == own.get(row):
-            groups[-1] = Group(groups[-1].title, (*groups[-1].rows, row), own.get(row))
-        else:
-            groups.append(Group(title if not groups else "", (row,), own.get(row)))
-    return groups
+def _baselines(table: Mapping[str, Any], rows: Iterable[str]) -> dict[str, str]:
+    """Row to its baseline: the table's, or the group's, which wins. A baseline has none itself."""
+    found: dict[str, str] = {}
+    for given, names in [
+        (table.get("baseline"), rows),
+        *((group["baseline"], group["rows"]) for group in table.get("groups") or [] if "baseline" in group),
+    ]:
+        own = given if isinstance(given, Mapping) else dict.fromkeys(map(str, names), given)
+        found |= {str(row): str(base) for row, base in own.items() if base is not None}
+    return {row: base for row, base in found.items() if row != base}
 
 
 def _number(value: Any) -> float | None:

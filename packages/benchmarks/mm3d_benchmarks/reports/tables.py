@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 
 from mm3d_benchmarks.reports.columns import Column, column
 from mm3d_benchmarks.reports.inputs import Inputs, Measured
-from mm3d_benchmarks.reports.sweepfile import Group, Published, TableSpec
+from mm3d_benchmarks.reports.sweepfile import Published, TableSpec
 
 NOT_RUN = "not run"
+NOT_APPLICABLE = "–"
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class Table:
         return tuple(row for _, rows in self.groups for row in rows)
 
     @property
+    def has_published(self) -> bool:
+        """Whether the table compares with anything published."""
+        return any(row.printed for row in self.rows)
+
+    @property
     def has_delta(self) -> bool:
         """Whether any measured cell has a difference to show."""
         return any(cell.delta is not None for row in self.rows for cell in row.cells.values())
@@ -113,6 +119,11 @@ class _Notes:
         if sentence not in self.sentences:
             self.sentences.append(sentence)
         return letters(self.sentences.index(sentence))
+
+
+def reading_order(name: str) -> tuple[int, str]:
+    """Sort key of report names: the paper's tables, then tables of ours, then what figures draw."""
+    return {"table_": 0, "figure": 2}.get(name[:6], 1), name
 
 
 def letters(number: int) -> str:
@@ -140,7 +151,7 @@ def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
     for group in spec.groups:
         rows = []
         for name in group.rows:
-            row = _row(spec, inputs, group, name, published.get(name), sources, notes, planned)
+            row = _row(spec, inputs, name, published.get(name), sources, notes, planned)
             rows.append(row)
             found, absent = _trouble(row, inputs)
             problems += [f"{spec.name}: {text}" for text in found]
@@ -168,7 +179,6 @@ def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
 def _row(
     spec: TableSpec,
     inputs: Inputs,
-    group: Group,
     name: str,
     printed: Published | None,
     sources: Sequence[str],
@@ -176,7 +186,12 @@ def _row(
     planned: int,
 ) -> Row:
     ours = name in spec.run_rows or any(row == name for row, _ in inputs.cells)
-    cells = {c: _cell(inputs, name, c, group.baseline, notes, planned) for c in spec.columns} if ours else {}
+    cells = {}
+    for column_name in spec.columns if ours else ():
+        if not _applies(spec, inputs, name, column_name, printed):
+            cells[column_name] = Cell(state=NOT_APPLICABLE)
+        else:
+            cells[column_name] = _cell(inputs, name, column_name, spec.baseline(name), notes, planned)
     values = {c: Printed(printed.values.get(c), printed.delta.get(c)) for c in spec.columns} if printed else {}
     return Row(
         name=name,
@@ -191,6 +206,19 @@ def _row(
         note=printed.note if printed else "",
         runs=inputs.runs.get(name, ()),
     )
+
+
+def _applies(spec: TableSpec, inputs: Inputs, row: str, name: str, printed: Published | None) -> bool:
+    """Whether the row can have a value in that column.
+
+    A finished run that has other columns of the table, but not this one, measures something else (a detector has no
+    mIoU), unless the paper prints a value there: then the value is missing.
+    """
+    if printed and (printed.values.get(name) is not None or printed.delta.get(name) is not None):
+        return True
+    problems = inputs.cell(row, name).problems.values()
+    elsewhere = any(inputs.cell(row, other).values for other in spec.columns if other != name)
+    return not (elsewhere and problems and set(problems) == {"no value"})
 
 
 def _cell(inputs: Inputs, row: str, name: str, baseline: str | None, notes: _Notes, planned: int) -> Cell:
@@ -232,6 +260,8 @@ def _trouble(row: Row, inputs: Inputs) -> tuple[list[str], list[str]]:
     wrong, absent = [], []
     for name, cell in row.cells.items():
         problems = set(inputs.cell(row.name, name).problems.values())
+        if cell.state == NOT_APPLICABLE:
+            continue
         if cell.state == NOT_RUN or problems == {"missing"}:
             absent.append(f"row {row.name}, {name}: {cell.state}")
         elif cell.state:

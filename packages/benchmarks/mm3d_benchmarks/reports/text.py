@@ -9,9 +9,9 @@ from mm3d_benchmarks.reports.tables import NOT_RUN, Cell, Printed, Row, Table
 DASH = "–"
 LEGEND = (
     "† quoted by the paper from another publication. ‡ run by the paper's authors, not part of this suite. "
-    "– not printed. Bold: best of the column, measured and published apart. "
-    "In brackets: difference from the baseline row."
+    "– not printed, or not measured by this kind of run. "
 )
+READING = "Bold: best of the column, measured and published apart. In brackets: difference from the baseline row."
 
 
 def cell_text(cell: Cell | None, column: Column, gain_only: bool = False) -> str:
@@ -74,9 +74,10 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """A GitHub table, then the legend, the footnotes, the sources and the remarks."""
     header = [table.heading, *table.descriptions, *(c.title for c in table.columns)]
-    header += [f"{c.title}, published" for c in table.columns] + ["source"]
-    left = 1 + len(table.descriptions)
-    rule = [":--"] * left + ["--:"] * (2 * len(table.columns)) + [":--"]
+    rule = [":--"] * (1 + len(table.descriptions)) + ["--:"] * len(table.columns)
+    if table.has_published:
+        header += [*(f"{c.title}, published" for c in table.columns), "source"]
+        rule += ["--:"] * len(table.columns) + [":--"]
     lines = [_line([escape_markdown(text) for text in header]), _line(rule)]
     for title, rows in table.groups:
         if title:
@@ -96,6 +97,8 @@ def _markdown_row(table: Table, row: Row) -> list[str]:
         cell = row.cells.get(c.name)
         text = _bold(escape_markdown(cell_text(cell, c, gain)), bool(cell and cell.best and not gain))
         cells.append(text + "".join(f"<sup>{mark}</sup>" for mark in (cell.marks if cell else ())))
+    if not table.has_published:
+        return cells
     for c in table.columns:
         printed = row.printed.get(c.name)
         cells.append(_bold(printed_text(printed, c, gain), bool(printed and printed.best and not gain)))
@@ -110,7 +113,8 @@ def source_text(row: Row) -> str:
 def legend(table: Table) -> str:
     """How to read the signs; names cells never run only where there are some."""
     never = any(cell.state == NOT_RUN for row in table.rows for cell in row.cells.values())
-    return LEGEND + (f" {NOT_RUN}: no run of this cell exists in this store." if never else "")
+    signs = LEGEND if table.has_published else ""
+    return signs + READING + (f" {NOT_RUN}: no run of this cell exists in this store." if never else "")
 
 
 def _six(value: float | None) -> str:

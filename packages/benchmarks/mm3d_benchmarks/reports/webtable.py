@@ -16,14 +16,18 @@ def table_html(table: Table) -> str:
     text = 1 + len(table.descriptions)
     count = len(table.columns)
     head = [_th(table.heading), *(_th(d) for d in table.descriptions)]
-    head += [_th(c.title, "number") for c in table.columns] + [_th(c.title, "number published") for c in table.columns]
+    head += [_th(c.title, "number") for c in table.columns]
     over = f'<td colspan="{text}"></td><th scope="colgroup" colspan="{count}">measured here</th>'
-    over += f'<th scope="colgroup" colspan="{count}" class="published">published</th><td></td><td></td>'
+    width = text + count + 1
+    if table.has_published:
+        head += [*(_th(c.title, "number published") for c in table.columns), _th("source")]
+        over += f'<th scope="colgroup" colspan="{count}" class="published">published</th><td></td>'
+        width += count + 1
     body = []
     for number, (title, rows) in enumerate(table.groups):
         rule = ' class="rule"' if number else ""
         if title:
-            body.append(f'<tr class="group"><th colspan="{text + 2 * count + 2}">{html.escape(title)}</th></tr>')
+            body.append(f'<tr class="group"><th colspan="{width}">{html.escape(title)}</th></tr>')
         for place, row in enumerate(rows):
             body.append(f"<tr{rule if not place else ''}>{_row(table, row)}</tr>")
     notes = [legend(table), *(f"{mark}: {note}" for mark, note in table.footnotes)]
@@ -32,8 +36,8 @@ def table_html(table: Table) -> str:
     return (
         f'<figure class="table" id="{html.escape(table.name)}"><figcaption>{_caption(table)}'
         f' <span class="files">{files}</span></figcaption>'
-        f'<div class="wide"><table class="sortable"><thead><tr class="over">{over}</tr>'
-        f"<tr>{''.join(head)}{_th('source')}{_th('runs')}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="wide"><table class="sortable"><thead><tr class="over">{over}<td></td></tr>'
+        f"<tr>{''.join(head)}{_th('runs')}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
         f'<details class="notes"><summary>notes</summary><p>{"<br>".join(html.escape(n) for n in notes)}</p></details>'
         "</figure>"
     )
@@ -65,9 +69,10 @@ def _row(table: Table, row: Row) -> str:
     cells = [f'<th scope="row">{html.escape(row_label(row))}</th>']
     cells += [f"<td>{html.escape(d)}</td>" for d in row.descriptions]
     cells += [_measured(row.cells.get(c.name), c, table.gain_only) for c in table.columns]
-    cells += [_published(row.printed.get(c.name), c, table.gain_only) for c in table.columns]
-    title = html.escape(" ".join([row.cell, row.note]).strip())
-    cells.append(f'<td title="{title}">{html.escape(source_text(row))}</td>')
+    if table.has_published:
+        cells += [_published(row.printed.get(c.name), c, table.gain_only) for c in table.columns]
+        title = html.escape(" ".join([row.cell, row.note]).strip())
+        cells.append(f'<td title="{title}">{html.escape(source_text(row))}</td>')
     links = " ".join(f'<a href="#run-{html.escape(k)}">{html.escape(k[:6])}</a>' for k in row.runs[:LINKS])
     more = f" and {len(row.runs) - LINKS}" if len(row.runs) > LINKS else ""
     cells.append(f'<td class="runs">{links}{more}</td>')
