@@ -36,17 +36,20 @@ def voxel_groups(coord: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray
     """
     tensor = torch.from_numpy(np.ascontiguousarray(coord, dtype=np.float32))
     cells = voxel_cells(tensor, torch.tensor([len(coord)]), size).numpy()
-    order = _sort_cells(cells)
-    starts = np.flatnonzero((np.diff(cells[order], axis=0, prepend=-1) != 0).any(axis=1))
+    order, new = _sorted_cells(cells)
+    starts = np.flatnonzero(new)
     return order, starts, np.diff(starts, append=len(order))
 
 
-def _sort_cells(cells: np.ndarray) -> np.ndarray:
-    """(N,) rows in the order of their (non-negative) cells, equal cells in row order."""
+def _sorted_cells(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) rows in the order of their (non-negative) cells, equal cells in row order, and where a new cell begins."""
     span = cells.max(axis=0) + 1
     if float(span.astype(float).prod()) < 2**62:
-        return np.argsort((cells[:, 0] * span[1] + cells[:, 1]) * span[2] + cells[:, 2], kind="stable")
-    return np.lexsort(cells.T[::-1])  # a stray point far away: slower, but no number overflows
+        code = (cells[:, 0] * span[1] + cells[:, 1]) * span[2] + cells[:, 2]
+        order = np.argsort(code, kind="stable")
+        return order, np.diff(code[order], prepend=-1) != 0
+    order = np.lexsort(cells.T[::-1])  # a stray point far away: slower, but no number overflows
+    return order, (np.diff(cells[order], axis=0, prepend=-1) != 0).any(axis=1)
 
 
 def sphere_crop(sample: Sample, max_points: int, random: np.random.Generator) -> Sample:

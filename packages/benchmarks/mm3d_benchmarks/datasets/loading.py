@@ -111,7 +111,7 @@ class Sampling:
         Raises:
             UserError: no point is left.
         """
-        sample = self._read(scene, random)
+        sample = self.read(scene, random)
         for augment in self.augmentation:
             sample = augment(sample, random)
         if self.voxel is not None:
@@ -128,7 +128,8 @@ class Sampling:
             raise UserError(f"scene {scene.name}: no point is left after sampling; relax voxel, max_points or crop")
         return sample
 
-    def _read(self, scene: Scene, random: np.random.Generator) -> Sample:
+    def read(self, scene: Scene, random: np.random.Generator) -> Sample:
+        """The points of a scene that a sample is made of, unchanged, with what is measured on the whole scene."""
         rows = None
         if self.num_points is not None:
             repeats = scene.num_points < self.num_points

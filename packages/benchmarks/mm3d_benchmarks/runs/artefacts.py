@@ -1,8 +1,9 @@
-"""What a pre-training leaves for the figures: arrays of one scan, and a picture of input, target and reconstruction."""
+"""What runs leave for the figures: what a pre-training sees and rebuilds of one scan, what an evaluation predicts."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from torch import nn
 
 from mm3d_benchmarks.datasets.features import points_of
 from mm3d_benchmarks.datasets.loading import Sampling
-from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
 from mm3d_core.atomic import atomic_write
 from mm3d_core.seeding import generator, numpy_generator
 
 ARRAYS, PICTURE = "artefacts.npz", "reconstruction.png"
+PREDICTION = "prediction_{scene}.npz"
 LADDER = (0.9, 0.7, 0.5, 0.3, 0.2)  # keep ratios of Figure 7, within the range that pre-training draws from
 MAX_DRAWN = 20000  # points of one panel
+MAX_KEPT = 40000  # points of a picture of a prediction
 
 
 def save_artefacts(
@@ -43,6 +46,25 @@ def save_artefacts(
     arrays |= {"ladder_kept": ladder["kept"], "ladder_ratios": np.array(LADDER)}
     save_arrays(folder / ARRAYS, arrays)
     draw_reconstruction(folder / PICTURE, arrays, scene)
+
+
+def save_prediction(folder: Path, scene: Scene, prediction: Mapping[str, Any], class_names: Sequence[str]) -> None:
+    """Write ``prediction_<scene>.npz`` (coord, color, segment, prediction, class_names), the raw material of Figure 6.
+
+    Args:
+        prediction: what a segmentation protocol returned: ``segment`` or ``logits``, and ``index`` when not every point
+            of the scene was predicted, in order.
+    """
+    predicted = prediction["segment"] if "segment" in prediction else prediction["logits"].argmax(1)
+    rows = np.asarray(prediction.get("index", np.arange(scene.num_points)))
+    shown = np.sort(numpy_generator(0, "prediction", scene.name).permutation(len(rows))[:MAX_KEPT])
+    rows = rows[shown]
+    arrays = {"coord": scene.coord[rows], "prediction": np.asarray(predicted)[shown].astype(np.int16)}
+    if scene.color is not None:
+        arrays["color"] = scene.color[rows]
+    arrays["segment"] = np.full(len(rows), -1, np.int16) if scene.segment is None else scene.segment[rows]
+    arrays["class_names"] = np.array(class_names)
+    save_arrays(folder / PREDICTION.format(scene=scene.name), arrays)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from mm3d_benchmarks.protocols.rooms import room_protocol
+from mm3d_benchmarks.runs.artefacts import save_prediction
 from mm3d_benchmarks.runs.build import (
     Machine,
     build_facts,
@@ -34,6 +35,7 @@ from mm3d_core.seeding import seed_everything
 logger = logging.getLogger(__name__)
 
 MODEL_WEIGHTS, SCENES_FILE = "model.safetensors", "scenes.json"
+PICTURED = 2  # scenes whose segmentation is kept for Figure 6
 
 
 def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
@@ -41,8 +43,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
     Args:
         config: resolved and plain: seed, task, backbone, dataset, evaluation, machine.
-        folder: the run's folder; it gets progress.json, scenes.json (scores of each scene alone), efficiency.json and,
-            last, metrics.json.
+        folder: the run's folder; it gets progress.json, scenes.json (scores of each scene alone), prediction_<scene>.npz for
+            the first segmented scenes, efficiency.json and, last, metrics.json.
         upstream: ``{"finetune": folder}`` (or a weights file).
 
     Raises:
@@ -72,6 +74,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
             prediction, labels = protocol(model, data.load(name), inputs, device, folder / f"scene_{name}.npz")
             times[name] = round(time.perf_counter() - start, 4)
             metric.update(prediction, labels)
+            if name in scenes[:PICTURED] and part(config, "task") == "segmentation":
+                save_prediction(folder, data.load(name), prediction, facts.segment_classes)
             done[name] = _alone(config, facts, prediction, labels)
             state = {"steps": len(scenes), "metric": metric.state(), "scenes": done, "seconds": times}
             write_json(folder / PROGRESS_FILE, state)
