@@ -53,6 +53,18 @@ def test_an_evaluation_scores_every_scene_and_all_together(chain: Path):
     assert not list((chain / "evaluate").glob("progress*"))
 
 
+def test_an_evaluation_leaves_the_first_scenes_for_the_picture_of_predictions(chain: Path):
+    found = sorted(path.name for path in (chain / "evaluate").glob("prediction_*.npz"))
+    assert found == ["prediction_held_0.npz", "prediction_held_1.npz"]
+    with np.load(chain / "evaluate/prediction_held_0.npz", allow_pickle=False) as arrays:
+        points = len(arrays["coord"])
+        assert arrays["coord"].shape == (points, 3)
+        assert arrays["prediction"].shape == arrays["segment"].shape == (points,)
+        assert 0 <= arrays["prediction"].min() <= arrays["prediction"].max() < len(arrays["class_names"])
+    counts = json.loads((chain / "evaluate/scenes.json").read_text())["held_0"]["counts"]
+    assert set(counts) == {"intersection", "target", "predicted"}
+
+
 def test_the_cost_stands_in_a_file_of_its_own(chain: Path):
     for kind in ("pretrain", "finetune", "evaluate"):
         record = json.loads((chain / kind / "efficiency.json").read_text())

@@ -62,7 +62,8 @@ class VoxelValidation:
             checkpoint: not used, a pass is short.
 
         Returns:
-            prediction: ``logits`` (M, classes); labels: ``segment`` (M,); M voxels, or all points of the room.
+            prediction: ``logits`` (M, classes) and, unless all points are predicted, ``index`` (M,) the points' rows of
+            the room; labels: ``segment`` (M,); M voxels, or all points of the room.
         """
         sample = sample_of(scene)
         order, starts, counts = voxel_groups(sample.coord, self.voxel)
@@ -72,7 +73,7 @@ class VoxelValidation:
         points = points_of(shift_to_minimum(chosen), inputs).to(device)
         logits = model.predict(points)["logits"].cpu()
         if not self.all_points:
-            return {"logits": logits}, {"segment": segment_of(chosen)}
+            return {"logits": logits, "index": torch.from_numpy(chosen.index)}, {"segment": segment_of(chosen)}
         voxel_of_point = np.empty(sample.num_points, dtype=np.int64)
         voxel_of_point[order] = np.repeat(np.arange(len(counts)), counts)
         return {"logits": logits[torch.from_numpy(voxel_of_point)]}, {"segment": segment_of(sample)}

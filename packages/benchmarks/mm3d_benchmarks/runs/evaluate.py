@@ -43,8 +43,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
     Args:
         config: resolved and plain: seed, task, backbone, dataset, evaluation, machine.
-        folder: the run's folder; it gets progress.json, scenes.json (scores of each scene alone), prediction_<scene>.npz for
-            the first segmented scenes, efficiency.json and, last, metrics.json.
+        folder: the run's folder; it gets progress.json, scenes.json (of each scene alone), prediction_<scene>.npz
+            of the first segmented scenes, efficiency.json and, last, metrics.json.
         upstream: ``{"finetune": folder}`` (or a weights file).
 
     Raises:
