@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from slurm.local_cluster import CannotRun, Cluster
 
 TOYS = Path(__file__).resolve().parents[1] / "benchmarks" / "runs"

@@ -55,7 +55,9 @@ class Cluster:
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
         if len(str(self.folder)) > LONGEST_FOLDER or not re.fullmatch(r"[\w./+-]+", str(self.folder)):
-            raise CannotRun(f"{self.folder}: longer than {LONGEST_FOLDER} characters, or with characters that Slurm cannot quote")
+            raise CannotRun(
+                f"{self.folder}: longer than {LONGEST_FOLDER} characters, or with characters that Slurm cannot quote"
+            )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -110,7 +112,9 @@ class Cluster:
             self.call("scancel", "--user", str(os.getuid()))
             with suppress(CannotRun):
                 self._wait(15, "jobs", lambda: not self.run("squeue", "-h").strip())
-        for file in sorted((self.folder / "run").glob("*.pid"), key=lambda f: f.name.startswith(("munged", "mariadbd"))):
+        for file in sorted(
+            (self.folder / "run").glob("*.pid"), key=lambda f: f.name.startswith(("munged", "mariadbd"))
+        ):
             _end(int(file.read_text()))
         if purge:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -163,7 +167,11 @@ class Cluster:
             "SlurmctldParameters=preempt_send_user_signal" if old else "PreemptParameters=send_user_signal",
             f"AccountingStorageType=accounting_storage/{'slurmdbd' if self.accounting else 'none'}",
             *(
-                ["AccountingStorageHost=127.0.0.1", f"AccountingStoragePort={self.port + 1}", f"AccountingStoragePass={here}/munge/socket"]
+                [
+                    "AccountingStorageHost=127.0.0.1",
+                    f"AccountingStoragePort={self.port + 1}",
+                    f"AccountingStoragePass={here}/munge/socket",
+                ]
                 if self.accounting
                 else []
             ),
@@ -204,8 +212,15 @@ class Cluster:
             (place / "key").touch(mode=0o600)
             (place / "key").write_bytes(os.urandom(1024))
         (place / "socket").unlink(missing_ok=True)
-        options = [f"--key-file={place}/key", f"--socket={place}/socket", f"--seed-file={place}/seed", f"--pid-file={place}/pid"]
-        self._start("munged", ["munged", "--foreground", "--force", *options, f"--log-file={self.folder}/log/munged.log"])
+        options = [
+            f"--key-file={place}/key",
+            f"--socket={place}/socket",
+            f"--seed-file={place}/seed",
+            f"--pid-file={place}/pid",
+        ]
+        self._start(
+            "munged", ["munged", "--foreground", "--force", *options, f"--log-file={self.folder}/log/munged.log"]
+        )
         self._wait(15, "munged", lambda: self.call("munge", "-n", "-S", str(place / "socket")).returncode == 0)
 
     def _start_database(self) -> None:

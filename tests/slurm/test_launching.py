@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from slurm.conftest import TOYS
 from slurm.local_cluster import Cluster
 
@@ -84,13 +85,21 @@ def test_a_chain_finishes_and_failures_are_named_while_the_others_finish(cluster
     raising, dying = toy.spec(value=3.0, raise_at=0), toy.spec(value=4.0, kill_at=1, steps=3)
     after = toy.spec("finetune", {"pretrain": raising.key}, value=5.0)
     found = {o.spec.key: o for o in send(store, [first, second, raising, dying, after])}
-    assert [found[s.key].state for s in (first, second, raising, dying, after)] == ["done", "done", "failed", "failed", "blocked"]
+    assert [found[s.key].state for s in (first, second, raising, dying, after)] == [
+        "done",
+        "done",
+        "failed",
+        "failed",
+        "blocked",
+    ]
     assert "this run was made to fail" in found[raising.key].reason
     assert store.run(second.key).metrics()["metrics"]["mIoU"] == 3.0
     again = {o.spec.key: o for o in send(store, [first, second, dying])}
     assert again[dying.key].state == "done"
     assert toy.starts(store.run(first.key).folder) == 1
-    assert (store.run(dying.key).folder / "starts.txt").read_text().split()[3] == "1", "it must go on from its checkpoint"
+    assert (store.run(dying.key).folder / "starts.txt").read_text().split()[3] == "1", (
+        "it must go on from its checkpoint"
+    )
 
 
 def test_a_killed_driver_is_replaced_by_one_that_attaches(cluster: Cluster, store: Store) -> None:
@@ -110,7 +119,9 @@ def test_a_preempted_run_goes_on_from_its_checkpoint(cluster: Cluster, store: St
     run = store.run(spec.key)
     until(lambda: run.last_progress().get("step", 0) >= 3)
     job = job_of(store, spec)
-    urgent = cluster.run("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3").strip()
+    urgent = cluster.run(
+        "sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3"
+    ).strip()
     until(lambda: cluster.run("squeue", "-h", "-j", job, "-o", "%T").strip() == "PENDING", 90)
     until(lambda: not cluster.run("squeue", "-h", "-t", "running,pending", "-j", urgent).strip())
     cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")

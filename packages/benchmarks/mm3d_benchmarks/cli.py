@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, function: str, text: str, epilog: str = "") -> argparse.ArgumentParser:  # noqa: ANN001
+def _command(commands, name: str, function: str, text: str, epilog: str = "") -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,17 +64,30 @@ def _command(commands, name: str, function: str, text: str, epilog: str = "") ->
 
 
 def _profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)")
+    parser.add_argument(
+        "--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)"
+    )
 
 
 def _places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("MM3D_STORE", "runs")), help="run store (default: %(default)s)")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path(os.environ.get("MM3D_STORE", "runs")),
+        help="run store (default: %(default)s)",
+    )
     parser.add_argument("--plans", type=Path, default=Path("plan"), help="folder of the plans (default: %(default)s)")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (default: %(default)s)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of the results (default: %(default)s)"
+    )
 
 
 def _launching(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--launcher", default=os.environ.get("MM3D_LAUNCHER", default), help="local, slurm or debug (default: %(default)s)")
+    parser.add_argument(
+        "--launcher",
+        default=os.environ.get("MM3D_LAUNCHER", default),
+        help="local, slurm or debug (default: %(default)s)",
+    )
     parser.add_argument(
         "--machine", type=Path, default=os.environ.get("MM3D_MACHINE"), metavar="FILE",
         help="YAML with `launcher:` and `machine:` settings of this computer or cluster; they enter no key",
@@ -83,35 +96,55 @@ def _launching(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--again", action="store_true", help="also try runs again that failed too often")
 
 
-def _embed(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "embed", "cli_data:embed", "generate the embedded scenes, in the raw formats of the official data sets")
+def _embed(commands) -> None:
+    parser = _command(
+        commands,
+        "embed",
+        "cli_data:embed",
+        "generate the embedded scenes, in the raw formats of the official data sets",
+    )
     _profile(parser)
     parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
 
 
-def _prepare(commands) -> None:  # noqa: ANN001
+def _prepare(commands) -> None:
     parser = _command(
         commands, "prepare", "cli_data:prepare", "turn a raw data set into prepared scenes",
         "examples:\n  mm3d prepare dataset=scannet raw=/data/scannet/scans\n"
         '  mm3d prepare dataset=folder raw=my_scans columns="x y z r g b"',
     )  # fmt: skip
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="dataset=NAME, raw=FOLDER, out=FOLDER and options of the data set's reader")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="dataset=NAME, raw=FOLDER, out=FOLDER and options of the data set's reader",
+    )
     _profile(parser)
-    parser.add_argument("--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest")
-    parser.add_argument("--check", action="store_true", help="verify what is prepared and print its statistics beside the published ones")
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="verify what is prepared and print its statistics beside the published ones",
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
 
 
-def _plan(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "plan", "cli_sweep:plan", "compose every run of the sweeps once and write plan/<profile>/")
-    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)")
+def _plan(commands) -> None:
+    parser = _command(
+        commands, "plan", "cli_sweep:plan", "compose every run of the sweeps once and write plan/<profile>/"
+    )
+    parser.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
+    )
     _profile(parser)
     _places(parser)
 
 
-def _run(commands) -> None:  # noqa: ANN001
+def _run(commands) -> None:
     parser = _command(
         commands, "run", "cli_run:run", "one run by hand (and what it starts from), or a Hydra multirun with -m",
         "examples:\n  mm3d run kind=pretrain backbone=point_transformer dataset=s3dis pretrain=mm3dscene\n"
@@ -120,47 +153,70 @@ def _run(commands) -> None:  # noqa: ANN001
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
     parser.add_argument("-m", "--multirun", action="store_true", help="expand a=1,2 into one run for each combination")
-    parser.add_argument("--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files (repeatable)")
+    parser.add_argument(
+        "--conf",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="further folder with group files (repeatable)",
+    )
     _places(parser)
     _launching(parser, "")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
 
 
-def _sweep(commands) -> None:  # noqa: ANN001
+def _sweep(commands) -> None:
     parser = _command(
         commands, "sweep", "cli_sweep:sweep", "make sure that every run of some sweeps has a result",
         "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm --machine cluster.yaml",
     )  # fmt: skip
-    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)")
+    parser.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
+    )
     _profile(parser)
     _places(parser)
     _launching(parser, "local")
     parser.add_argument("--kind", choices=("pretrain", "finetune", "evaluate"), help="only runs of this kind")
-    parser.add_argument("--planned", action="store_true", help="read plan/<profile>/ instead of composing the sweeps again")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done: runs to do, shared, done, and estimated hours")
+    parser.add_argument(
+        "--planned", action="store_true", help="read plan/<profile>/ instead of composing the sweeps again"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done: runs to do, shared, done, and estimated hours"
+    )
     parser.add_argument("--partial", action="store_true", help="collect and report what there is, even if runs failed")
 
 
-def _collect(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "collect", "cli_sweep:collect", "write one input CSV for each table from the results of the runs")
+def _collect(commands) -> None:
+    parser = _command(
+        commands, "collect", "cli_sweep:collect", "write one input CSV for each table from the results of the runs"
+    )
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
     _profile(parser)
     _places(parser)
     parser.add_argument("--partial", action="store_true", help="missing values are no error")
 
 
-def _report(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "report", "cli_report:report", "build tables, figures and the page from what was collected")
-    parser.add_argument("name", nargs="?", help="one table or figure, or the beginning of its name (default: all, and the page)")
+def _report(commands) -> None:
+    parser = _command(
+        commands, "report", "cli_report:report", "build tables, figures and the page from what was collected"
+    )
+    parser.add_argument(
+        "name", nargs="?", help="one table or figure, or the beginning of its name (default: all, and the page)"
+    )
     _profile(parser)
     _places(parser)
-    parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)")
+    parser.add_argument(
+        "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
+    )
     parser.add_argument("--partial", action="store_true", help="missing cells are shown but are no error")
     parser.add_argument("--paper-only", action="store_true", help="print what the paper printed, with sources")
 
 
-def _status(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "status", "cli_status:status", "what is queued, running, done and failed, for each sweep and in total")
+def _status(commands) -> None:
+    parser = _command(
+        commands, "status", "cli_status:status", "what is queued, running, done and failed, for each sweep and in total"
+    )
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
     _profile(parser)
     _places(parser)
@@ -168,7 +224,7 @@ def _status(commands) -> None:  # noqa: ANN001
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
-def _store(commands) -> None:  # noqa: ANN001
+def _store(commands) -> None:
     parser = _command(commands, "store", "cli_store:store", "look into the run store, clean it, re-key results")
     _places(parser)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
@@ -181,21 +237,27 @@ def _store(commands) -> None:  # noqa: ANN001
     garbage = actions.add_parser("gc", help="delete runs that no plan mentions")
     garbage.add_argument("--dry-run", action="store_true", help="only list them")
     adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
-    adopt.add_argument("key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone")
+    adopt.add_argument(
+        "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"
+    )
     adopt.add_argument("--why", required=True, help="the reason; it is kept in the run's folder")
     adopt.add_argument("--who", default=os.environ.get("USER", "unknown"))
     adopt.add_argument("--dry-run", action="store_true")
 
 
-def _info(commands) -> None:  # noqa: ANN001
+def _info(commands) -> None:
     parser = _command(commands, "info", "cli_info:info", "what a run would train: modules, shapes, parameters")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files")
+    parser.add_argument(
+        "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
+    )
 
 
-def _view(commands) -> None:  # noqa: ANN001
-    parser = _command(commands, "view", "cli_data:view", "a prepared scene as an HTML page that opens from disk, and as pictures")
+def _view(commands) -> None:
+    parser = _command(
+        commands, "view", "cli_data:view", "a prepared scene as an HTML page that opens from disk, and as pictures"
+    )
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="dataset=NAME scene=NAME out=FOLDER")
     _profile(parser)
 

@@ -68,7 +68,11 @@ def watcher(title: str, already: int) -> Any:
             seen.add(key)
             bar.update()
             if bar.disable:
-                print(f"{outcome.state} {outcome.spec.kind} {key} ({len(outcomes)} of {total})", file=sys.stderr, flush=True)
+                print(
+                    f"{outcome.state} {outcome.spec.kind} {key} ({len(outcomes)} of {total})",
+                    file=sys.stderr,
+                    flush=True,
+                )
         if len(outcomes) == total:
             bar.close()
 

@@ -24,7 +24,9 @@ def embed(options: argparse.Namespace) -> int:
     if data["source"] != "embedded":
         raise UserError(f"profile {options.profile} uses the official data; there is nothing to embed")
     for dataset in options.dataset or EMBEDDED:
-        generate(dataset, Path(data["raw"]) / dataset, profile=data["size"], seed=options.seed, workers=_workers(options))
+        generate(
+            dataset, Path(data["raw"]) / dataset, profile=data["size"], seed=options.seed, workers=_workers(options)
+        )
     return 0
 
 
@@ -95,12 +97,13 @@ def key_values(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _check(out: Path) -> int:
-    from mm3d_benchmarks.datasets.prepare import check_prepared
+    from mm3d_benchmarks.datasets.check import check_prepared
 
-    wrong = check_prepared(out)
-    for line in wrong:
+    report = check_prepared(out)
+    print(report.text)
+    for line in report.problems:
         print(line)
-    return 1 if wrong else 0
+    return 1 if report.problems else 0
 
 
 def _workers(options: argparse.Namespace) -> int:

@@ -22,9 +22,13 @@ def info(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(value, indent=1))
         return 0
-    print(f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of them trainable")
+    print(
+        f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of them trainable"
+    )
     if value["teacher_parameters"]:
-        print(f"and a teacher of {value['teacher_parameters']:,} parameters that follows by moving average (not counted)")
+        print(
+            f"and a teacher of {value['teacher_parameters']:,} parameters that follows by moving average (not counted)"
+        )
     for module in value["modules"]:
         print(f"  {module['name']:<40} {module['class']:<28} {module['parameters']:>12,}")
         for name, shape in module["shapes"].items():
@@ -51,7 +55,9 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         seed_everything(int(config["seed"]), "parameters")
         encoder = build_encoder(kept)
         network = build_method(kept, encoder) if kind == "pretrain" else build_task(kept, encoder, *_facts(kept))
-    teachers = {id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()}
+    teachers = {
+        id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
+    }
     own = [p for p in network.parameters() if id(p) not in teachers]
     return {
         "kind": kind,

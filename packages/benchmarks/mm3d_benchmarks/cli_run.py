@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> int:
     for threads in ("OMP_NUM_THREADS",):
         os.environ.setdefault(threads, str(max(1, len(os.sched_getaffinity(0)))) if name == "debug" else "1")
     store = Store(options.store)
-    outcomes = ensure(specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0))
+    outcomes = ensure(
+        specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
+    )
     failed = [outcome for outcome in outcomes if outcome.state != DONE]
     if failed:
         print(describe(failed, {}, store, 0 if name == "debug" else 5), file=sys.stderr)

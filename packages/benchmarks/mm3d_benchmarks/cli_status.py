@@ -21,11 +21,17 @@ def status(options: argparse.Namespace) -> int:
     names = [path.stem for path in find_sweeps(options.sweeps)] if options.sweeps else None
     folder = options.plans / options.profile
     if not (folder / "runs").is_dir():
-        raise UserError(f"{folder}: nothing is planned for profile {options.profile}; run `mm3d plan --profile {options.profile}` first")
+        raise UserError(
+            f"{folder}: nothing is planned for profile {options.profile}; run `mm3d plan --profile {options.profile}` first"
+        )
     store, plan = Store(options.store), Plan.read(folder, names)
     if options.json:
         standings = look(plan, store)
-        value = {"sweeps": by_sweep(plan, standings), "total": counts(standings), "runs": [s.to_json() for s in standings]}
+        value = {
+            "sweeps": by_sweep(plan, standings),
+            "total": counts(standings),
+            "runs": [s.to_json() for s in standings],
+        }
         print(json.dumps(value, indent=1, sort_keys=True))
         return 0
     from rich.console import Console

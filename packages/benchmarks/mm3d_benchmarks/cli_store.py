@@ -87,7 +87,9 @@ def _adopt(options: argparse.Namespace) -> int:
             if run is None:
                 continue
             renamed[run.key] = spec.key
-            print(f"{'would adopt' if options.dry_run else 'adopted'} {run.key} as {spec.key} ({spec.kind} {what(spec)})")
+            print(
+                f"{'would adopt' if options.dry_run else 'adopted'} {run.key} as {spec.key} ({spec.kind} {what(spec)})"
+            )
             if not options.dry_run:
                 adopt(where, run, spec, options.who, options.why)
     if not renamed:

@@ -46,13 +46,17 @@ def sweep(options: argparse.Namespace) -> int:
         specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again,
         watcher(options.kind or "runs", already), settings.get("poll_seconds", 0.05),
     )  # fmt: skip
-    write_all(made, store, options.results / options.profile, options.kind, prune=options.planned and not options.sweeps)
+    write_all(
+        made, store, options.results / options.profile, options.kind, prune=options.planned and not options.sweeps
+    )
     failed = [outcome for outcome in outcomes if outcome.state != DONE]
     if not options.planned:
         collecting.collect(sweeps, made, options.results / options.profile, store)
     if failed:
         print(describe(failed, made.used_by(), store), file=sys.stderr)
-        print(f"{len(failed)} of {len(outcomes)} runs have no result; the same command tries them again", file=sys.stderr)
+        print(
+            f"{len(failed)} of {len(outcomes)} runs have no result; the same command tries them again", file=sys.stderr
+        )
     return 1 if failed and not options.partial else 0
 
 
@@ -79,7 +83,9 @@ def summary(made: Plan) -> str:
     cells = sum(len(cells) for cells in made.cells.values())
     asked = sum(len(cell.runs) for cells in made.cells.values() for cell in cells)
     kinds = ", ".join(f"{len(made.of_kind(kind))} {kind}" for kind in KINDS)
-    return f"{len(made.cells)} sweeps, {cells} cells that need {asked} runs, {len(made.specs)} of them distinct ({kinds})"
+    return (
+        f"{len(made.cells)} sweeps, {cells} cells that need {asked} runs, {len(made.specs)} of them distinct ({kinds})"
+    )
 
 
 def write_all(made: Plan, store: Store, folder: Path, kind: str | None = None, prune: bool = False) -> None:
@@ -116,4 +122,3 @@ def _remove_stale(inputs: Path, plans: Path) -> None:
     for path in inputs.glob("*"):
         if path.name.split(".")[0] not in planned:
             path.unlink()
-

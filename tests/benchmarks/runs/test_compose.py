@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from mm3d_benchmarks.runs.compose import CONF, GROUPS, Request, available, check_targets, compose, compose_by_hydra, parse, set_value
+from mm3d_benchmarks.runs.compose import (
+    CONF,
+    GROUPS,
+    Request,
+    available,
+    check_targets,
+    compose,
+    compose_by_hydra,
+    parse,
+    set_value,
+)
 from mm3d_benchmarks.runs.groupfiles import read_group
 from mm3d_core.errors import UserError
 
@@ -23,7 +33,9 @@ def test_the_fast_reading_of_a_group_file_is_hydras(group: str, choice: str) -> 
 
 @pytest.mark.parametrize("backbone", available("backbone"))
 @pytest.mark.parametrize("profile", available("profile"))
-def test_every_backbone_composes_under_every_profile_with_constructors_that_accept_it(backbone: str, profile: str) -> None:
+def test_every_backbone_composes_under_every_profile_with_constructors_that_accept_it(
+    backbone: str, profile: str
+) -> None:
     detection = backbone.startswith(("votenet", "h3dnet"))
     choices = {
         "backbone": backbone,
@@ -94,7 +106,9 @@ def test_words_that_are_no_overrides_are_refused() -> None:
 
 def test_a_folder_of_ones_own_adds_choices(tmp_path: Path) -> None:
     (tmp_path / "pretrain").mkdir()
-    (tmp_path / "pretrain" / "mine.yaml").write_text("defaults: [mm3dscene, _self_]\nname: mine\nmethod: {csd_weight: 0.5}\n")
+    (tmp_path / "pretrain" / "mine.yaml").write_text(
+        "defaults: [mm3dscene, _self_]\nname: mine\nmethod: {csd_weight: 0.5}\n"
+    )
     config = compose(Request({"pretrain": "mine"}, folders=(tmp_path,)))
     assert (config["pretrain"]["name"], config["pretrain"]["method"]["csd_weight"]) == ("mine", 0.5)
     assert config["pretrain"]["method"]["rec_weight"] == 4.0

@@ -26,7 +26,9 @@ def test_comments_docstrings_and_formatting_do_not_count() -> None:
     assert hash_of(CODE) == hash_of("def loss( x ):\n  return (x*2)\n")
 
 
-@pytest.mark.parametrize("other", ["def loss(x): return x * 3", "def loss(x, y=1): return x * 2", "def loss(y): return y * 2"])
+@pytest.mark.parametrize(
+    "other", ["def loss(x): return x * 3", "def loss(x, y=1): return x * 2", "def loss(y): return y * 2"]
+)
 def test_code_counts(other: str) -> None:
     assert hash_of(CODE) != hash_of(other)
 
@@ -38,7 +40,9 @@ def test_a_string_that_is_no_docstring_counts() -> None:
 def test_the_closure_reaches_through_imports_and_leaves_bookkeeping_out() -> None:
     found = closure(["mm3d_benchmarks.runs.pretrain"])
     assert {"mm3d_core.training", "mm3d_core.points", "pointops", "mm3d_benchmarks.datasets.loading"} <= set(found)
-    assert not {name for name in found if name.startswith(("mm3d_benchmarks.runs.store", "mm3d_core.atomic", "mm3d_backbones"))}
+    assert not {
+        name for name in found if name.startswith(("mm3d_benchmarks.runs.store", "mm3d_core.atomic", "mm3d_backbones"))
+    }
 
 
 def test_a_network_that_is_not_built_does_not_count() -> None:
@@ -54,7 +58,9 @@ def test_a_target_that_does_not_exist_is_named() -> None:
         fingerprint("finetune", {"encoder": {"_target_": "mm3d_backbones.votnet.VoteNet"}})
 
 
-def test_an_edited_module_moves_only_the_fingerprints_that_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_module_moves_only_the_fingerprints_that_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, code in {"__init__": "", "a": "from mm3d_core import b\n", "b": "x = 1\n", "c": "y = 1\n"}.items():
         (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.setattr(targets, "_package_folder", lambda package: tmp_path if package == "mm3d_core" else None)

@@ -37,7 +37,12 @@ def test_machine_settings_do_not_move_the_key_but_reach_the_run() -> None:
 
 
 def test_a_kind_sees_only_what_it_reads() -> None:
-    config = {"pretrain": {"name": "x"}, "recipe": {"pretrain": 1, "finetune": 2}, "backbone": {"task": 1, "decoder": 2}, "evaluation": 3}
+    config = {
+        "pretrain": {"name": "x"},
+        "recipe": {"pretrain": 1, "finetune": 2},
+        "backbone": {"task": 1, "decoder": 2},
+        "evaluation": 3,
+    }
     assert seen_by("finetune", config) == {"recipe": {"finetune": 2}, "backbone": {"task": 1}, "kind": "finetune"}
     assert seen_by("pretrain", config)["backbone"] == {"decoder": 2}
     assert "recipe" not in seen_by("evaluate", config)
@@ -69,4 +74,7 @@ def test_a_long_chain_is_no_matter_of_recursion() -> None:
 
 
 def test_merging_replaces_everything_but_mappings() -> None:
-    assert merge({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"c": [2]}, "d": {"e": 3}}) == {"a": {"b": 1, "c": [2]}, "d": {"e": 3}}
+    assert merge({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"c": [2]}, "d": {"e": 3}}) == {
+        "a": {"b": 1, "c": [2]},
+        "d": {"e": 3},
+    }

@@ -47,7 +47,9 @@ def run_group(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -
     return {"metrics": {"sum": float(total), "processes": dist.get_world_size()}}
 
 
-def spec(kind: str = "pretrain", upstream: dict[str, str] | None = None, function: str = "toy.run", **config: Any) -> RunSpec:
+def spec(
+    kind: str = "pretrain", upstream: dict[str, str] | None = None, function: str = "toy.run", **config: Any
+) -> RunSpec:
     """A spec of such a run."""
     config = {"value": 1.0, "backbone": {"name": "toy"}, "dataset": {"name": "none"}, **config}
     return RunSpec(kind, config, upstream or {}, {}, "", {"function": function, "machine": {}})

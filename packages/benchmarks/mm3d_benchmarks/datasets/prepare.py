@@ -20,11 +20,26 @@ from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 
 RECIPE = 1  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
+# data set -> its readers: processed forms, recognized by their files, then the raw release
 READERS = {
-    "sunrgbd": "mm3d_benchmarks.datasets.sunrgbd.SunRgbdReader",
-    "scannet": "mm3d_benchmarks.datasets.scannet.ScanNetReader",
-    "s3dis": "mm3d_benchmarks.datasets.s3dis.S3DISReader",
-    "folder": "mm3d_benchmarks.datasets.folder.FolderReader",
+    "scannet": (
+        "mm3d_benchmarks.datasets.processed_scannet.PointceptScanNet",
+        "mm3d_benchmarks.datasets.processed_scannet.VoteNetScanNet",
+        "mm3d_benchmarks.datasets.processed_scannet.MMDetScanNet",
+        "mm3d_benchmarks.datasets.scannet.ScanNetReader",
+    ),
+    "s3dis": (
+        "mm3d_benchmarks.datasets.processed_s3dis.PointceptS3DIS",
+        "mm3d_benchmarks.datasets.processed_s3dis.PostechS3DIS",
+        "mm3d_benchmarks.datasets.processed_s3dis.MMDetS3DIS",
+        "mm3d_benchmarks.datasets.s3dis.S3DISReader",
+    ),
+    "sunrgbd": (
+        "mm3d_benchmarks.datasets.processed_sunrgbd.VoteNetSunRgbd",
+        "mm3d_benchmarks.datasets.processed_sunrgbd.MMDetSunRgbd",
+        "mm3d_benchmarks.datasets.sunrgbd.SunRgbdReader",
+    ),
+    "folder": ("mm3d_benchmarks.datasets.folder.FolderReader",),
 }
 Progress = Callable[[int, int], None]  # scenes done, scenes in all
 
@@ -107,8 +122,8 @@ def make_reader(dataset: str, raw: Path, options: Mapping[str, Any]) -> Reader:
         raise UserError(f"dataset={dataset}: unknown; choose one of {', '.join(sorted(READERS))}")
     if not raw.exists():
         raise UserError(f"{raw}: not found; raw must be the folder of the raw {dataset} data")
-    module, _, name = READERS[dataset].rpartition(".")
-    factory = getattr(import_module(module), name)
+    factories = [getattr(import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in READERS[dataset]]
+    factory = next((f for f in factories[:-1] if f.accepts(raw)), factories[-1])
     try:
         return factory(raw, **options)
     except TypeError as error:

@@ -73,14 +73,8 @@ class S3DISReader:
             )
 
     def splits(self) -> dict[str, list[str]]:
-        """Each area; ``train`` is every area but 5, ``val`` is Area_5; ``train_without_Area_k`` for six folds."""
-        splits = {area: self._rooms(area) for area in AREAS if (self.raw / area).is_dir()}
-        folds = {
-            f"train_without_{held_out}": [room for area, rooms in splits.items() if area != held_out for room in rooms]
-            for held_out in splits
-        }
-        train = folds.get(f"train_without_{TEST_AREA}") or [room for rooms in splits.values() for room in rooms]
-        return {**splits, **folds, "train": train, "val": splits.get(TEST_AREA, [])}
+        """See :func:`area_splits`."""
+        return area_splits({area: self._rooms(area) for area in AREAS if (self.raw / area).is_dir()})
 
     def source_files(self, name: str) -> list[Path]:
         """The object files, sorted; names with a blank are duplicates of other objects in the release."""
@@ -113,6 +107,20 @@ class S3DISReader:
     def _rooms(self, area: str) -> list[str]:
         rooms = sorted(f"{area}_{path.name}" for path in (self.raw / area).iterdir() if (path / "Annotations").is_dir())
         return [room for room in rooms if self.options["rooms"] == 272 or room != LEFT_OUT_OF_271]
+
+
+def area_splits(rooms: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Each area; ``train`` is every area but 5, ``val`` is Area_5; ``train_without_Area_k`` for six folds.
+
+    Args:
+        rooms: scene names by area.
+    """
+    folds = {
+        f"train_without_{held_out}": [room for area, names in rooms.items() if area != held_out for room in names]
+        for held_out in rooms
+    }
+    train = folds.get(f"train_without_{TEST_AREA}") or [room for names in rooms.values() for room in names]
+    return {**rooms, **folds, "train": train, "val": rooms.get(TEST_AREA, [])}
 
 
 def read_object(path: Path) -> tuple[np.ndarray, list[str]]:

@@ -93,7 +93,9 @@ def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | N
         else:
             target.with_suffix(".efficiency.csv").unlink(missing_ok=True)
         origin = provenance(plan, plan.cells.get(sweep.name, []), found)
-        write_text_if_changed(target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n")
+        write_text_if_changed(
+            target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n"
+        )
         states = [line[4] for line in (*lines, *measured)]
         summary.append(Collected(sweep.name, states.count("done"), states.count("missing"), states.count("failed")))
     return summary
@@ -162,7 +164,11 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
                 if origin.get(name):
                     known.add(origin[name])
     footnotes = []
-    for known, what in ((commits, "commits"), (kinds, "kinds of device"), (backends, "back ends of the point operations")):
+    for known, what in (
+        (commits, "commits"),
+        (kinds, "kinds of device"),
+        (backends, "back ends of the point operations"),
+    ):
         if len(known) > 1:
             footnotes.append(f"The runs of this table come from {len(known)} {what}: {', '.join(sorted(known))}.")
     if dirty:

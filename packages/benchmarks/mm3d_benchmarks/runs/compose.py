@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def compose(request: Request) -> dict[str, Any]:
     return config
 
 
-@lru_cache(maxsize=None)
+@cache
 def available(group: str, folders: tuple[Path, ...] = ()) -> list[str]:
     """The choices of a group, sorted."""
     return sorted({path.stem for folder in (*folders, CONF) for path in (folder / group).glob("*.yaml")})
@@ -166,7 +166,9 @@ def check_targets(config: Mapping[str, Any], path: str = "") -> None:
             strange = sorted(set(value) - known) if known is not None else []
             if strange:
                 close = _did_you_mean(strange[0], sorted(known or ()))
-                raise UserError(f"{inner}.{strange[0]}: there is no such key{close}; known: {', '.join(sorted(known or ()))}")
+                raise UserError(
+                    f"{inner}.{strange[0]}: there is no such key{close}; known: {', '.join(sorted(known or ()))}"
+                )
             check_targets(value, inner)
         elif isinstance(value, list):
             for position, item in enumerate(value):
@@ -182,7 +184,7 @@ def _replaced(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[str, s
     return choices
 
 
-@lru_cache(maxsize=None)
+@cache
 def _replacements(profile: str, folders: tuple[Path, ...]) -> dict[str, dict[str, str]]:
     for folder in (*folders, CONF):
         path = folder / "profile" / f"{profile}.yaml"
@@ -200,7 +202,7 @@ class _Composed:
     interpolated: tuple[str, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -> _Composed:
     """Assemble the groups' contents. A group file means the same whatever stands beside it, so it is read once; Hydra is
     asked where a file uses features that only it has."""
@@ -220,7 +222,7 @@ def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -
     return _Composed(text, json.dumps(_resolve(raw)), tuple(sorted(set(_INTERPOLATION.findall(text)))))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _contents(folders: tuple[Path, ...]) -> dict[tuple[str, str], str]:
     """(group, choice) -> its unresolved content as JSON."""
     return {}
@@ -259,12 +261,12 @@ def _with_defaults(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[s
     return choices
 
 
-@lru_cache(maxsize=None)
+@cache
 def _defaults() -> tuple[dict[str, str], ...]:
     return tuple(entry for entry in _main_file()["defaults"] if isinstance(entry, dict))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _main_text() -> str:
     return json.dumps(yaml.safe_load((CONF / "run.yaml").read_text(encoding="utf-8")))
 
@@ -277,7 +279,13 @@ def _lay_profile(config: dict[str, Any]) -> None:
     """Lay the profile's changes over the groups: ``override`` where the key exists (and ``steps``), ``backbones.<name>`` for one."""
     profile = config.get("profile") or {}
     layers = [("", profile.pop("override", None) or {}, True)]
-    for plural, group in (("backbones", "backbone"), ("datasets", "dataset"), ("recipes", "recipe"), ("pretrains", "pretrain"), ("evaluations", "evaluation")):
+    for plural, group in (
+        ("backbones", "backbone"),
+        ("datasets", "dataset"),
+        ("recipes", "recipe"),
+        ("pretrains", "pretrain"),
+        ("evaluations", "evaluation"),
+    ):
         own = (profile.pop(plural, None) or {}).get((config.get(group) or {}).get("name"))
         layers.append((group, own or {}, False))
     for group, layer, only_known in layers:
@@ -337,13 +345,15 @@ def _resolve_by_omegaconf(raw: dict[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _check_choice(group: str, choice: str, folders: tuple[Path, ...]) -> None:
     if group not in GROUPS:
         raise UserError(f"{group}={choice}: there is no group {group!r}{_did_you_mean(group, GROUPS)}")
     known = available(group, folders)
     if choice not in known:
-        raise UserError(f"{group}={choice}: there is no such file{_did_you_mean(choice, known)}; choose one of {', '.join(known)}")
+        raise UserError(
+            f"{group}={choice}: there is no such file{_did_you_mean(choice, known)}; choose one of {', '.join(known)}"
+        )
 
 
 def _accepts(here: Mapping[str, Any], name: str) -> bool:
@@ -354,7 +364,9 @@ def _unknown(path: str, here: Any, name: str) -> UserError:
     known = sorted(here) if isinstance(here, Mapping) else []
     if isinstance(here, Mapping) and "_target_" in here:
         known = sorted({*known, *(targets.parameters_of(str(here["_target_"])) or ())} - {"_target_"})
-    return UserError(f"{path}: there is no such key{_did_you_mean(name, known)}; known here: {', '.join(known) or 'nothing'}")
+    return UserError(
+        f"{path}: there is no such key{_did_you_mean(name, known)}; known here: {', '.join(known) or 'nothing'}"
+    )
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -25,10 +25,14 @@ def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store) -> list[str]:
         known = [h for h in hours if h is not None]
         unknown += len(hours) - len(known)
         total += sum(known)
-        lines.append(f"{kind:9} {len(open_runs):4} to do, {len(own) - len(open_runs):4} done, {shared:4} shared by several cells")
+        lines.append(
+            f"{kind:9} {len(open_runs):4} to do, {len(own) - len(open_runs):4} done, {shared:4} shared by several cells"
+        )
     if any(spec.key not in done for spec in specs):
         guess = f"about {total:.2g} hours of one device for the rest" if total else "no recorded speeds yet"
-        lines.append(guess + (f"; {unknown} runs of kinds that never ran here are not in it" if unknown and total else ""))
+        lines.append(
+            guess + (f"; {unknown} runs of kinds that never ran here are not in it" if unknown and total else "")
+        )
     return lines
 
 
@@ -37,7 +41,9 @@ def recorded(specs: Sequence[RunSpec], done: set[str], store: Store) -> dict[tup
     seconds: dict[tuple[Any, ...], list[float]] = {}
     for spec in specs:
         if spec.key in done:
-            record = store.run(spec.key).read("efficiency.json") or store.run(spec.key).metrics().get("efficiency") or {}
+            record = (
+                store.run(spec.key).read("efficiency.json") or store.run(spec.key).metrics().get("efficiency") or {}
+            )
             if record.get("seconds_total"):
                 seconds.setdefault(group(spec), []).append(float(record["seconds_total"]))
     return {name: statistics.median(values) / 3600 for name, values in seconds.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from mm3d_benchmarks.runs.spec import KEY_LENGTH
@@ -69,20 +69,20 @@ def tree_hash(tree: ast.AST) -> str:
     return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_roots(roots: frozenset[str]) -> str:
     parts = [f"{name} {_module_hash(name)}" for name in closure(roots)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:KEY_LENGTH]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _module_hash(name: str) -> str:
     module = load_module(name)
     assert module is not None
     return tree_hash(module.tree)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imports(module: Module) -> tuple[str, ...]:
     """The project's modules that a module imports, at its top or inside functions; type-checking imports left out."""
     names: set[str] = set()
@@ -137,7 +137,9 @@ def _plain(node: Any) -> Any:
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0] if body else None
-    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    is_text = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
     return body[1:] if is_text else body
 
 

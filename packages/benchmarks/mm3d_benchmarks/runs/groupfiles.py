@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in known
+        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")
+    ]
     for first, known in _Loader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -48,7 +52,9 @@ def read_group(group: str, choice: str, folders: Sequence[Path]) -> dict[str, An
 
 def _read(group: str, choice: str, folders: tuple[Path, ...], below: tuple[str, ...]) -> dict[str, Any] | None:
     if choice in below:
-        raise UserError(f"{group}/{choice}.yaml: is its own parent ({' -> '.join([*below, choice])}); correct its defaults list")
+        raise UserError(
+            f"{group}/{choice}.yaml: is its own parent ({' -> '.join([*below, choice])}); correct its defaults list"
+        )
     path = next((found for folder in folders if (found := folder / group / f"{choice}.yaml").is_file()), None)
     if path is None:
         return None
@@ -68,14 +74,14 @@ def _read(group: str, choice: str, folders: tuple[Path, ...], below: tuple[str, 
     return merged
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, _: int) -> dict[str, Any] | None:
     """A file's content; None if it uses a feature that is not known here."""
     text = path.read_text(encoding="utf-8")
     if "@package" in text:
         return None
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
+        content = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):

@@ -111,7 +111,9 @@ def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bo
     done = store.done()
     missing = sorted({key for spec in known.values() for key in spec.upstream.values()} - set(known) - done)
     if missing:
-        raise UserError(f"{store.root}: runs start from {', '.join(missing)}, which have no result; run their kind first")
+        raise UserError(
+            f"{store.root}: runs start from {', '.join(missing)}, which have no result; run their kind first"
+        )
     order = order_of({key: [k for k in spec.upstream.values() if k in known] for key, spec in known.items()})
     work = _Work({}, {key: known[key] for key in order}, {})
     for key, spec in work.specs.items():

@@ -99,7 +99,12 @@ class LocalPool:
         log = self._store.root / "worker.log"
         with open(log, "ab") as stream:
             self._worker = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=environment,
+                start_new_session=True,
             )
         assert self._worker.stdout is not None
         os.set_blocking(self._worker.stdout.fileno(), False)
@@ -177,7 +182,9 @@ class InProcess:
         """Nothing is attached to: a run that somebody holds is an error to see at once."""
         holder = run.holder()
         if holder is not None:
-            raise UserError(f"{run.folder}: is being run by pid {holder.get('pid')} on {holder.get('host')}; wait for it")
+            raise UserError(
+                f"{run.folder}: is being run by pid {holder.get('pid')} on {holder.get('host')}; wait for it"
+            )
         return False
 
     def submit(self, runs: Sequence[Run]) -> None:

@@ -78,7 +78,9 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}); check the folder's permissions and free space") from error
+        raise UserError(
+            f"{path}: cannot be opened ({error.strerror}); check the folder's permissions and free space"
+        ) from error
 
 
 def _acquire(descriptor: int, path: Path, deadline: float) -> None:

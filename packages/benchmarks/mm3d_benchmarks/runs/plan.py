@@ -150,7 +150,9 @@ class Planner:
 
     def chain(self, request: Request, kind: str) -> dict[str, RunSpec]:
         """The run that is asked for and those before it, by kind, upstreams first."""
-        request = Request({"profile": self.profile, **request.choices}, request.overrides, request.folders or self.folders)
+        request = Request(
+            {"profile": self.profile, **request.choices}, request.overrides, request.folders or self.folders
+        )
         config = compose(request)
         chain: dict[str, RunSpec] = {}
         if config.get("pretrain", {}).get("name", "none") != "none":

@@ -53,7 +53,9 @@ def survey(specs: Iterable[RunSpec], store: Store, jobs: Mapping[str, str] | Non
     """
     done = store.done()
     return [
-        Standing(spec.key, spec.kind, what(spec), "done") if spec.key in done else _open(spec, store.run(spec.key), jobs or {})
+        Standing(spec.key, spec.kind, what(spec), "done")
+        if spec.key in done
+        else _open(spec, store.run(spec.key), jobs or {})
         for spec in specs
     ]
 
@@ -79,7 +81,11 @@ def by_sweep(plan: Plan, standings: Iterable[Standing]) -> dict[str, dict[str, i
 def what(spec: RunSpec) -> str:
     """A run in a few words."""
     config = spec.config
-    parts = [config.get(group, {}).get("name", "") for group in ("backbone", "dataset", "pretrain", "evaluation") if config.get(group)]
+    parts = [
+        config.get(group, {}).get("name", "")
+        for group in ("backbone", "dataset", "pretrain", "evaluation")
+        if config.get(group)
+    ]
     return " ".join([*filter(None, parts), f"seed {config.get('seed', 0)}"])
 
 

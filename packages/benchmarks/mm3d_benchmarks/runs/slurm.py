@@ -15,11 +15,24 @@ from mm3d_core.errors import UserError
 
 #: A job in one of these states may still produce its result. The last four are stations of a requeue.
 ALIVE = frozenset(
-    "PENDING RUNNING SUSPENDED COMPLETING CONFIGURING RESIZING SIGNALING STAGE_OUT STOPPED "
-    "REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT".split()
+    [
+        "PENDING",
+        "RUNNING",
+        "SUSPENDED",
+        "COMPLETING",
+        "CONFIGURING",
+        "RESIZING",
+        "SIGNALING",
+        "STAGE_OUT",
+        "STOPPED",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "SPECIAL_EXIT",
+    ]
 )
 #: Slurm ended the job through no fault of its own: worth another try.
-ANOTHER_TRY = frozenset("PREEMPTED NODE_FAIL BOOT_FAIL TIMEOUT REVOKED".split())
+ANOTHER_TRY = frozenset(["PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "TIMEOUT", "REVOKED"])
 
 
 @dataclass(frozen=True)
@@ -52,10 +65,14 @@ def check_cluster(partition: str | None) -> None:
     """
     answer = _call("sinfo", "--noheader", "--format=%R")
     if answer is None:
-        raise UserError("launcher=slurm: sinfo does not answer; is this a Slurm cluster, and is SLURM_CONF set? launcher=local needs none")
+        raise UserError(
+            "launcher=slurm: sinfo does not answer; is this a Slurm cluster, and is SLURM_CONF set? launcher=local needs none"
+        )
     partitions = sorted(set(answer.split()))
     if partition is not None and partition not in partitions:
-        raise UserError(f"launcher.partition={partition}: there is no such partition; choose one of {', '.join(partitions)}")
+        raise UserError(
+            f"launcher.partition={partition}: there is no such partition; choose one of {', '.join(partitions)}"
+        )
 
 
 def longest_array() -> int:
@@ -77,7 +94,9 @@ def _sacct(jobs: set[str]) -> dict[str, str]:
     ordered = sorted(jobs)
     for start in range(0, len(ordered), 500):
         chosen = ",".join(ordered[start : start + 500])
-        answer = _call("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={chosen}")
+        answer = _call(
+            "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={chosen}"
+        )
         for line in (answer or "").splitlines():
             job, _, word = line.partition("|")
             found[job] = word.split()[0] if word else ""  # "CANCELLED by 0"

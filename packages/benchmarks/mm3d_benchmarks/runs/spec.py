@@ -24,7 +24,12 @@ _UNSEEN = {
     "pretrain": ("evaluation", "protocol", "task", "backbone.task", "recipe.finetune"),
     "finetune": ("evaluation", "pretrain", "backbone.decoder", "recipe.pretrain"),
     "evaluate": (
-        "pretrain", "backbone.decoder", "recipe", "protocol.scenes", "protocol.scene_list", "protocol.points_per_scene",
+        "pretrain",
+        "backbone.decoder",
+        "recipe",
+        "protocol.scenes",
+        "protocol.scene_list",
+        "protocol.points_per_scene",
         "protocol.boxes_per_scene",
     ),  # fmt: skip (protocol.train stays: it decides which network is scored)
 }

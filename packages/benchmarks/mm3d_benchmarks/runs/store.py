@@ -146,7 +146,9 @@ class Run:
         """
         value = self.read("spec.json")
         if value is None:
-            raise UserError(f"{self.folder / 'spec.json'}: missing or damaged; delete the folder and run the sweep again")
+            raise UserError(
+                f"{self.folder / 'spec.json'}: missing or damaged; delete the folder and run the sweep again"
+            )
         spec = RunSpec.from_json(value)
         if spec.key != self.key and not self.read("adopted.json"):
             raise UserError(f"{self.folder / 'spec.json'}: describes run {spec.key}; delete the folder and run again")
@@ -160,7 +162,9 @@ class Run:
         """
         value = self.read("metrics.json")
         if not isinstance(value, dict):
-            raise UserError(f"{self.folder / 'metrics.json'}: missing or damaged; `mm3d store rm {self.key}`, then run again")
+            raise UserError(
+                f"{self.folder / 'metrics.json'}: missing or damaged; `mm3d store rm {self.key}`, then run again"
+            )
         return value
 
     def checkpoint_mark(self) -> int:

@@ -8,6 +8,7 @@ requeue from the checkpoint, and where each process of a job stands.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +20,12 @@ from mm3d_benchmarks.runs import slurm
 from mm3d_benchmarks.runs.execute import FAILED as FAILED_STATUS
 from mm3d_benchmarks.runs.execute import execute, run_function
 from mm3d_benchmarks.runs.launch import DONE, FAILED, REQUEUE, Ended, last_error
-from mm3d_benchmarks.runs.store import Run, Store
+from mm3d_benchmarks.runs.store import Run, Store, read_json
+from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 
 RESULT_SECONDS = 0.5  # between looks for results
+MEETING_SECONDS = 300  # for the processes of one job to start
 
 
 class SlurmLauncher:
@@ -89,7 +92,10 @@ class SlurmLauncher:
     def close(self, cancel: bool) -> None:
         """The jobs are left alone; the same command attaches to them again."""
         if cancel and self._jobs:
-            print(f"mm3d: {len(self._jobs)} runs go on in the cluster; the same command attaches to them again", file=sys.stderr)
+            print(
+                f"mm3d: {len(self._jobs)} runs go on in the cluster; the same command attaches to them again",
+                file=sys.stderr,
+            )
 
     def _judge(self, key: str) -> Ended | None:
         run, job = self._jobs[key]
@@ -130,7 +136,9 @@ class SlurmLauncher:
                 jobs = [executor.submit(RunJob([str(run.folder.resolve()) for run in group])) for group in groups]
         except RuntimeError as error:
             text = " ".join(str(error).split())
-            raise UserError(f"sbatch refuses the jobs: {text[-400:]}; check partition, account and limits in your machine file") from error
+            raise UserError(
+                f"sbatch refuses the jobs: {text[-400:]}; check partition, account and limits in your machine file"
+            ) from error
         return [job.job_id for job in jobs]
 
 
@@ -143,7 +151,7 @@ class RunJob:
     def __call__(self) -> list[int]:
         """The exit status of each run; a failure also makes the job one that Slurm lists as failed."""
         place = Place.of_this_process()
-        with place.joined():
+        with place.joined(Path(self.folders[0]).parent / "jobs"):
             statuses = [place.run(Path(folder)) for folder in self.folders]
         if FAILED_STATUS in statuses:
             raise SystemExit(FAILED_STATUS)
@@ -159,8 +167,8 @@ class RunJob:
 class Place:
     """A process's place among those of its job: alone, or one of a training that spans several."""
 
-    def __init__(self, rank: int, world: int, local: int, address: str, port: int) -> None:
-        self.rank, self.world, self.local, self.address, self.port = rank, world, local, address, port
+    def __init__(self, rank: int, world: int, local: int, incarnation: str) -> None:
+        self.rank, self.world, self.local, self.incarnation = rank, world, local, incarnation
 
     @classmethod
     def of_this_process(cls) -> Place:
@@ -168,12 +176,15 @@ class Place:
         import submitit
 
         job = submitit.JobEnvironment()
-        number = int(job.job_id.split("_")[0]) + int((job.job_id.split("_") + ["0"])[1])
-        return cls(job.global_rank, job.num_tasks, job.local_rank, job.hostnames[0], 20000 + number % 20000)
+        incarnation = f"{job.job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+        return cls(job.global_rank, job.num_tasks, job.local_rank, incarnation)
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
-        """Member of the job's process group for the length of the block, if there are several."""
+    def joined(self, folder: Path) -> Iterator[None]:
+        """Member of the job's process group for the length of the block, if there are several.
+
+        The first process writes where it listens into ``folder``: names of Slurm's nodes need not be names of hosts.
+        """
         if self.world == 1:
             yield
             return
@@ -183,13 +194,26 @@ class Place:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(self.local % torch.cuda.device_count())
-        meeting = f"tcp://{self.address}:{self.port}"
+        meeting = self._meeting(folder / f"meeting-{self.incarnation}.json")
         dist.init_process_group("nccl" if cuda else "gloo", init_method=meeting, rank=self.rank, world_size=self.world)
         try:
             yield
         finally:
             with suppress(Exception):
                 dist.destroy_process_group()
+
+    def _meeting(self, file: Path) -> str:
+        """The address at which the group meets; the others wait for the first to write it."""
+        if self.rank == 0:
+            with socket.socket() as probe:
+                probe.bind(("", 0))
+                write_json(file, {"host": socket.gethostname(), "port": probe.getsockname()[1]})
+        deadline = time.monotonic() + MEETING_SECONDS
+        while (found := read_json(file)) is None:
+            if time.monotonic() > deadline:
+                raise UserError(f"{file}: did not appear; is the run store on a file system that all nodes share?")
+            time.sleep(0.1)
+        return f"tcp://{found['host']}:{found['port']}"
 
     def run(self, folder: Path) -> int:
         """Do one run. The first process owns lock, files and result; the others only take part."""
@@ -249,7 +273,9 @@ def _logged(folder: Path, rank: int) -> Iterator[None]:
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
     folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / ("log.txt" if rank == 0 else f"log.{rank}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    log = os.open(
+        folder / ("log.txt" if rank == 0 else f"log.{rank}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666
+    )
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -1,12 +1,12 @@
 """The part of a sweep file that says which runs are made; ``reports.sweepfile`` reads the other half, the table.
 
-    runs:
-      kind: evaluate                      # or pretrain, finetune: what a cell of the table shows
-      base: {dataset: s3dis, ...}         # group choices and dotted overrides that all rows share
-      each:                               # the rows, and what sets each apart
-        - {row: scratch, pretrain: none}
-      cross: {seed: profile}              # every combination; `profile` stands for the profile's seeds
-    table: {columns: [...], axis: pretrain, baseline: scratch, ...}
+runs:
+  kind: evaluate                      # or pretrain, finetune: what a cell of the table shows
+  base: {dataset: s3dis, ...}         # group choices and dotted overrides that all rows share
+  each:                               # the rows, and what sets each apart
+    - {row: scratch, pretrain: none}
+  cross: {seed: profile}              # every combination; `profile` stands for the profile's seeds
+table: {columns: [...], axis: pretrain, baseline: scratch, ...}
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Sweep:
                 raise UserError(f"{self.path}: seed {seed!r} is not a number; write a list of numbers, or `profile`")
             request = split_request({**values, "profile": profile, "seed": seed}, folders)
             if (row, seed) in cells:
-                raise UserError(f"{self.path}: two runs fill row {row!r} with seed {seed}; give each row a label of its own")
+                raise UserError(
+                    f"{self.path}: two runs fill row {row!r} with seed {seed}; give each row a label of its own"
+                )
             cells[row, seed] = Cell(self.name, row, seed, request)
         return list(cells.values())
 
@@ -89,7 +91,9 @@ class Sweep:
                 values = merge(merge({}, base), entry)
                 values.update(zip(cross, combination, strict=True))
                 if "row" not in values:
-                    raise UserError(f"{self.path}: an entry of runs.each has no `row`; name the table row that it fills")
+                    raise UserError(
+                        f"{self.path}: an entry of runs.each has no `row`; name the table row that it fills"
+                    )
                 yield values
 
 
@@ -135,7 +139,9 @@ def find_sweeps(names: list[str], folder: Path = Path("sweeps")) -> list[Path]:
             matches = sorted(folder.glob(f"{name}.yaml")) or sorted(folder.glob(f"{name}*.yaml"))
         if len(matches) != 1:
             known = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
-            raise UserError(f"{name}: {len(matches)} sweep files match; choose one of {known or f'nothing in {folder}'}")
+            raise UserError(
+                f"{name}: {len(matches)} sweep files match; choose one of {known or f'nothing in {folder}'}"
+            )
         found.append(matches[0])
     return found
 

@@ -9,7 +9,7 @@ import ast
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def targets_in(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from targets_in(value, f"{path}[{position}]")
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_module(name: str) -> Module | None:
     """The project's module of that name, or None: not a module, or not ours."""
     package, *rest = name.split(".")
@@ -55,7 +55,7 @@ def load_module(name: str) -> Module | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _package_folder(package: str) -> Path | None:
     """Where a top-level package of the project lies; finding it does not import it."""
     if package not in PROJECT:
@@ -79,7 +79,9 @@ def module_of(target: str, key: str) -> Module | None:
         module = load_module(".".join(parts[:length]))
         if module is not None:
             if parts[length] not in _names_of(module):
-                raise UserError(f"{key}={target}: {module.file.name} defines no {parts[length]}; correct the import path")
+                raise UserError(
+                    f"{key}={target}: {module.file.name} defines no {parts[length]}; correct the import path"
+                )
             return module
     raise UserError(f"{key}={target}: there is no such module; correct the import path")
 
@@ -90,7 +92,7 @@ def accepts(target: str, argument: str) -> bool | None:
     return None if parameters is None else argument in parameters
 
 
-@lru_cache(maxsize=None)
+@cache
 def parameters_of(target: str) -> frozenset[str] | None:
     """Names that the callable behind an import path accepts, or None: foreign, ``**kwargs``, or inherited from afar."""
     module_name, _, name = target.rpartition(".")
@@ -144,7 +146,7 @@ def _definition(module: Module, name: str) -> ast.AST | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names_of(module: Module) -> frozenset[str]:
     """Names bound at the top of a module: definitions, assignments and imports."""
     names: set[str] = set()

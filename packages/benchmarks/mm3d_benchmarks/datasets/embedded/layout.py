@@ -205,11 +205,11 @@ class Furnisher:
 
     def _put(self, things: list[Thing], yaw: float, origin: np.ndarray, free: bool = False) -> bool:
         """Place a group if its footprints are inside the room and clear of all others."""
-        candidates = []
-        for thing in things:
-            for low, high in _blocks(thing):
-                candidates.append(_footprint(low, high, yaw, origin))
         half = np.array([self.width / 2, self.depth / 2])
+        whole = _footprint(*_hull(things[:1]), yaw, origin)
+        if (np.abs(_corners(whole)) > half - 0.005).any():
+            return False
+        candidates = [_footprint(low, high, yaw, origin) for thing in things for low, high in _blocks(thing)]
         for footprint in candidates:
             if (np.abs(_corners(footprint)) > half - 0.005).any() or any(
                 _clash(footprint, other) for other in self.footprints
