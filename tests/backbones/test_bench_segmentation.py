@@ -39,6 +39,7 @@ def test_gains_are_ratios():
         planned=2.0,
         inside=2.5,
         layerwise=4.0,
+        layerwise_geometry=2.0,
         plan=0.5,
         sampling=0.1,
         attention=1.0,
