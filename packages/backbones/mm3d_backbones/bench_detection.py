@@ -14,9 +14,9 @@ import platform
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -91,9 +91,8 @@ def measure(name: str, points: PointBatch, labels: dict[str, Tensor], repeats: i
         marks.append(time.perf_counter())
         optimizer.step()
         marks.append(time.perf_counter())
-        spent = dict(
-            zip(("plan", "forward", "backward", "optimizer"), torch.tensor(marks).diff().tolist(), strict=True)
-        )
+        gaps = [late - early for early, late in pairwise(marks)]
+        spent = dict(zip(("plan", "forward", "backward", "optimizer"), gaps, strict=True))
         rest = spent.pop("forward") - sum(inside.values())
         record = {"step": marks[-1] - marks[1], **{f"forward {n}": s for n, s in inside.items()}}
         records += [record | {"losses and targets": rest} | spent] if repeat else []
@@ -101,9 +100,9 @@ def measure(name: str, points: PointBatch, labels: dict[str, Tensor], repeats: i
 
 
 @contextmanager
-def timed_children(model: nn.Module) -> Iterator[Counter[str]]:
+def timed_children(model: nn.Module) -> Iterator[dict[str, float]]:
     """Forward seconds of each direct module of ``model``, summed over calls; members of a ModuleDict count together."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     handles = []
     for name, child in model.named_children():
         for module in child.values() if isinstance(child, nn.ModuleDict) else [child]:
@@ -113,7 +112,7 @@ def timed_children(model: nn.Module) -> Iterator[Counter[str]]:
                 started.append(time.perf_counter())
 
             def after(*_: object, name: str = name, started: list[float] = started) -> None:
-                seconds[name] += time.perf_counter() - started.pop()
+                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started.pop()
 
             handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:
@@ -147,10 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     points, labels = batch_of(options.points, options.scenes)
     names = options.network or list(DETECTORS)
     results = {name: measure(name, points, labels, options.repeats) for name in names}
-    print(
-        f"{options.scenes} scenes of {options.points} points, {options.threads} threads, {platform.machine()}, torch {torch.__version__}"
-    )
-    print(table(results))
+    where = f"{options.threads} threads, {platform.machine()}, torch {torch.__version__}"
+    print(f"{options.scenes} scenes of {options.points} points, {where}\n{table(results)}")
     return 0
 
 

@@ -134,9 +134,9 @@ class SharedMLP(nn.Module):
 
     def after_first(self, rows: Tensor) -> Tensor:
         """What follows the first linear layer, for callers that computed that one themselves."""
-        rows = torch.relu(self.norms[0](rows))
+        rows = torch.relu_(self.norms[0](rows))
         for linear, norm in zip(list(self.linears)[1:], list(self.norms)[1:], strict=True):
-            rows = torch.relu(norm(linear(rows)))
+            rows = torch.relu_(norm(linear(rows)))
         return rows
 
 

@@ -140,7 +140,7 @@ class Stack(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(R, widths[0]) -> (R, widths[-1])."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
-            rows = torch.relu(norm(linear(rows)))
+            rows = torch.relu_(norm(linear(rows)))
         return rows
 
 
