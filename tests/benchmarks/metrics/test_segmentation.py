@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mm3d_benchmarks.metrics.segmentation import SegmentationMetric
+from mm3d_core.errors import UserError
 
 TRUTH = torch.tensor([0, 0, 0, 1, 1, 2, -1])
 GUESS = torch.tensor([0, 0, 1, 1, 1, 0, 2])
@@ -64,7 +65,7 @@ def test_bad_predictions_are_refused():
     metric = SegmentationMetric(("wall", "floor", "chair"))
     broken = torch.zeros(7, 3)
     broken[4, 1] = float("nan")
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(UserError, match="not finite"):
         metric.update({"logits": broken}, {"segment": TRUTH})
     with pytest.raises(ValueError, match="7"):
         metric.update({"segment": GUESS[:3]}, {"segment": TRUTH})
@@ -73,5 +74,5 @@ def test_bad_predictions_are_refused():
 
 
 def test_rooms_without_labels_cannot_be_scored():
-    with pytest.raises(ValueError, match="nothing to score"):
+    with pytest.raises(UserError, match="labelled point"):
         scored((GUESS, torch.full((7,), -1)))

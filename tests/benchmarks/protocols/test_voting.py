@@ -12,6 +12,7 @@ from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.protocols.covers import potential_crops, voxel_passes
 from mm3d_benchmarks.protocols.votes import Votes
 from mm3d_benchmarks.protocols.voting import View, Voting
+from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 
 INPUTS = ("coord", "color")
@@ -171,7 +172,7 @@ def test_votes_of_other_weights_are_not_taken_up(tmp_path: Path):
 def test_a_network_that_diverged_is_refused():
     model = ByColor()
     nn.init.constant_(model.scale, float("nan"))
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(UserError, match=r"room room: .*not finite"):
         Voting(0.2, 60)(model, room(), INPUTS)
 
 

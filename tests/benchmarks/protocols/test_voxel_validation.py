@@ -8,6 +8,7 @@ from torch import Tensor
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
 from mm3d_core.points import PointBatch
+from pointops.plan import PlanSpec
 
 
 class Positions:
@@ -56,6 +57,27 @@ def test_all_points_take_the_prediction_of_their_voxel():
     rows = prediction["logits"][:, 0].long()
     assert np.array_equal(cells(scene.coord)[rows], cells(scene.coord))
     assert torch.equal(labels["segment"], torch.arange(2000) % 5)
+
+
+class Planned(Positions):
+    """A network whose encoder wants a plan."""
+
+    class Encoder:
+        def plan_spec(self) -> PlanSpec:
+            return PlanSpec.point_transformer((1, 4), (4, 4))
+
+    encoder = Encoder()
+    seen: PlanSpec | None = None
+
+    def predict(self, points: PointBatch) -> dict[str, Tensor]:
+        self.seen = None if points.plan is None else points.plan.spec
+        return super().predict(points)
+
+
+def test_the_encoders_plan_is_made_beforehand():
+    model = Planned()
+    VoxelValidation(0.25)(model, room(), ("coord",))
+    assert model.seen == Planned.encoder.plan_spec()
 
 
 def test_settings_that_mean_nothing_are_refused():

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mm3d_core.errors import UserError
+
+DIVERGED = "the network diverged; fine-tune it again with a smaller learning rate"
 EPSILON = 1e-10  # added to every denominator; POSTECH-CVLab/point-transformer, tool/test.py
+
+
+class NothingToScoreError(UserError, ValueError):
+    """No labelled point was seen, so that no score means anything."""
 
 
 class SegmentationMetric:
@@ -42,7 +49,8 @@ class SegmentationMetric:
             labels: ``"segment"`` (N,) class numbers or ``ignore_label``.
 
         Raises:
-            ValueError: logits that are not finite, labels or predictions outside the classes, or sizes that differ.
+            UserError: logits that are not finite.
+            ValueError: labels or predictions outside the classes, or sizes that differ.
         """
         segment, truth = self._classes(prediction), labels["segment"].long().cpu()
         if segment.shape != truth.shape:
@@ -61,10 +69,12 @@ class SegmentationMetric:
         """Scores in percent: mIoU, mAcc, OA, then ``IoU/<class>`` and ``Acc/<class>``.
 
         Raises:
-            ValueError: no labelled point was seen, so that no score means anything.
+            NothingToScoreError: no labelled point was seen.
         """
         if int(self._target.sum()) == 0:
-            raise ValueError(f"none of the {self._rooms} rooms has a labelled point: there is nothing to score")
+            raise NothingToScoreError(
+                f"none of the {self._rooms} evaluated rooms has a labelled point; choose a split with labels"
+            )
         intersection, target = self._intersection.double(), self._target.double()
         iou = 100 * intersection / (target + self._predicted.double() - intersection + EPSILON)
         accuracy = 100 * intersection / (target + EPSILON)
@@ -108,7 +118,7 @@ class SegmentationMetric:
         if logits.ndim != 2 or logits.shape[1] != len(self.class_names):
             raise ValueError(f"logits must be (N, {len(self.class_names)}), not {tuple(logits.shape)}")
         if not bool(torch.isfinite(logits).all()):
-            raise ValueError("logits are not finite: the network diverged, its scores would mean nothing")
+            raise UserError(f"logits are not finite: {DIVERGED}")
         return logits.argmax(1).cpu()
 
     def _check_range(self, name: str, value: Tensor) -> None:

@@ -11,7 +11,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from mm3d_benchmarks.metrics.segmentation import DIVERGED
 from mm3d_core.atomic import atomic_write
+from mm3d_core.errors import UserError
 
 
 class Votes:
@@ -39,11 +41,11 @@ class Votes:
         """Add ``scores`` (M, classes) of the points ``rows`` (M,); rows may repeat.
 
         Raises:
-            ValueError: scores that are not finite.
+            UserError: scores that are not finite.
         """
         scores = scores.float().cpu()
         if not bool(torch.isfinite(scores).all()):
-            raise ValueError("the network's output is not finite: it diverged, votes would mean nothing")
+            raise UserError(f"the network's output is not finite: {DIVERGED}")
         if self.last_wins:
             last = torch.full((len(self.counts),), -1)
             last.scatter_reduce_(0, rows, torch.arange(len(rows)), "amax")

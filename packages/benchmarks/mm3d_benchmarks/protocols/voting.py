@@ -28,7 +28,8 @@ from mm3d_benchmarks.datasets.sample import Sample, sample_of
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.protocols.covers import potential_crops, voxel_passes
 from mm3d_benchmarks.protocols.votes import Votes
-from mm3d_benchmarks.protocols.voxel_validation import Prediction, segment_of
+from mm3d_benchmarks.protocols.voxel_validation import Prediction, segment_of, with_plan_of
+from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import numpy_generator
 
@@ -129,7 +130,7 @@ class Voting:
             labels: ``segment`` (N,).
 
         Raises:
-            ValueError: the network's output is not finite.
+            UserError: the network's output is not finite.
         """
         sample = sample_of(scene)
         signature = self._signature(model, scene) if checkpoint else ""
@@ -163,14 +164,20 @@ class Voting:
             if group_number < done:
                 continue
             points = PointBatch.join([points_of(shift_to_minimum(sample.take(rows)), inputs) for rows in group])
-            logits = model.predict(points.to(device))["logits"]
-            votes.add(torch.from_numpy(np.concatenate(group)), logits if self.sum_of == "logits" else logits.softmax(1))
+            logits = model.predict(with_plan_of(model, points).to(device))["logits"]
+            try:
+                votes.add(torch.from_numpy(np.concatenate(group)), self._votes_of(logits))
+            except UserError as error:
+                raise UserError(f"room {sample.name}: {error}") from error
             if path and time.monotonic() - saved >= self.save_seconds:
                 votes.save(path, signature)
                 saved = time.monotonic()
         if path and number < len(self.views) - 1:
             votes.save(path, signature)
         return votes
+
+    def _votes_of(self, logits: Tensor) -> Tensor:
+        return logits if self.sum_of == "logits" else logits.softmax(1)
 
     def _groups(self, sample: Sample, number: int) -> Iterator[list[np.ndarray]]:
         """The inputs of each forward pass, as rows of the room."""
