@@ -51,7 +51,9 @@ def write(path: Path, kind: str) -> None:
         TABLE.astype("<f4").tofile(path / "a.bin")
 
 
-@pytest.mark.parametrize("kind", ["ply", "pcd ascii", "pcd binary", "pcd binary_compressed", "npy", "npz", "npz table", "bin"])
+@pytest.mark.parametrize(
+    "kind", ["ply", "pcd ascii", "pcd binary", "pcd binary_compressed", "npy", "npz", "npz table", "bin"]
+)
 def test_every_format_gives_the_same_scene(tmp_path: Path, kind: str) -> None:
     write(tmp_path, kind)
     scene = FolderReader(tmp_path, columns="x y z r g b").read("a").scene
@@ -102,7 +104,9 @@ def test_wrong_column_counts_name_the_file_and_the_remedy(tmp_path: Path) -> Non
         FolderReader(tmp_path).read("a")
 
 
-@pytest.mark.parametrize("options", [{"columns": "x y"}, {"columns": "x y z q"}, {"up": "w"}, {"scale": 0}, {"color_range": 3}])
+@pytest.mark.parametrize(
+    "options", [{"columns": "x y"}, {"columns": "x y z q"}, {"up": "w"}, {"scale": 0}, {"color_range": 3}]
+)
 def test_wrong_options_are_refused(tmp_path: Path, options: dict) -> None:
     write(tmp_path, "npy")
     with pytest.raises(UserError):

@@ -50,7 +50,9 @@ def test_a_second_call_writes_nothing(raw_scannet: Path, tmp_path: Path) -> None
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_an_interrupted_preparation_goes_on_where_it_stopped(raw_scannet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_preparation_goes_on_where_it_stopped(
+    raw_scannet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = prepare_dataset("scannet", raw_scannet, tmp_path / "whole", quiet=True)
 
     def stop(done: int, total: int) -> None:
@@ -90,7 +92,9 @@ def test_the_manifest_sums_up_the_scenes(raw_scannet: Path, tmp_path: Path) -> N
     labels = np.concatenate([s.segment for s in train if s.segment is not None])
     assert manifest["points"]["train"] == len(labels)
     assert manifest["labelled"]["train"] == pytest.approx(100 * (labels >= 0).mean(), abs=1e-3)
-    assert manifest["class_shares"]["train"]["floor"] == pytest.approx(100 * (labels == 1).sum() / (labels >= 0).sum(), abs=1e-3)
+    assert manifest["class_shares"]["train"]["floor"] == pytest.approx(
+        100 * (labels == 1).sum() / (labels >= 0).sum(), abs=1e-3
+    )
     boxes = np.concatenate([s.boxes for s in train if s.boxes is not None])
     assert manifest["box_counts"]["train"]["door"] == (boxes[:, 7] == 5).sum()
     np.testing.assert_allclose(manifest["mean_sizes"]["door"], boxes[boxes[:, 7] == 5, 3:6].mean(axis=0), atol=1e-4)
@@ -154,7 +158,9 @@ def test_a_full_disk_is_no_broken_scene(raw_scannet: Path, tmp_path: Path, monke
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 
-def test_a_target_that_cannot_be_written_is_found_out_at_once(raw_scannet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_that_cannot_be_written_is_found_out_at_once(
+    raw_scannet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another folder"):
         prepare_dataset("scannet", raw_scannet, tmp_path / "file" / "out", quiet=True)

@@ -43,7 +43,9 @@ def test_the_scannet_scan_is_read_whole(scan: tuple[Scene, np.ndarray, np.ndarra
     np.testing.assert_allclose(scene.color.mean(axis=0), [121, 112, 95], atol=1)
 
 
-def test_the_alignment_centers_the_room_and_puts_the_floor_at_zero(scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_the_alignment_centers_the_room_and_puts_the_floor_at_zero(
+    scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     aligned = scan[1]
     np.testing.assert_allclose(aligned.min(axis=0), [-3.64, -3.61, -0.065], atol=0.006)
     np.testing.assert_allclose(aligned.max(axis=0), [3.40, 3.64, 2.96], atol=0.006)
@@ -58,7 +60,9 @@ def test_the_boxes_are_27_of_the_stated_classes(scan: tuple[Scene, np.ndarray, n
 
 
 @pytest.mark.parametrize(("name", "count"), [("sofa", 3452), ("bed", 1860), ("toilet", 290), ("desk", 1770)])
-def test_boxes_hold_the_stated_points(scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray], name: str, count: int) -> None:
+def test_boxes_hold_the_stated_points(
+    scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray], name: str, count: int
+) -> None:
     _, aligned, boxes, classes = scan
     box = boxes[classes == DETECTION_CLASSES.index(name)][0]
     assert (np.abs(aligned - box[:3]) <= box[3:6] / 2 + 0.001).all(axis=1).sum() == count
@@ -86,7 +90,9 @@ def test_the_scannet_stub_has_the_stated_labels(real_samples: Path) -> None:
     assert instance.min() == 0
 
 
-def test_the_statistics_of_the_real_scan_are_those_that_embedded_scans_are_held_against(scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_the_statistics_of_the_real_scan_are_those_that_embedded_scans_are_held_against(
+    scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     real = Scene("real", scan[1].astype(np.float32), scan[0].color)
     value = scan_statistics(real, half=False)
     stated = {
@@ -157,7 +163,10 @@ def test_the_s3dis_stub_has_the_order_of_the_arrays(real_samples: Path) -> None:
     assert len(boxes) == 9
     inside = 0
     for box in boxes:  # what lies inside a box is mostly of the box's class: this fixes the class order
-        low, high = np.array(box["bbox_3d"][:3]) - np.array(box["bbox_3d"][3:6]) / 2, np.array(box["bbox_3d"][:3]) + np.array(box["bbox_3d"][3:6]) / 2
+        low, high = (
+            np.array(box["bbox_3d"][:3]) - np.array(box["bbox_3d"][3:6]) / 2,
+            np.array(box["bbox_3d"][:3]) + np.array(box["bbox_3d"][3:6]) / 2,
+        )
         rows = ((points[:, :3] >= low - 0.01) & (points[:, :3] <= high + 0.01)).all(axis=1)
         inside += (semantic[rows] == S3DIS_CLASSES.index(S3DIS_DETECTION[box["bbox_label_3d"]])).sum()
     assert inside > 5

@@ -33,7 +33,9 @@ def test_a_room_is_the_union_of_its_objects_shifted_to_its_corner(raw_s3dis: Pat
     assert scene.num_points == len(whole)
     assert scene.coord.min(axis=0).tolist() == [0, 0, 0]
     shifted = whole[:, :3] - whole[:, :3].min(axis=0)
-    assert sorted(map(tuple, shifted.round(3).tolist())) == sorted(map(tuple, scene.coord.astype(float).round(3).tolist()))
+    assert sorted(map(tuple, shifted.round(3).tolist())) == sorted(
+        map(tuple, scene.coord.astype(float).round(3).tolist())
+    )
     assert scene.segment is not None
     assert scene.instance is not None
     counted = {CLASSES[c]: int((scene.segment == c).sum()) for c in np.unique(scene.segment)}

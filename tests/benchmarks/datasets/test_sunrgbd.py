@@ -112,7 +112,12 @@ def test_kept_points_are_a_fixed_draw_of_fifty_thousand(raw_sunrgbd: Path) -> No
 
 
 def test_the_heading_convention_is_votenets() -> None:
-    box = ("bed", np.array([1.047307, 4.168696, -0.246859]), np.array([0.943792, 1.151035, 0.984807]), np.array([-0.124529, -0.992216, 0]))
+    box = (
+        "bed",
+        np.array([1.047307, 4.168696, -0.246859]),
+        np.array([0.943792, 1.151035, 0.984807]),
+        np.array([-0.124529, -0.992216, 0]),
+    )
     boxes, _ = boxes_of_frame(Frame("", "", np.eye(3), np.eye(3), [box]))
     np.testing.assert_allclose(boxes, [[1.0473, 4.1687, -0.2469, 2.3021, 1.8876, 1.9696, 1.6957, 0]], atol=2e-4)
 
@@ -127,7 +132,13 @@ def test_boxes_hold_the_points_of_their_objects(raw_sunrgbd: Path) -> None:
             offset = scene.coord - [cx, cy, cz]
             c, s = np.cos(heading), np.sin(heading)
             along, across = c * offset[:, 0] - s * offset[:, 1], s * offset[:, 0] + c * offset[:, 1]
-            inside.append(((abs(along) < length / 2 + 0.03) & (abs(across) < width / 2 + 0.03) & (abs(offset[:, 2]) < height / 2 + 0.03)).sum())
+            inside.append(
+                (
+                    (abs(along) < length / 2 + 0.03)
+                    & (abs(across) < width / 2 + 0.03)
+                    & (abs(offset[:, 2]) < height / 2 + 0.03)
+                ).sum()
+            )
     assert len(inside) > 5
     assert min(inside) >= 30  # an annotated object shows at least 60 pixels, some of them lost to the sensor
 
@@ -201,7 +212,14 @@ def test_images_of_different_sizes_are_refused(raw: Path) -> None:
         reader.read("000001")
 
 
-@pytest.mark.parametrize("name", ["SUNRGBDMeta3DBB_v2.mat", "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat", "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SUNRGBDMeta3DBB_v2.mat",
+        "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat",
+        "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat",
+    ],
+)
 def test_truncated_and_missing_metadata_is_named(raw: Path, name: str) -> None:
     file = raw / name
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

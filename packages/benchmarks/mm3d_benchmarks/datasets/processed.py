@@ -1,0 +1,135 @@
+"""Already processed forms of the data sets that users may have: what their readers share.
+
+A form is recognized by its files; ``mm3d prepare`` then reads it in place of the raw release. Pickles are not read: they can run
+any program. ``.pkl`` info files of mmdetection3d must be turned into JSON first.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
+from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
+from mm3d_core.errors import UserError
+
+
+class ProcessedReader:
+    """A reader of arrays; subclasses say which files make a scene.
+
+    Attributes:
+        form: name of the form, kept in the manifest's options.
+        facts: of the data set.
+        options: see ``reader.Reader``.
+    """
+
+    form = ""
+
+    def __init__(self, raw: Path, facts: DatasetFacts) -> None:
+        self.raw = Path(raw)
+        self.facts = facts
+        self.options: dict[str, Any] = {"form": self.form}
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """Whether a folder is of this form."""
+        raise NotImplementedError("every form says how it is recognized")
+
+    def splits(self) -> dict[str, list[str]]:
+        """Scene names of each split."""
+        raise NotImplementedError("every form lists its scenes")
+
+    def source_files(self, name: str) -> list[Path]:
+        """The scene's files."""
+        raise NotImplementedError("every form knows its files")
+
+    def read(self, name: str) -> ReadScene:
+        """Read one scene."""
+        raise NotImplementedError("every form reads its files")
+
+
+def load_array(path: Path) -> np.ndarray:
+    """An ``.npy`` file, never a pickle.
+
+    Raises:
+        BrokenSceneError: naming the file.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except (ValueError, EOFError) as error:
+        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+
+
+def load_binary(path: Path, dtype: str, columns: int = 0) -> np.ndarray:
+    """A headerless little-endian file as (N,) or (N, columns)."""
+    try:
+        values = np.fromfile(path, dtype)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    if columns and (values.size == 0 or values.size % columns):
+        raise BrokenSceneError(f"{path}: {values.size} numbers are no rows of {columns}; export it again")
+    return values.reshape(-1, columns) if columns else values
+
+
+def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
+    """Entries of an mmdetection3d info file (as JSON) by the stem of their point file.
+
+    Raises:
+        UserError: only a pickle is there, or the JSON is damaged.
+    """
+    path = raw / f"{file}.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: not found. Pickles are not read here; turn {prefix}*.pkl into JSON where you trust them: "
+            'python -c \'import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],"rb")), open(sys.argv[2],"w"), '
+            "default=lambda v: v.tolist())' FILE.pkl FILE.json"
+        )
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["data_list"]
+        return {Path(entry["lidar_points"]["lidar_path"]).stem: entry for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not an info file of mmdetection3d 1.x ({error})") from error
+
+
+def bytes_of_color(color: np.ndarray, path: Path) -> np.ndarray:
+    """(N, 3) uint8 from 0..255, [0, 1] or [-1, 1]."""
+    if color.dtype == np.uint8:
+        return color
+    low, high = float(color.min()), float(color.max())
+    if low < 0:
+        color, high = (color + 1) / 2, 1.0
+    scaled = color * 255.0 if high <= 1 else color
+    if scaled.min() < -0.5 or scaled.max() > 255.5:
+        raise BrokenSceneError(f"{path}: colors from {low:.3g} to {high:.3g} are in no known range")
+    return np.round(scaled).clip(0, 255).astype(np.uint8)
+
+
+def train_ids(labels: np.ndarray, classes: int, path: Path) -> np.ndarray:
+    """(N,) int16 from train ids in which -1, 255 and -100 mean ignored.
+
+    Raises:
+        BrokenSceneError: any other id is outside the classes.
+    """
+    ids = labels.reshape(-1).astype(np.int64)
+    ids[np.isin(ids, (-1, 255, -100))] = IGNORE
+    if ids.size and (ids.min() < IGNORE or ids.max() >= classes):
+        raise BrokenSceneError(f"{path}: labels from {ids.min()} to {ids.max()} are outside of the {classes} classes")
+    return ids.astype(np.int16)
+
+
+def instance_ids(instance: np.ndarray, none: int) -> np.ndarray:
+    """(N,) int32 in which ``none`` (and anything negative) becomes -1."""
+    ids = instance.reshape(-1).astype(np.int64)
+    return np.where((ids == none) | (ids < 0), -1, ids - (none == 0)).astype(np.int32)
+
+
+def same_length(path: Path, **arrays: np.ndarray | None) -> None:
+    """Refuse files of one scene that do not belong together."""
+    lengths = {name: len(value) for name, value in arrays.items() if value is not None}
+    if len(set(lengths.values())) > 1:
+        raise BrokenSceneError(f"{path}: files of different lengths: {lengths}")

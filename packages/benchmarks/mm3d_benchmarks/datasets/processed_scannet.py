@@ -1,0 +1,187 @@
+"""ScanNet as Pointcept, VoteNet (and MM-3DScene's detection code) and mmdetection3d store it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.processed import (
+    ProcessedReader,
+    bytes_of_color,
+    instance_ids,
+    load_array,
+    load_binary,
+    load_infos,
+    same_length,
+    train_ids,
+)
+from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.scannet import NYU40, facts, nyu40_to_train
+from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_core.errors import UserError
+
+UNALIGNED = "the form has no axis alignment: the raw frame is kept, and there are no boxes"
+
+
+class PointceptScanNet(ProcessedReader):
+    """``<split>/<scan>/{coord,color,normal,segment20,instance}.npy``: unaligned, train ids."""
+
+    form = "pointcept"
+
+    def __init__(self, raw: Path) -> None:
+        super().__init__(raw, facts())
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By the coordinates of a first scan."""
+        return any(raw.glob("train/*/coord.npy")) or any(raw.glob("val/*/coord.npy"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The folders."""
+        return {s: sorted(p.parent.name for p in self.raw.glob(f"{s}/*/coord.npy")) for s in ("train", "val", "test")}
+
+    def source_files(self, name: str) -> list[Path]:
+        """All arrays of the scan."""
+        for split in ("train", "val", "test"):
+            if (folder := self.raw / split / name).is_dir():
+                return sorted(folder.glob("*.npy"))
+        raise BrokenSceneError(f"{self.raw}: no scan {name}")
+
+    def read(self, name: str) -> ReadScene:
+        """Coordinates as they are: this form does not know the alignment."""
+        files = {path.stem: path for path in self.source_files(name)}
+        if not {"coord", "color"} <= set(files):
+            raise BrokenSceneError(f"{self.raw}: {name} lacks coord.npy or color.npy")
+        arrays = {key: load_array(path) for key, path in files.items()}
+        segment, instance = arrays.get("segment20"), arrays.get("instance")
+        same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment20=segment, instance=instance)
+        scene = Scene(
+            name,
+            arrays["coord"].astype(np.float32),
+            bytes_of_color(arrays["color"], files["color"]),
+            arrays["normal"].astype(np.float32) if "normal" in arrays else None,
+            None if segment is None else train_ids(segment, 20, files["segment20"]),
+            None if instance is None else instance_ids(instance, -1),
+        )
+        return ReadScene(scene, [UNALIGNED])
+
+
+class VoteNetScanNet(ProcessedReader):
+    """``<scan>_{vert,sem_label,ins_label,bbox}.npy``: aligned, nyu40 ids, at most 50,000 vertices."""
+
+    form = "votenet"
+
+    def __init__(self, raw: Path) -> None:
+        super().__init__(raw, facts())
+        self.folder = next(iter(sorted({path.parent for path in _votenet_files(self.raw)})), self.raw)
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By the vertices of a first scan."""
+        return bool(_votenet_files(raw))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The split lists of the release, in ``meta_data`` or beside the arrays; scans that were not exported are left out."""
+        have = {path.name.removesuffix("_vert.npy") for path in self.folder.glob("*_vert.npy")}
+        splits = {}
+        for split in ("train", "val"):
+            found = sorted(
+                p
+                for base in (self.raw, self.raw.parent)
+                for p in (base / f"scannetv2_{split}.txt", base / "meta_data" / f"scannetv2_{split}.txt")
+                if p.is_file()
+            )
+            if not found:
+                raise UserError(
+                    f"{self.raw / f'scannetv2_{split}.txt'}: not found; put ScanNet's split lists beside the arrays"
+                )
+            splits[split] = [name for name in found[0].read_text().split() if name in have]
+        return splits
+
+    def source_files(self, name: str) -> list[Path]:
+        """Four arrays."""
+        return [self.folder / f"{name}_{part}.npy" for part in ("vert", "sem_label", "ins_label", "bbox")]
+
+    def read(self, name: str) -> ReadScene:
+        """Vertices, labels and the stored boxes, which come from all vertices of the scan."""
+        paths = self.source_files(name)
+        vertices, semantic, instance, boxes = (load_array(path) for path in paths)
+        if vertices.ndim != 2 or vertices.shape[1] < 6:
+            raise BrokenSceneError(f"{paths[0]}: shape {vertices.shape}, not (N, 6)")
+        same_length(paths[0], vert=vertices, sem_label=semantic, ins_label=instance)
+        rows = []
+        for box in boxes.reshape(-1, 7):
+            if int(box[6]) in NYU40[2:] and (box[3:6] > 0).all():
+                rows.append([*box[:6], 0.0, NYU40.index(int(box[6])) - 2])
+        scene = Scene(
+            name,
+            vertices[:, :3].astype(np.float32),
+            bytes_of_color(vertices[:, 3:6], paths[0]),
+            None,
+            _train_ids_of_nyu40(semantic, paths[1]),
+            instance_ids(instance, 0),
+            np.array(rows, np.float32).reshape(-1, 8),
+        )
+        return ReadScene(scene)
+
+
+class MMDetScanNet(ProcessedReader):
+    """``points/*.bin`` (unaligned), masks, and info files as JSON with the alignment and the boxes."""
+
+    form = "mmdetection3d"
+
+    def __init__(self, raw: Path) -> None:
+        super().__init__(raw, facts())
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, list[str]] = {}
+        for split in ("train", "val"):
+            entries = load_infos(self.raw, "scannet_infos_", f"scannet_infos_{split}")
+            self.infos |= entries
+            self.names[split] = sorted(entries)
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By points and info files."""
+        return (raw / "points").is_dir() and any(raw.glob("scannet_infos_*"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The info files."""
+        return self.names
+
+    def source_files(self, name: str) -> list[Path]:
+        """Points and masks."""
+        return [self.raw / folder / f"{name}.bin" for folder in ("points", "semantic_mask", "instance_mask")]
+
+    def read(self, name: str) -> ReadScene:
+        """Points turned into the aligned frame, in which the boxes of the info file are."""
+        paths, info = self.source_files(name), self.infos[name]
+        points = load_binary(paths[0], "<f4", 6)
+        semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
+        same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
+        matrix = np.array(info.get("axis_align_matrix", np.eye(4)), np.float64)
+        coord = points[:, :3].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        boxes = [[*b["bbox_3d"][:6], 0.0, b["bbox_label_3d"]] for b in info.get("instances", [])]
+        scene = Scene(
+            name,
+            coord.astype(np.float32),
+            bytes_of_color(points[:, 3:], paths[0]),
+            None,
+            _train_ids_of_nyu40(semantic, paths[1]),
+            instance_ids(instance, 0),
+            np.array(boxes, np.float32).reshape(-1, 8),
+        )
+        return ReadScene(scene)
+
+
+def _votenet_files(raw: Path) -> list[Path]:
+    """Vertex arrays in the folder or one below."""
+    return [*raw.glob("*_vert.npy"), *raw.glob("*/*_vert.npy")]
+
+
+def _train_ids_of_nyu40(semantic: np.ndarray, path: Path) -> np.ndarray:
+    ids = semantic.reshape(-1).astype(np.int64)
+    if ids.size and (ids.min() < 0 or ids.max() > 40):
+        raise BrokenSceneError(f"{path}: ids from {ids.min()} to {ids.max()} are not nyu40")
+    return nyu40_to_train()[ids]

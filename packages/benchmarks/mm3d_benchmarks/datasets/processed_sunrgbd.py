@@ -1,0 +1,102 @@
+"""SUN RGB-D as VoteNet (and MM-3DScene) and mmdetection3d store it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.processed import ProcessedReader, bytes_of_color, load_array, load_binary, load_infos
+from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.sunrgbd import facts
+from mm3d_core.errors import UserError
+
+
+class VoteNetSunRgbd(ProcessedReader):
+    """``sunrgbd_pc_bbox_votes_50k_{v1,v2}_{train,val}/NNNNNN_{pc.npz,bbox.npy}``: half sizes.
+
+    Args:
+        raw: folder that holds those folders.
+        boxes: label version ``v1`` or ``v2``.
+    """
+
+    form = "votenet"
+
+    def __init__(self, raw: Path, boxes: str = "v1") -> None:
+        super().__init__(raw, facts())
+        self.options["boxes"] = boxes
+        self.folders = {split: self.raw / f"sunrgbd_pc_bbox_votes_50k_{boxes}_{split}" for split in ("train", "val")}
+        missing = [str(folder) for folder in self.folders.values() if not folder.is_dir()]
+        if missing:
+            raise UserError(f"{missing[0]}: not found; export this version, or choose boxes=v1 or boxes=v2")
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By the folders' names."""
+        return any(raw.glob("sunrgbd_pc_bbox_votes_50k_*"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The folders."""
+        return {s: sorted(p.name[:6] for p in folder.glob("*_pc.npz")) for s, folder in self.folders.items()}
+
+    def source_files(self, name: str) -> list[Path]:
+        """Points and boxes."""
+        for folder in self.folders.values():
+            if (folder / f"{name}_pc.npz").exists():
+                return [folder / f"{name}_pc.npz", folder / f"{name}_bbox.npy"]
+        raise BrokenSceneError(f"{self.raw}: no frame {name}")
+
+    def read(self, name: str) -> ReadScene:
+        """Points and boxes; stored votes are made again from the boxes when a batch is loaded."""
+        points_path, boxes_path = self.source_files(name)
+        try:
+            with np.load(points_path, allow_pickle=False) as archive:
+                points = archive["pc"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BrokenSceneError(f"{points_path}: damaged or without array pc ({error}); export it again") from error
+        boxes = load_array(boxes_path).reshape(-1, 8).astype(np.float32)
+        boxes[:, 3:6] *= 2
+        return ReadScene(
+            Scene(name, points[:, :3].astype(np.float32), bytes_of_color(points[:, 3:6], points_path), boxes=boxes)
+        )
+
+
+class MMDetSunRgbd(ProcessedReader):
+    """``points/NNNNNN.bin`` and ``sunrgbd_infos_{train,val}.json``: full sizes, yaw is minus VoteNet's heading."""
+
+    form = "mmdetection3d"
+
+    def __init__(self, raw: Path) -> None:
+        super().__init__(raw, facts())
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, list[str]] = {}
+        for split in ("train", "val"):
+            entries = load_infos(self.raw, "sunrgbd_infos_", f"sunrgbd_infos_{split}")
+            self.infos |= entries
+            self.names[split] = sorted(entries)
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By points and info files."""
+        return (raw / "points").is_dir() and any(raw.glob("sunrgbd_infos_*"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The info files."""
+        return self.names
+
+    def source_files(self, name: str) -> list[Path]:
+        """The points."""
+        return [self.raw / "points" / f"{name}.bin"]
+
+    def read(self, name: str) -> ReadScene:
+        """Points and boxes of a frame."""
+        path = self.source_files(name)[0]
+        points = load_binary(path, "<f4", 6)
+        rows = [
+            [*b["bbox_3d"][:6], -b["bbox_3d"][6], b["bbox_label_3d"]] for b in self.infos[name].get("instances", [])
+        ]
+        boxes = np.array(rows, np.float32).reshape(-1, 8)
+        return ReadScene(Scene(name, points[:, :3].copy(), bytes_of_color(points[:, 3:], path), boxes=boxes))

@@ -1,0 +1,41 @@
+"""Embedded scans look like real ones in the statistics that the methods depend on."""
+
+import numpy as np
+import pytest
+from mm3d_benchmarks.datasets.embedded.acceptance import BANDS, Measured, measure, outside, table_text
+from mm3d_benchmarks.datasets.scannet import CLASSES, SHARES
+
+
+def test_five_scans_stay_within_doubled_bands() -> None:
+    measured = measure(5)
+    assert outside(measured.mean, widen=2.0) == {}
+    assert 0 <= measured.shares.min()
+    assert measured.shares.sum() == pytest.approx(100)
+
+
+@pytest.mark.slow
+def test_twenty_scans_stay_within_the_bands() -> None:
+    measured = measure(20)
+    assert outside(measured.mean) == {}
+    assert measured.mean["mean red"] > measured.mean["mean green"] > measured.mean["mean blue"]
+    assert measured.shares[0] <= 40
+
+
+@pytest.mark.slow
+def test_every_class_is_within_a_factor_of_two_of_its_published_share() -> None:
+    measured = measure(100, seed=3)
+    ratio = measured.shares / np.array(SHARES)
+    assert {c: round(float(r), 2) for c, r in zip(CLASSES, ratio, strict=True) if not 0.5 <= r <= 2} == {}
+
+
+def test_a_statistic_outside_its_band_is_reported() -> None:
+    good = {name: (low + high) / 2 for name, (_, low, high) in BANDS.items()}
+    assert outside(good) == {}
+    assert list(outside({**good, "nearest": 60.0})) == ["nearest"]
+    assert outside({**good, "nearest": 41.9}, widen=2.0) == {}
+
+
+def test_the_table_prints_every_statistic() -> None:
+    good = {name: real for name, (real, _, _) in BANDS.items()}
+    text = table_text(Measured(good, np.zeros(20), np.zeros(18)), 20)
+    assert all(f"| {name} |" in text for name in BANDS)
