@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.local_cluster import CannotRun, Cluster
+from slurm.local_cluster import CannotRunError, Cluster
 
 TOYS = Path(__file__).resolve().parents[1] / "benchmarks" / "runs"
 
@@ -20,7 +20,7 @@ def start(accounting: bool, nodes: int = 2) -> Cluster:
     folder = Path(tempfile.mkdtemp(prefix="mm3d-slurm-", dir="/tmp"))
     try:
         return Cluster(folder, cpus=8, nodes=nodes, accounting=accounting).start()
-    except CannotRun as error:
+    except CannotRunError as error:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"no Slurm on this machine: {error}")
 

@@ -4,10 +4,11 @@
     sinfo
     python tests/slurm/local_cluster.py stop /tmp/cluster
 
-It runs munged, slurmctld, one slurmd for each node and, unless left out, mariadbd and slurmdbd (so that ``sacct`` works), all as
-the calling user with all state below the given folder. Two partitions: ``main``, whose jobs can be preempted and are requeued
-after 20 seconds of grace, and ``urgent``, whose jobs preempt them. The Debian packages are installed if that is possible.
-Processes are followed through /proc, so memory and CPU limits are scheduled and not enforced.
+It runs munged, slurmctld, one slurmd for each node and, unless left out, mariadbd and slurmdbd (so that ``sacct``
+works), all as the calling user with all state below the given folder. Two partitions: ``main``, whose jobs can be
+preempted and are requeued after 20 seconds of grace, and ``urgent``, whose jobs preempt them. The Debian packages are
+installed if that is possible. Processes are followed through /proc, so memory and CPU limits are scheduled and
+not enforced.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ACCOUNTING = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server-core", "mariad
 LONGEST_FOLDER = 70  # a unix socket's path is at most 107 characters, and Slurm appends to it
 
 
-class CannotRun(RuntimeError):
+class CannotRunError(RuntimeError):
     """Slurm cannot be installed or started here; the message says why."""
 
 
@@ -55,7 +56,7 @@ class Cluster:
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
         if len(str(self.folder)) > LONGEST_FOLDER or not re.fullmatch(r"[\w./+-]+", str(self.folder)):
-            raise CannotRun(
+            raise CannotRunError(
                 f"{self.folder}: longer than {LONGEST_FOLDER} characters, or with characters that Slurm cannot quote"
             )
 
@@ -69,7 +70,7 @@ class Cluster:
         """Start everything and wait until the nodes are usable.
 
         Raises:
-            CannotRun: packages are missing and cannot be installed, or a daemon does not come up.
+            CannotRunError: packages are missing and cannot be installed, or a daemon does not come up.
         """
         if install:
             install_packages(self.accounting)
@@ -110,7 +111,7 @@ class Cluster:
         if (self.folder / "slurm.conf").exists():
             self.call("scancel", "--full", "--signal=KILL", "--user", str(os.getuid()))
             self.call("scancel", "--user", str(os.getuid()))
-            with suppress(CannotRun):
+            with suppress(CannotRunError):
                 self._wait(15, "jobs", lambda: not self.run("squeue", "-h").strip())
         for file in sorted(
             (self.folder / "run").glob("*.pid"), key=lambda f: f.name.startswith(("munged", "mariadbd"))
@@ -176,7 +177,8 @@ class Cluster:
                 else []
             ),
             *(
-                f"NodeName=node{n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.port + 1 + n} CPUs={node_cpus} RealMemory={memory}"
+                f"NodeName=node{n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.port + 1 + n} CPUs={node_cpus} "
+                f"RealMemory={memory}"
                 for n in range(1, self.nodes + 1)
             ),
             "PartitionName=main Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20",
@@ -232,7 +234,7 @@ class Cluster:
                 "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}",
             )  # fmt: skip
             if answer.returncode:
-                raise CannotRun(f"mariadb-install-db: {answer.stdout[-500:]}{answer.stderr[-500:]}")
+                raise CannotRunError(f"mariadb-install-db: {answer.stdout[-500:]}{answer.stderr[-500:]}")
         options = [f"--user={user}", f"--datadir={place}/data", f"--socket={place}/socket", "--skip-networking"]
         self._start("mariadbd", ["mariadbd", "--no-defaults", *options, "--innodb-buffer-pool-size=64M"])
         ask = ("mariadb", "--no-defaults", f"--socket={place}/socket", "-e", "select 1")
@@ -241,8 +243,13 @@ class Cluster:
     def _start(self, name: str, command: list[str], **environment: str) -> None:
         with open(self.folder / f"log/{name}.out", "ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**self.environment, **environment}, start_new_session=True
-            )  # fmt: skip
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**self.environment, **environment},
+                start_new_session=True,
+            )
         (self.folder / f"run/{name}.pid").write_text(str(process.pid))
 
     def _nodes_usable(self) -> bool:
@@ -254,7 +261,7 @@ class Cluster:
         while not ready():
             if time.monotonic() > deadline:
                 logs = [f.read_text(errors="replace")[-600:] for f in (self.folder / "log").glob(f"{name}*")]
-                raise CannotRun(f"{name} was not ready after {seconds:g} s\n" + "\n".join(logs))
+                raise CannotRunError(f"{name} was not ready after {seconds:g} s\n" + "\n".join(logs))
             time.sleep(0.1)
 
 
@@ -262,7 +269,7 @@ def install_packages(accounting: bool) -> None:
     """Install what is missing with apt-get.
 
     Raises:
-        CannotRun: no apt-get, no right to use it, or no network.
+        CannotRunError: no apt-get, no right to use it, or no network.
     """
     wanted = {**PACKAGES, **(ACCOUNTING if accounting else {})}
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -270,12 +277,14 @@ def install_packages(accounting: bool) -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None or os.getuid() != 0:
-        raise CannotRun(f"Slurm is not installed; as root: apt-get install --no-install-recommends {' '.join(missing)}")
+        raise CannotRunError(
+            f"Slurm is not installed; as root: apt-get install --no-install-recommends {' '.join(missing)}"
+        )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *missing]):
         answer = subprocess.run(command, env=environment, capture_output=True, text=True)
     if answer.returncode:
-        raise CannotRun(f"{' '.join(missing)} cannot be installed: {answer.stderr.strip()[-300:]}")
+        raise CannotRunError(f"{' '.join(missing)} cannot be installed: {answer.stderr.strip()[-300:]}")
 
 
 def _slurm_version() -> tuple[int, int]:
@@ -297,7 +306,7 @@ def _free_ports(count: int) -> int:
     for port in range(26000 + os.getpid() % 5000, 60000, count):
         if not any(_listens(port + offset) for offset in range(count)):
             return port
-    raise CannotRun("no free ports")
+    raise CannotRunError("no free ports")
 
 
 def _listens(port: int) -> bool:
@@ -338,7 +347,7 @@ def main() -> None:
         return
     try:
         cluster = Cluster(options.folder, options.cpus, options.nodes, not options.no_accounting).start()
-    except CannotRun as error:
+    except CannotRunError as error:
         sys.exit(f"local cluster: {error}")
     print(f"export SLURM_CONF={cluster.folder / 'slurm.conf'}")
 

@@ -17,7 +17,7 @@ from slurm.conftest import TOYS
 from slurm.local_cluster import Cluster
 
 sys.path.insert(0, str(TOYS))
-import toy
+import toy  # pyright: ignore[reportMissingImports]
 import yaml
 
 from mm3d_benchmarks.runs.compose import CONF
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 DRIVER = """
 import sys
 sys.path.insert(0, {toys!r})
-import toy
+import toy  # pyright: ignore[reportMissingImports]
 from pathlib import Path
 from slurm.test_launching import settings
 from mm3d_benchmarks.runs.launch import ensure, make_launcher

@@ -1,4 +1,5 @@
-"""``mm3d``: the one command. Each subcommand's parser stands here; what it does stands in ``cli_*.py`` and is imported late."""
+"""``mm3d``: the one command. Each subcommand's parser stands here; what it does stands in "
+"``cli_*.py`` and is imported late."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.command:
         parser.print_help()
         return 2
+    signal.signal(signal.SIGTERM, _as_interrupt)
     module, _, function = options.function.partition(":")
     try:
         return int(getattr(importlib.import_module(f"mm3d_benchmarks.{module}"), function)(options) or 0)
@@ -36,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `mm3d status | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 128 + signal.SIGPIPE
+
+
+def _as_interrupt(*_: object) -> None:
+    """SIGTERM ends like Ctrl-C: what runs here is asked to stop at a checkpoint."""
+    raise KeyboardInterrupt
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -169,7 +176,8 @@ def _run(commands) -> None:
 def _sweep(commands) -> None:
     parser = _command(
         commands, "sweep", "cli_sweep:sweep", "make sure that every run of some sweeps has a result",
-        "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm --machine cluster.yaml",
+        "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm "
+        "--machine cluster.yaml",
     )  # fmt: skip
     parser.add_argument(
         "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"

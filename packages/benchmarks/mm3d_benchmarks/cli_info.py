@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from mm3d_benchmarks.cli_run import requests_of
@@ -23,7 +24,8 @@ def info(options: argparse.Namespace) -> int:
         print(json.dumps(value, indent=1))
         return 0
     print(
-        f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of them trainable"
+        f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of "
+        f"them trainable"
     )
     if value["teacher_parameters"]:
         print(
@@ -54,6 +56,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         seed_everything(int(config["seed"]), "parameters")
         encoder = build_encoder(kept)
+        channels: Any = encoder.channels
         network = build_method(kept, encoder) if kind == "pretrain" else build_task(kept, encoder, *_facts(kept))
     teachers = {
         id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
@@ -66,7 +69,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         "dataset": kept["dataset"]["name"],
         "task": config.get("task"),
         "input": list(kept["backbone"]["input"]),
-        "channels": list(encoder.channels),
+        "channels": list(channels),
         "parameters": sum(p.numel() for p in own),
         "trainable": sum(p.numel() for p in own if p.requires_grad),
         "teacher_parameters": len(teachers) and sum(p.numel() for p in network.parameters() if id(p) in teachers),
@@ -90,7 +93,4 @@ def _facts(config: dict[str, Any]) -> tuple[Any, Any]:
     """The data set's facts, and in place of its prepared folder an empty manifest: sizes then come from the facts."""
     from mm3d_benchmarks.runs.build import build_facts
 
-    class NoManifest:
-        manifest: dict[str, Any] = {}
-
-    return build_facts(config), NoManifest()
+    return build_facts(config), SimpleNamespace(manifest={})

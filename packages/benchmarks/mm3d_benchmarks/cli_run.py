@@ -65,7 +65,8 @@ def requests_of(overrides: Sequence[str], folders: Sequence[Path]) -> list[tuple
 
 
 def chain_of(request: Request, dry: bool) -> list[RunSpec]:
-    """The run that a request asks for and those before it, upstreams first; a user's own scans are prepared on the way."""
+    """The run that a request asks for and those before it, upstreams first; a user's own scans are "
+    "prepared on the way."""
     config = compose(request)
     profile = config["profile"]["name"]
     if config["dataset"].get("path") and not dry:

@@ -22,7 +22,8 @@ def status(options: argparse.Namespace) -> int:
     folder = options.plans / options.profile
     if not (folder / "runs").is_dir():
         raise UserError(
-            f"{folder}: nothing is planned for profile {options.profile}; run `mm3d plan --profile {options.profile}` first"
+            f"{folder}: nothing is planned for profile {options.profile}; run `mm3d plan --profile "
+            f"{options.profile}` first"
         )
     store, plan = Store(options.store), Plan.read(folder, names)
     if options.json:
@@ -82,7 +83,8 @@ def table(plan: Plan, standings: list[Standing]) -> Any:
     for s in open_runs[:SHOWN]:
         steps = f"{s.step or ''}{f'/{s.steps}' if s.steps else ''}"
         detail.add_row(
-            s.key, s.kind, s.what, s.state, steps, _short(s.loss), _short(s.seconds_per_step), clock(s.seconds_left), s.job, s.error[:200]
+            s.key, s.kind, s.what, s.state, steps, _short(s.loss), _short(s.seconds_per_step), clock(s.seconds_left),
+            s.job, s.error[:200],
         )  # fmt: skip
     rest = len(open_runs) - SHOWN
     return Group(overview, detail, *([f"and {rest} more"] if rest > 0 else []))

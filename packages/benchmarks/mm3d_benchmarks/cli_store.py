@@ -21,7 +21,7 @@ def store(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     where = Store(options.store)
-    for key in where.keys():
+    for key in where.keys():  # noqa: SIM118
         run = where.run(key)
         if run.exists:
             spec = run.spec()
@@ -72,7 +72,8 @@ def _collect_garbage(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    """Re-key finished runs whose plan differs from them in the code fingerprint alone (and in upstreams re-keyed so)."""
+    """Re-key finished runs whose plan differs from them in the code fingerprint alone (and in upstreams "
+    "re-keyed so)."""
     where = Store(options.store)
     old = [where.find(key) for key in options.key] if options.key else [where.run(key) for key in sorted(where.done())]
     by_content: dict[str, Run] = {}

@@ -76,7 +76,7 @@ def test_attempts_count_only_while_the_run_gets_no_further(store: Store) -> None
 
 def test_a_lock_is_refused_to_a_second_owner_who_learns_who_has_it(tmp_path: Path) -> None:
     process = holding(tmp_path / "lock")
-    with pytest.raises(locks.Busy) as busy, locks.hold(tmp_path / "lock"):
+    with pytest.raises(locks.BusyError) as busy, locks.hold(tmp_path / "lock"):
         pass
     assert busy.value.owner["pid"] == process.pid
     assert (locks.holder(tmp_path / "lock") or {})["pid"] == process.pid
@@ -106,7 +106,7 @@ def test_an_orphaned_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 
 def test_one_process_cannot_hold_a_lock_twice(tmp_path: Path) -> None:
-    with locks.hold(tmp_path / "lock"), pytest.raises(locks.Busy), locks.hold(tmp_path / "lock"):
+    with locks.hold(tmp_path / "lock"), pytest.raises(locks.BusyError), locks.hold(tmp_path / "lock"):
         pass
 
 
@@ -121,7 +121,7 @@ def _try(path: Path) -> bool:
         with locks.hold(path):
             time.sleep(3)
             return True
-    except locks.Busy:
+    except locks.BusyError:
         return False
 
 

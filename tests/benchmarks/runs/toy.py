@@ -1,4 +1,5 @@
-"""Runs that cost nothing: they count to ``steps`` with a checkpoint after each, and misbehave where they are told to."""
+"""Runs that cost nothing: they count to ``steps`` with a checkpoint after each, and misbehave where "
+"they are told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From results of runs to one small CSV per table: just the rows and columns that the table shows, in fixed order and format.
+"""From results of runs to one small CSV per table: just the rows and columns that it shows, in fixed order and format.
 
     results/<profile>/runs/<kind>/<key>.json          what a finished run found, and where it was computed
     results/<profile>/inputs/<table>.csv              row,column,seed,value,status,run
@@ -118,7 +118,8 @@ class Results:
 def value_of(column: str, cell: PlannedCell, kind: str, found: Results) -> float | None:
     """The value of a column for a cell, or None.
 
-    A metric is looked up in the cell's last run, then in those before it. Sizes and times are of the whole chain: the size of
+    A metric is looked up in the cell's last run, then in those before it. Sizes and times are of the whole chain: the
+    size of
     the largest network that had to be trained, the hours of all its trainings.
     """
     chain = {k: result for k in KINDS if k in cell.runs and (result := found.get(k, cell.runs[k]))}

@@ -19,7 +19,6 @@ from typing import Any
 
 import yaml
 
-from mm3d_benchmarks.runs import spec as specs
 from mm3d_benchmarks.runs import targets
 from mm3d_benchmarks.runs.groupfiles import read_group
 from mm3d_core.errors import UserError
@@ -204,8 +203,11 @@ class _Composed:
 
 @cache
 def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -> _Composed:
-    """Assemble the groups' contents. A group file means the same whatever stands beside it, so it is read once; Hydra is
-    asked where a file uses features that only it has."""
+    """Assemble the groups' contents.
+
+    A group file means the same whatever stands beside it, so it is read once; Hydra is asked where a file uses features
+    that only it has.
+    """
     chosen = _with_defaults(dict(choices), folders)
     known = _contents(folders)
     for group, choice in chosen.items():
@@ -276,7 +278,8 @@ def _main_file() -> dict[str, Any]:
 
 
 def _lay_profile(config: dict[str, Any]) -> None:
-    """Lay the profile's changes over the groups: ``override`` where the key exists (and ``steps``), ``backbones.<name>`` for one."""
+    """Lay the profile's changes over the groups: ``override`` where the key exists (and ``steps``), "
+    "``backbones.<name>`` for one."""
     profile = config.get("profile") or {}
     layers = [("", profile.pop("override", None) or {}, True)]
     for plural, group in (
@@ -298,7 +301,8 @@ def _lay_profile(config: dict[str, Any]) -> None:
 
 
 def _reachable(config: Mapping[str, Any], path: str, known: bool) -> bool:
-    """Whether the section that a profile changes is there at all (``pretrain=none`` has no method), or, if ``known``, the key."""
+    """Whether the section that a profile changes is there at all (``pretrain=none`` has no method), or, "
+    "if ``known``, the key."""
     *parents, last = path.split(".")
     here: Any = config
     for name in parents:
@@ -420,6 +424,6 @@ def strip_machine(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 __all__ = [
-    "CONF", "GROUPS", "Request", "available", "check_targets", "compose", "parse", "set_value", "specs", "split_request",
-    "strip_machine",
+    "CONF", "GROUPS", "Request", "available", "check_targets", "compose", "parse", "set_value",
+    "split_request", "strip_machine",
 ]  # fmt: skip

@@ -27,10 +27,11 @@ def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int
     """Do the run in ``folder`` unless it is done or somebody else is doing it.
 
     Args:
-        announce: called with whether there is anything to do, before it is done (other processes of a group wait for it).
+        announce: told whether there is anything to do, before it is done: other processes of a group wait for it.
 
     Returns:
-        0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants to
+        0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants
+        to
         go on later, BUSY when another process holds its lock.
     """
     run = Run(folder)
@@ -39,7 +40,7 @@ def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int
             if announce:
                 announce(not run.is_done)
             return 0 if run.is_done else _attempt(run)
-    except locks.Busy as busy:
+    except locks.BusyError as busy:
         if announce:
             announce(False)
         print(f"mm3d: {busy}; leaving it alone", file=sys.stderr, flush=True)
@@ -86,7 +87,8 @@ def _compute(run: Run, spec: RunSpec) -> None:
 
 
 def run_function(spec: RunSpec) -> RunFunction:
-    """``mm3d_benchmarks.runs.<kind>.run_<kind>``, imported now: it brings torch. ``local.function`` names another one."""
+    """``mm3d_benchmarks.runs.<kind>.run_<kind>``, imported now: it brings torch. ``local.function`` "
+    "names another one."""
     path = spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}.run_{spec.kind}"
     module, _, name = str(path).rpartition(".")
     return getattr(importlib.import_module(module), name)

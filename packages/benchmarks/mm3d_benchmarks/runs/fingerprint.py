@@ -1,7 +1,9 @@
 """The code a run can reach, as twelve hex digits.
 
-The fingerprint hashes the syntax trees, without comments, docstrings and formatting, of the project's modules in the import
-closure of a run's ``_target_``s and of its kind's own module. A typo in a docstring or an edit of a network that the run does
+The fingerprint hashes the syntax trees, without comments, docstrings and formatting, of the project's modules in the
+import
+closure of a run's ``_target_``s and of its kind's own module. A typo in a docstring or an edit of a network that the
+run does
 not build changes nothing; a changed loss changes the key.
 """
 
@@ -26,10 +28,13 @@ MOVES_NO_NUMBER = (
     *(
         f"mm3d_benchmarks.runs.{name}"
         for name in (
-            "spec", "targets", "fingerprint", "compose", "groupfiles", "sweepfile", "plan", "store", "locks", "provenance",
-            "execute", "launch", "local", "worker", "submit", "slurm", "collect", "progress", "estimate", "pictures",
+            "spec", "targets", "fingerprint", "compose", "groupfiles", "sweepfile", "plan", "store", "locks",
+            "provenance", "execute", "launch", "local", "worker", "submit", "slurm", "collect", "progress",
+            "estimate",
         )
     ),
+    # what these read is hashed in the manifest of the prepared data
+    *(f"mm3d_benchmarks.datasets.{name}" for name in ("embedded", "manifest", "pcd", "ply", "prepare", "reader")),
 )  # fmt: skip
 
 
@@ -65,7 +70,8 @@ def closure(roots: Iterable[str]) -> list[str]:
 
 
 def tree_hash(tree: ast.AST) -> str:
-    """A hash of what a syntax tree means: positions, comments and docstrings do not count. Stable across Python versions."""
+    """A hash of what a syntax tree means: positions, comments and docstrings do not count. Stable "
+    "across Python versions."""
     return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
 
 

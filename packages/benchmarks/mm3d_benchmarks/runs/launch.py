@@ -1,6 +1,7 @@
 """``ensure(cells)``: afterwards every run that can have a result has one. Idempotent, whatever the launcher.
 
-Runs with a result are done. Runs that somebody is working on are attached to. The rest is submitted as soon as the runs it
+Runs with a result are done. Runs that somebody is working on are attached to. The rest is submitted as soon as the
+runs it
 starts from are done. Everything that can finish finishes; what failed is reported by name, with the reason.
 """
 
@@ -20,7 +21,8 @@ DONE, FAILED, REQUEUE = "done", "failed", "requeue"
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a submitted run: ``done``, ``failed`` (with a reason) or ``requeue`` (it wants to be sent again)."""
+    """What became of a submitted run: ``done``, ``failed`` (with a reason) or ``requeue`` (it wants to "
+    "be sent again)."""
 
     key: str
     state: str

@@ -1,9 +1,10 @@
 """Locks that die with their owner.
 
-POSIX record locks (``fcntl.lockf``) are used: the kernel drops them when the process ends, however it ends; forked loader
-workers do not inherit them, so an orphaned worker cannot keep a run locked; and NFS carries them between nodes (version 4, or
-version 3 with a lock daemon). Their one trap, that closing any descriptor of the file drops the lock, is avoided by opening a
-lock file nowhere but here. Where a file system refuses them, a clear error says so: silently running twice is worse.
+POSIX record locks (``fcntl.lockf``) are used: the kernel drops them when the process ends, however it ends; forked
+loader workers do not inherit them, so an orphaned worker cannot keep a run locked; and NFS carries them between nodes
+(version 4, or version 3 with a lock daemon). Their one trap, that closing any descriptor of the file drops the lock, is
+avoided by opening a lock file nowhere but here. Where a file system refuses them, a clear error says so:
+silently running twice is worse.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mm3d_core.errors import UserError
 _held: set[str] = set()  # record locks do not exclude their own process; this does
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """Somebody else holds the lock. ``owner`` is what they wrote about themselves."""
 
     def __init__(self, path: Path, owner: dict[str, Any]) -> None:
@@ -37,12 +38,12 @@ def hold(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock ``path`` for the length of the block.
 
     Raises:
-        Busy: somebody else has it, still after ``wait_seconds``.
+        BusyError: somebody else has it, still after ``wait_seconds``.
         UserError: the folder cannot be written, or its file system has no locks.
     """
     name = str(path.resolve())
     if name in _held:
-        raise Busy(path, _me())
+        raise BusyError(path, _me())
     descriptor = _open(path)
     try:
         _acquire(descriptor, path, time.monotonic() + wait_seconds)
@@ -94,7 +95,7 @@ def _acquire(descriptor: int, path: Path, deadline: float) -> None:
                     f"{path}: this file system has no locks ({error.strerror}); put the run store on one that has"
                 ) from error
             if time.monotonic() >= deadline:
-                raise Busy(path, _read(descriptor)) from error
+                raise BusyError(path, _read(descriptor)) from error
             time.sleep(0.05)
 
 

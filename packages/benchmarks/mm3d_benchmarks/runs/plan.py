@@ -3,8 +3,8 @@
     plan/<profile>/runs/<kind>.json     key -> the run, for all distinct runs of all sweeps
     plan/<profile>/sweeps/<name>.json   the sweep's cells, and which run of each kind stands behind each
 
-A cell asks for its last run (usually an evaluation); the fine-tuning and the pre-training before it follow. Equal runs of
-different tables have equal keys and are planned once.
+A cell asks for its last run (usually an evaluation); the fine-tuning and the pre-training before it follow. Equal runs
+of different tables have equal keys and are planned once.
 """
 
 from __future__ import annotations
@@ -206,7 +206,8 @@ class Planner:
             manifest = read_json(root / "manifest.json")
             if manifest is None and self.needs_data:
                 raise UserError(
-                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={root.name} profile={self.profile}` first"
+                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={root.name} "
+                    f"--profile {self.profile}` first"
                 )
             self._manifests[root] = content_key(manifest) if manifest is not None else ""
         return self._manifests[root]
@@ -234,7 +235,8 @@ def check_fairness(sweep: Sweep, cells: Sequence[Cell], chains: Sequence[Mapping
         strange = [] if other is None else [key for key in _differences(own, other) if not _on(sweep.axis, key)]
         if strange:
             raise UserError(
-                f"{sweep.path}: row {row!r} is compared with {base!r} on {', '.join(sweep.axis)}, but they also differ in "
+                f"{sweep.path}: row {row!r} is compared with {base!r} on {', '.join(sweep.axis)}, but they also "
+                f"differ in "
                 f"{', '.join(strange[:4])}; make these equal, or name them in table.axis"
             )
 
@@ -251,7 +253,8 @@ def baseline_of(sweep: Sweep, row: str) -> str | None:
 
 
 def _differences(own: Mapping[str, RunSpec], other: Mapping[str, RunSpec]) -> list[str]:
-    """Dotted keys in which two chains of runs differ. A pre-training that only one has is the difference ``pretrain``."""
+    """Dotted keys in which two chains of runs differ. A pre-training that only one has is the "
+    "difference ``pretrain``."""
     found: set[str] = set()
     for kind in KINDS:
         if (kind in own) != (kind in other):

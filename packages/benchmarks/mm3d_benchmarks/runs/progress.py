@@ -20,7 +20,8 @@ class Standing:
     """One run as it stands.
 
     Attributes:
-        state: one of STATES. ``queued``: sent to a cluster and not started; ``preempted``: it stopped on request and will
+        state: one of STATES. ``queued``: sent to a cluster and not started; ``preempted``: it stopped on request and
+        will
             go on; ``waiting``: nobody has started it.
         step, steps: of its training, as far as its log tells.
         seconds_left: from the speed of the last logged step.
@@ -62,7 +63,7 @@ def survey(specs: Iterable[RunSpec], store: Store, jobs: Mapping[str, str] | Non
 
 def counts(standings: Iterable[Standing]) -> dict[str, int]:
     """How many runs are in each state."""
-    found = dict.fromkeys(STATES, 0)
+    found: dict[str, int] = dict.fromkeys(map(str, STATES), 0)
     for standing in standings:
         found[standing.state] += 1
     return found

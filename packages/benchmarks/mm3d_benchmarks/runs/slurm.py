@@ -1,7 +1,8 @@
 """What Slurm knows about jobs: ``squeue`` first, ``sacct`` for what it has forgotten, and neither is believed at once.
 
-``squeue`` works without accounting and reports ended jobs for a while (``MinJobAge``). ``sacct`` may not exist, and lags by
-seconds where it does. A job that nobody knows is only gone after several answers: controllers restart, and file systems lag.
+``squeue`` works without accounting and reports ended jobs for a while (``MinJobAge``). ``sacct`` may not exist, and
+lags by seconds where it does. A job that nobody knows is only gone after several answers: controllers restart, and file
+systems lag.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def check_cluster(partition: str | None) -> None:
     answer = _call("sinfo", "--noheader", "--format=%R")
     if answer is None:
         raise UserError(
-            "launcher=slurm: sinfo does not answer; is this a Slurm cluster, and is SLURM_CONF set? launcher=local needs none"
+            "launcher=slurm: sinfo does not answer; is this a Slurm cluster, and is SLURM_CONF set? "
+            "launcher=local needs none"
         )
     partitions = sorted(set(answer.split()))
     if partition is not None and partition not in partitions:

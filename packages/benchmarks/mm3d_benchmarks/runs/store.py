@@ -1,6 +1,6 @@
 """The run store: ``runs/<key>/``, one folder per run, named by content.
 
-    spec.json         what the run is (kind, configuration, upstream keys, data, code), written when it is first asked for
+    spec.json         what the run is (kind, configuration, upstream keys, data, code), written when first asked for
     config.yaml       the same configuration, for people
     lock              held by the process that runs it
     attempts.json     how often it was started without getting further
@@ -50,7 +50,8 @@ class Store:
         found = read_json(self.root / "store.json")
         if found is not None and found.get("version") != VERSION:
             raise UserError(
-                f"{self.root}: is a run store of version {found.get('version')}, this program writes version {VERSION}; "
+                f"{self.root}: is a run store of version {found.get('version')}, this program writes version "
+                f"{VERSION}; "
                 "choose another folder with --store, or use the program that wrote it"
             )
 
@@ -259,7 +260,7 @@ def tail(path: Path, size: int) -> str:
 
 def unplanned(store: Store, planned: set[str]) -> Iterator[Run]:
     """Runs that no plan mentions and nobody is running."""
-    for key in store.keys():
+    for key in store.keys():  # noqa: SIM118
         if key not in planned and store.run(key).holder() is None:
             yield store.run(key)
 

@@ -1,8 +1,9 @@
 """Runs on a Slurm cluster, through submitit: the only module that imports it.
 
-Jobs are sent as arrays, their ids are written into the run folders before anybody waits, and their ends are found out by our
-own poller (``slurm.py``): submitit's waits for ever where there is no accounting. submitit's part is the job's side: signals,
-requeue from the checkpoint, and where each process of a job stands.
+Jobs are sent as arrays, their ids are written into the run folders before anybody waits, and their ends are found out
+by our
+own poller (``slurm.py``): submitit's waits for ever where there is no accounting. submitit's part is the job's side:
+signals, requeue from the checkpoint, and where each process of a job stands.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ class SlurmLauncher:
     def _state(self, job: str) -> slurm.JobState | None:
         """The state of one job, from an answer that is at most two seconds old."""
         if time.monotonic() - self._asked > 2 or job not in self._states:
-            recorded = [str((self._store.run(key).read("job.json") or {}).get("job", "")) for key in self._store.keys()]
+            recorded = [
+                str((self._store.run(key).read("job.json") or {}).get("job", "")) for key in sorted(self._store.keys())
+            ]
             if time.monotonic() - self._asked > 2:
                 self._states = slurm.job_states({name for name in [*recorded, job] if name})
                 self._asked = time.monotonic()
