@@ -58,7 +58,7 @@ def test_counts_of_scenes_add_up_to_the_metric():
         {"counts": {"intersection": [3, 0], "target": [4, 2], "predicted": [5, 1]}},
         {"counts": {"intersection": [1, 0], "target": [2, 0], "predicted": [1, 0]}},
     ]
-    made = scene_scores([{"a": counts[0], "b": counts[1], "unlabelled": None}], "mIoU")
+    made = scene_scores([{"a": counts[0], "b": counts[1], "unlabeled": None}], "mIoU")
     assert made is not None
     scores, exact = made
     assert exact

@@ -53,7 +53,7 @@ def test_qualitative_panels_are_scan_truth_and_each_run(pictures):
     assert figure is not None
     assert [a.get_title() for a in figure.axes] == ["scan", "ground truth", "scratch", "MM-3DScene"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["floor", "wall", "table", "chair", "unlabelled"]
+    assert legend == ["floor", "wall", "table", "chair", "unlabeled"]
 
 
 def test_data_efficiency_draws_means_with_deviations_and_only_printed_numbers(tmp_path):

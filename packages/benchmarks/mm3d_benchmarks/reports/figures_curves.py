@@ -20,7 +20,7 @@ Point = tuple[float, float, float | None]  # x, value, deviation
 
 
 def data_efficiency(table: Table) -> Figure | None:
-    """Figure 4: score over the share of labelled scenes, one curve per pre-training; rows read ``<method> / <x>%``."""
+    """Figure 4: score over the share of labeled scenes, one curve per pre-training; rows read ``<method> / <x>%``."""
     parsed = [(match["series"], float(match["x"]), row) for row in table.rows if (match := _SHARE.match(row.label))]
     if not parsed:
         return None
@@ -36,7 +36,7 @@ def data_efficiency(table: Table) -> Figure | None:
                 points = [_point(x, row, col, measured) for series, x, row in parsed if series == name]
                 some |= _curve(panel, [p for p in points if p], number, name, measured)
             _finish(panel, col, measured, some)
-            panel.set_xlabel("labelled scenes used for fine-tuning (%)")
+            panel.set_xlabel("labeled scenes used for fine-tuning (%)")
             panel.set_xticks(sorted({x for _, x, _ in parsed}))
             panel.set_xlim(0, 106)
     _legend(figure, names, [n for n, _ in enumerate(names)])

@@ -157,4 +157,4 @@ def _class_legend(figure: Figure, found: Sequence[Artefact], classes: int) -> No
     names = next((a.class_names() for a in found if a.class_names()), [])
     colors = label_colors(classes)
     handles = [Patch(color=c, label=names[i] if i < len(names) else f"class {i}") for i, c in enumerate(colors)]
-    figure.legend(handles=[*handles, Patch(color=UNLABELED, label="unlabelled")], loc="outside lower center", ncols=7)
+    figure.legend(handles=[*handles, Patch(color=UNLABELED, label="unlabeled")], loc="outside lower center", ncols=7)

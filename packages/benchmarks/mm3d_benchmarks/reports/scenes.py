@@ -59,7 +59,7 @@ def statistic_colors(statistic: np.ndarray) -> np.ndarray:
 
 
 def segment_colors(segment: np.ndarray, classes: int) -> np.ndarray:
-    """(N, 3) colors of labels; unlabelled points are gray."""
+    """(N, 3) colors of labels; unlabeled points are gray."""
     from matplotlib.colors import to_rgb
 
     palette = np.array([*(to_rgb(c) for c in label_colors(max(classes, 1))), to_rgb(UNLABELED)])

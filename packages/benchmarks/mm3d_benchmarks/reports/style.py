@@ -1,7 +1,8 @@
-"""One look for all figures: colours that people with color-blindness can tell apart, and files without dates.
+"""One look for all figures: colors that people with color-blindness can tell apart, and files without dates.
 
 Lines and bars: the eight colors of Okabe and Ito (2008) with markers of their own, so that no curve is told by color
-alone. Labels: the discrete rainbow of Tol (technical note SRON/EPS/TN/09-002), 23 steps. Statistic: viridis.
+alone. Labels: up to eight classes the same; beyond, these mixed with the muted and pale sets of Tol (technical note
+SRON/EPS/TN/09-002): no twenty colors are all safe, so every picture has a legend. Statistic: viridis.
 """
 
 import io
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,10 +19,9 @@ from mm3d_core.atomic import atomic_write
 
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
-RAINBOW = (
-    "#E8ECFB", "#D9CCE3", "#CAACCB", "#BA8DB4", "#AA6F9E", "#994F88", "#882E72", "#1965B0", "#437DBF", "#6195CF",
-    "#7BAFDE", "#4EB265", "#90C987", "#CAE0AB", "#F7F056", "#F7CB45", "#F4A736", "#EE8026", "#E65518", "#DC050C",
-    "#A5170E", "#72190E", "#42150A",
+CLASSES = (
+    "#BBCCEE", "#DDCC77", "#44AA99", "#D55E00", "#0072B2", "#CC79A7", "#000000", "#E69F00", "#882255", "#56B4E9",
+    "#117733", "#F0E442", "#332288", "#661100", "#AA4499", "#999933", "#009E73", "#CC6677", "#6699CC", "#EE99AA",
 )  # fmt: skip
 UNLABELED = "#BBBBBB"
 TITLE = 34  # characters of a line over a picture
@@ -70,14 +69,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def label_colors(classes: int) -> list[str]:
-    """One color per class, neighbors far apart in lightness where the number of classes allows."""
-    if classes <= len(SERIES):
-        return list(SERIES[:classes])
-    steps = np.linspace(1, len(RAINBOW) - 1, min(classes, len(RAINBOW) - 1)).round().astype(int)
-    colors = [RAINBOW[i] for i in steps]
-    half = (len(colors) + 1) // 2
-    mixed = [c for pair in zip(colors[:half], [*colors[half:], ""], strict=False) for c in pair if c]
-    return [mixed[i % len(mixed)] for i in range(classes)]
+    """One color per class. Pale ones come first: both label orders begin with the large surfaces of a room."""
+    palette = SERIES if classes <= len(SERIES) else CLASSES
+    return [palette[i % len(palette)] for i in range(classes)]
 
 
 def plain(axes: Axes, title: str = "") -> None:

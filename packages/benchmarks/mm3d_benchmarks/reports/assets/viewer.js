@@ -102,7 +102,7 @@
     };
     if (name === "label" || name === "prediction") {
       cloud.entry.classes.forEach((text, i) => add(cloud.entry.palette[i], text));
-      add(cloud.entry.palette[cloud.entry.palette.length - 1], "unlabelled");
+      add(cloud.entry.palette[cloud.entry.palette.length - 1], "unlabeled");
     } else if (name === "statistic") {
       add("", "low to high local statistic", "ramp");
     }
@@ -111,6 +111,7 @@
 
   function show(index) {
     cloud = load(clouds[index]);
+    size.value = String(cloud.entry.count < 6000 ? 4 : cloud.entry.count < 15000 ? 3 : 2);
     const names = [...["color", "label", "prediction", "statistic"].filter((n) => clouds[index].modes[n]), "height"];
     modes.replaceChildren(...names.map((name) => {
       const button = document.createElement("button");
