@@ -59,7 +59,7 @@ def run_in_processes(function: Callable[..., None], arguments: tuple[Any, ...], 
         Preempted: the processes stopped on request.
         RuntimeError: a process died or raised anything else; the others are ended.
     """
-    if processes == 1:
+    if processes == 1 or dist.is_initialized():  # a cluster job that spans nodes brings its group along
         function(*arguments)
         return
     context = torch.multiprocessing.get_context("spawn")

@@ -92,7 +92,7 @@ def draw_reconstruction(path: Path, arrays: dict[str, np.ndarray], title: str) -
         axes: Any = figure.add_subplot(1, len(panels), number, projection="3d")
         _scatter(axes, arrays, name)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), title=label)
-        axes.set_box_aspect(np.maximum(high - low, 1e-3))
+        axes.set_box_aspect(np.maximum(high - low, 1e-3), zoom=1.3)
         axes.view_init(elev=50, azim=-60)
         axes.set_axis_off()
     buffer = io.BytesIO()
@@ -110,7 +110,8 @@ def _scatter(axes: Any, arrays: dict[str, np.ndarray], name: str) -> None:
         color: Any = arrays["scan_color"][rows][::step].clip(0, 1)
     else:
         color = coord[::step, 2]
-    axes.scatter(*coord[::step].T, c=color, s=1.5, linewidths=0, depthshade=False)
+    size = float(np.clip(20000 / max(1, len(coord) // step), 1, 8))  # square points: dense scans need small ones
+    axes.scatter(*coord[::step].T, c=color, s=size, linewidths=0, depthshade=False)
 
 
 def _compact(value: np.ndarray) -> np.ndarray:

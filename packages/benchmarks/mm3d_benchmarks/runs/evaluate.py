@@ -25,6 +25,7 @@ from mm3d_benchmarks.runs.build import (
     split_scenes,
 )
 from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, METRICS_FILE, PROGRESS_FILE, device_of, prepare_process
+from mm3d_core import distributed
 from mm3d_core.atomic import write_json
 from mm3d_core.checkpoint import load_weights
 from mm3d_core.efficiency import device_name, peak_memory
@@ -53,6 +54,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     """
     machine = Machine.of(config)
     prepare_process(machine)
+    if not distributed.is_main():
+        return  # scenes go one by one; a second process has nothing to do
     data, facts, device = open_data(config), build_facts(config), device_of(machine)
     scenes = split_scenes(config, data, "evaluate")
     seed_everything(int(config["seed"]), "parameters")

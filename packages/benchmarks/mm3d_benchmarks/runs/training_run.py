@@ -22,6 +22,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training import FAILURE_FOLDER, Objective, fit
 from mm3d_core.training_log import read_log
+from pointops.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -31,30 +32,21 @@ NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step")  # of a log record
 
 
 def device_of(machine: Machine) -> torch.device:
-    """This process's device."""
-    return torch.device("cuda", distributed.rank()) if machine.device == "cuda" else torch.device("cpu")
+    """This process's device (whoever made the process group chose the GPU)."""
+    return torch.device("cuda", torch.cuda.current_device()) if machine.device == "cuda" else torch.device("cpu")
 
 
 def prepare_process(machine: Machine) -> None:
     """Settings of the whole process, before anything is built."""
+    if not logging.getLogger().hasHandlers():
+        logging.basicConfig(format="%(message)s")
+    for package in ("mm3d_core", "mm3d_benchmarks"):
+        logging.getLogger(package).setLevel(logging.INFO)
     set_deterministic(machine.deterministic)
     if machine.device == "cpu":
-        note = keep_memory()
-        if note and distributed.is_main():
+        note = keep_freed_memory()
+        if distributed.is_main():
             logger.info(note)
-
-
-def keep_memory() -> str:
-    """Ask the C library to keep freed memory, which large CPU trainings otherwise pay for at every step.
-
-    Returns:
-        What was done, for the log, or "" where pointops offers nothing here.
-    """
-    try:
-        from pointops import memory  # pyright: ignore[reportAttributeAccessIssue]
-    except ImportError:
-        return ""
-    return str(memory.keep_freed_memory())
 
 
 @dataclass(frozen=True)
