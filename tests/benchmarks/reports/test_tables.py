@@ -133,6 +133,13 @@ def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):
     assert any("2 device kinds" in r for r in remarks)
 
 
+def test_times_name_the_device_they_were_measured_on(tmp_path):
+    changes = {"columns": ["mIoU", "train_hours"], "published": []}
+    made = table(tmp_path, done({("i", "train_hours"): [1.5]}), **changes)
+    assert "Times and memory depend on the device; measured on: cpu." in made.remarks
+    assert not any("device" in remark for remark in table(tmp_path, done(table_7_values())).remarks)
+
+
 def test_footnote_letters_go_on_after_z():
     assert [letters(n) for n in (0, 25, 26, 51, 52, 701, 702)] == ["a", "z", "aa", "az", "ba", "zz", "aaa"]
 

@@ -54,6 +54,7 @@ _KNOWN = {
         Column("loss", "Loss", "", 3, "lower"),
     )
 }
+COSTS = ("train_hours", "infer_seconds", "peak_memory_GB")  # differ from machine to machine
 _PER_CLASS = ("IoU/", "Acc/", "AP@", "AR@")
 _ALIASES = {"mAP25": "mAP@0.25", "mAP50": "mAP@0.5"}
 

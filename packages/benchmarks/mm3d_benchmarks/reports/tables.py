@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mm3d_benchmarks.reports.columns import Column, column
+from mm3d_benchmarks.reports.columns import COSTS, Column, column
 from mm3d_benchmarks.reports.inputs import Inputs, Measured
 from mm3d_benchmarks.reports.sweepfile import Published, TableSpec
 
@@ -305,6 +305,9 @@ def _remarks(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:
         found = sorted({str(v) for v in inputs.provenance.get(key) or []})
         if len(found) > 1:
             remarks.append(f"The runs of this table come from {len(found)} {what}: {', '.join(found)}.")
+    if set(spec.columns) & set(COSTS) and inputs.provenance.get("devices"):
+        devices = ", ".join(sorted({str(device) for device in inputs.provenance["devices"]}))
+        remarks.append(f"Times and memory depend on the device; measured on: {devices}.")
     noted: dict[str, list[str]] = {}
     for entry in spec.published:
         if entry.note:
