@@ -90,7 +90,7 @@ def attention_by_hand(layer: VectorAttention, feat: Tensor, coord: Tensor, index
     outer, _, reduce, inner, _, mix = layer.weight
     weight = mix(normalize(inner, reduce(normalize(outer, relation).relu())).relu()).view(count, k, -1)
     out = torch.zeros(count, channels, dtype=feat.dtype)
-    shares = channels // layer.share
+    shares = channels // 8
     for i in range(count):
         for channel in range(channels):
             logits = weight[i, :, channel % shares]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_core.points import PointBatch
-from pointops import grouping2, interpolate
+from pointops import aggregation, grouping2, interpolate, subtraction
 from pointops.grouping import relative_coordinates
 from pointops.plan import PlanLevel, PlanSpec, Table
 
@@ -234,7 +234,6 @@ class VectorAttention(nn.Module):
     def __init__(self, channels: int, share: int) -> None:
         super().__init__()
         width = channels // share
-        self.share = share
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
@@ -259,12 +258,8 @@ class VectorAttention(nn.Module):
             (N, C); channel g * (C / share) + m is weighted by the m-th weight.
         """
         position = self.position(around.relative.to(feat.dtype))
-        relation = grouping2(self.key(feat), around.index) - self.query(feat).unsqueeze(1) + position
-        weight = self.weight(relation).softmax(1)
-        value = grouping2(self.value(feat), around.index) + position
-        count, k, channels = value.shape
-        shared = value.view(count, k, self.share, channels // self.share)
-        return torch.einsum("nkgm,nkm->ngm", shared, weight).reshape(count, channels)
+        relation = position - subtraction(self.query(feat), self.key(feat), around.index)
+        return aggregation(self.value(feat), position, self.weight(relation).softmax(1), around.index)
 
 
 class PointNorm(nn.BatchNorm1d):
