@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 
 from mm3d_benchmarks.runs.compose import Request, available, compose
 
-OTHERS = {"evaluation": available("evaluation")[0]}  # any will do
+OTHERS = {"evaluation": "segmentation"}  # any will do
 NAMES = [name for name in available("pretrain") if name != "none"]
 
 
