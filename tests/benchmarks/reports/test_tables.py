@@ -133,6 +133,13 @@ def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):
     assert any("2 device kinds" in r for r in remarks)
 
 
+def test_a_baseline_that_is_not_shown_is_missed_all_the_same(tmp_path):
+    lines = [(*line[:3], "", "failed", "k") if line[0] == "i" else line for line in done(table_7_values())]
+    made = table(tmp_path, lines, hidden=["i"], show="gain")
+    assert f"{NAME}: row i, mIoU: failed" in made.problems
+    assert any("Baseline without a line of its own, row i, mIoU: failed" in remark for remark in made.remarks)
+
+
 def test_times_name_the_device_they_were_measured_on(tmp_path):
     changes = {"columns": ["mIoU", "train_hours"], "published": []}
     made = table(tmp_path, done({("i", "train_hours"): [1.5]}), **changes)

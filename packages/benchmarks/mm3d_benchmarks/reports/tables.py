@@ -157,6 +157,12 @@ def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
             problems += [f"{spec.name}: {text}" for text in found]
             missing += [f"{spec.name}: {text}" for text in absent]
         groups.append((group.title, tuple(rows)))
+    unseen = []
+    for name in spec.hidden:
+        found, absent = _trouble(_row(spec, inputs, name, None, (), _Notes(), planned), inputs)
+        problems += [f"{spec.name}: {text}" for text in found]
+        missing += [f"{spec.name}: {text}" for text in absent]
+        unseen += [f"Baseline without a line of its own, {text}." for text in (*found, *absent)]
     return _mark_best(
         Table(
             name=spec.name,
@@ -168,7 +174,7 @@ def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
             groups=tuple(groups),
             sources=sources,
             footnotes=tuple((letters(i), text) for i, text in enumerate(notes.sentences)),
-            remarks=_remarks(spec, inputs),
+            remarks=(*_remarks(spec, inputs), *unseen),
             gain_only=spec.gain_only,
             problems=tuple(problems),
             missing=tuple(missing),
