@@ -26,14 +26,18 @@ from pointops.interpolation import (
 )
 from pointops.inverse import InverseTable, inverse_table
 from pointops.knn import knn_query
+from pointops.kpconv import kernel_point_convolution, kpconv_neighbors
 from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_slices
 from pointops.sampling import farthest_point_sampling
 from pointops.segment import segment_broadcast, segment_max, segment_mean, segment_softmax, segment_sum
 from pointops.subtraction import subtraction
 from pointops.voxel import voxel_cells, voxel_grid, voxel_hash
+from pointops.window_attention import window_attention
+from pointops.windows import WindowPairs, window_pairs
 
 __all__ = [
     "InverseTable",
+    "WindowPairs",
     "aggregation",
     "attention_fusion_step",
     "attention_relation_step",
@@ -52,8 +56,10 @@ __all__ = [
     "interpolation_table",
     "interpolation_weights",
     "inverse_table",
+    "kernel_point_convolution",
     "knn_query",
     "knn_query_and_group",
+    "kpconv_neighbors",
     "offset2batch",
     "offset2counts",
     "query_and_group",
@@ -69,4 +75,6 @@ __all__ = [
     "voxel_cells",
     "voxel_grid",
     "voxel_hash",
+    "window_attention",
+    "window_pairs",
 ]
