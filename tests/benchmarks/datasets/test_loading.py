@@ -188,3 +188,25 @@ def test_points_are_repeated_only_when_a_scene_has_too_few():
     many = Sampling(num_points=500)(scene, np.random.default_rng(0))
     assert len(set(few.index.tolist())) == 300
     assert len(many.index) == 500
+
+
+def test_one_scene_is_in_memory_at_a_time(data: PreparedDataset, monkeypatch: pytest.MonkeyPatch):
+    import weakref
+
+    alive: list[weakref.ref] = []
+    most = 0
+    original = PreparedDataset.load
+
+    def load(self, name: str, memory_map: bool = True):
+        nonlocal most
+        most = max(most, sum(reference() is not None for reference in alive))
+        scene = original(self, name, memory_map)
+        assert isinstance(scene.coord, np.memmap)
+        alive.append(weakref.ref(scene))
+        return scene
+
+    monkeypatch.setattr(PreparedDataset, "load", load)
+    for _ in loader(data, batch=4).stream(0, 2):
+        pass
+    assert len(alive) == 8
+    assert most == 0  # the scene before was gone when the next one came
