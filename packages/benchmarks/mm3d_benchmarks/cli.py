@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.command:
         parser.print_help()
         return 2
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
     module, _, function = options.function.partition(":")
     try:
         return int(getattr(importlib.import_module(f"mm3d_benchmarks.{module}"), function)(options) or 0)
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `mm3d status | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 128 + signal.SIGPIPE
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _as_interrupt(*_: object) -> None:

@@ -27,6 +27,8 @@ def info(options: argparse.Namespace) -> int:
         f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of "
         f"them trainable"
     )
+    if value["idle"]:
+        print(f"{value['idle']:,} of them are the detector's heads, which pre-training carries along")
     if value["teacher_parameters"]:
         print(
             f"and a teacher of {value['teacher_parameters']:,} parameters that follows by moving average (not counted)"
@@ -42,7 +44,8 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     """The network that a composed configuration describes.
 
     Returns:
-        ``parameters``: every parameter of the network, frozen constants included, a teacher's excluded; ``trainable``;
+        ``parameters``: every parameter of the network, frozen constants included, a teacher's excluded; ``idle`` of
+        them are the heads of a detector in pre-training; ``trainable``;
         ``modules``: name, class, parameters and shapes of each direct part (and of the encoder's parts).
     """
     import torch
@@ -62,6 +65,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
     }
     own = [p for p in network.parameters() if id(p) not in teachers]
+    idle = _idle_heads(kept, config) if kind == "pretrain" else 0
     return {
         "kind": kind,
         "network": type(network).__name__,
@@ -70,11 +74,25 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         "task": config.get("task"),
         "input": list(kept["backbone"]["input"]),
         "channels": list(channels),
-        "parameters": sum(p.numel() for p in own),
+        "parameters": sum(p.numel() for p in own) + idle,
+        "idle": idle,
         "trainable": sum(p.numel() for p in own if p.requires_grad),
         "teacher_parameters": len(teachers) and sum(p.numel() for p in network.parameters() if id(p) in teachers),
         "modules": list(_modules(network)),
     }
+
+
+def _idle_heads(kept: dict[str, Any], config: dict[str, Any]) -> int:
+    """Parameters of a detector's heads, which the published pre-training carries along without training them."""
+    from mm3d_benchmarks.runs.build import build_encoder, build_task
+
+    heads = config["backbone"]["task"]
+    if "detection" not in heads:
+        return 0
+    whole = {**kept, "task": "detection", "backbone": config["backbone"]}
+    encoder = build_encoder(whole)
+    network = build_task(whole, encoder, *_facts(whole))
+    return sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in encoder.parameters())
 
 
 def _modules(network: Any) -> Any:

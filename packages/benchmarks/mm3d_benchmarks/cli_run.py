@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
         for chain in chains:
             _show(chain)
         return 0
-    name = options.launcher or ("local" if len(chains) > 1 else "debug")
+    named = next((request.choices["launcher"] for request, _ in requests if "launcher" in request.choices), "")
+    name = options.launcher or named or ("local" if len(chains) > 1 else "debug")
     settings = launcher_settings(name, options)
     specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
     for threads in ("OMP_NUM_THREADS",):
@@ -68,6 +69,11 @@ def chain_of(request: Request, dry: bool) -> list[RunSpec]:
     """The run that a request asks for and those before it, upstreams first; a user's own scans are "
     "prepared on the way."""
     config = compose(request)
+    if config["kind"] not in KINDS:
+        raise UserError(f"kind={config['kind']}: there is no such kind of run; choose one of {', '.join(KINDS)}")
+    machine = [key for key in request.overrides if key.startswith(("launcher.", "profile."))]
+    if machine:
+        raise UserError(f"{machine[0]}: is no setting of a run; write launcher settings into a file for --machine")
     profile = config["profile"]["name"]
     if config["dataset"].get("path") and not dry:
         _prepare_own(config, Planner.root_of(config))
