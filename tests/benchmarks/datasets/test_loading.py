@@ -122,6 +122,19 @@ def test_scenes_beyond_the_point_limit_are_left_out_but_one_always_stays(data: P
     assert len(next(loader(data, batch=4, max_batch_points=1).stream(0, 1)).names) == 1
 
 
+def test_mixed_scenes_are_laid_over_each_other_with_their_labels_and_a_plan_of_both(data: PreparedDataset):
+    alone = next(loader(data, batch=4).stream(0, 1))
+    mixed = next(loader(data, batch=4, mix=1.0).stream(0, 1))
+    assert mixed.points.num_scenes == 2
+    assert mixed.names == ["+".join(alone.names[:2]), "+".join(alone.names[2:])]
+    assert torch.equal(mixed.points.coord, alone.points.coord)
+    assert torch.equal(mixed.labels["segment"], alone.labels["segment"])
+    assert mixed.points.plan.levels[0].offset.tolist() == mixed.points.offset.tolist()
+    for workers in (0, 1):
+        some = [len(batch.names) for batch in loader(data, batch=2, mix=0.5, workers=workers).stream(0, 12)]
+        assert 2 < some.count(1) < 10
+
+
 def test_views_are_made_per_scene_and_joined_with_their_plans(data: PreparedDataset):
     items = ScenesToItems(SAMPLING, views=MaskedViews(keep_ratio=(0.5, 0.6)), plan=PLAN, planned_views=("student",))
     batch = next(loader(data, items).stream(0, 1))

@@ -9,7 +9,7 @@ Everything up to the batch happens in loader workers, each of which holds one sc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -168,6 +168,10 @@ class ScenesToItems:
         Raises:
             UserError: the scene does not fit (too few points for a level, no labels, ...), named.
         """
+        return self.planned(self.unplanned(scene, *keys))
+
+    def unplanned(self, scene: Scene, *keys: int | str) -> Batch:
+        """The item before its geometry plans."""
         sample = self.sampling(scene, numpy_generator(*keys, "sample"))
         labels = {} if self.targets is None else self.targets(sample)
         points = points_of(sample, self.sampling.inputs)
@@ -175,18 +179,27 @@ class ScenesToItems:
             points = mark_classes(points, torch.from_numpy(sample.segment), self.marked)
         try:
             views = {"points": points} if self.views is None else self.views(points, generator(*keys, "views"))
-            views = {name: self._planned(name, view) for name, view in views.items()}
         except ValueError as error:
-            raise UserError(
-                f"scene {scene.name} ({points.num_points} points sampled) does not suit the network or the method: "
-                f"{error}; use a finer voxel, more points, or leave the scene out"
-            ) from error
+            raise self._unfit(scene.name, points, error) from error
         return Batch([scene.name], views, labels)
+
+    def planned(self, item: Batch) -> Batch:
+        """The item with geometry plans for its views."""
+        try:
+            return replace(item, views={name: self._planned(name, view) for name, view in item.views.items()})
+        except ValueError as error:
+            raise self._unfit("+".join(item.names), next(iter(item.views.values())), error) from error
 
     def _planned(self, name: str, view: PointBatch) -> PointBatch:
         if self.plan is None or (self.planned_views is not None and name not in self.planned_views):
             return view
         return view.with_plan(make_plan(view.coord, view.offset, self.plan))
+
+    def _unfit(self, name: str, points: PointBatch, error: ValueError) -> UserError:
+        return UserError(
+            f"scene {name} ({points.num_points} points sampled) does not suit the network or the method: "
+            f"{error}; use a finer voxel, more points, or leave the scene out"
+        )
 
 
 class SceneLoader:
@@ -203,6 +216,8 @@ class SceneLoader:
         accumulation: micro-batches per step.
         max_batch_points: scenes of a micro-batch are appended while it stays within so many points; the rest is left
             out (JIA-Lab-research/Stratified-Transformer: 140,000). None: no limit.
+        mix: probability that the scenes of a micro-batch are laid over each other in pairs (Mix3D, arXiv:2110.02210;
+            Pointcept: 0.8); fine-tuning of point labels only.
         rank, world_size: this process's share.
         workers: loader processes; 0 loads in this one.
         pin_memory: page-locked batches, for a GPU.
@@ -222,6 +237,7 @@ class SceneLoader:
         drop_last: bool = True,
         accumulation: int = 1,
         max_batch_points: int | None = None,
+        mix: float = 0.0,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
@@ -235,8 +251,9 @@ class SceneLoader:
             raise UserError(
                 f"batch={batch} cannot be shared out over {world_size} processes x {accumulation} micro-batches"
             )
-        self._source = _Items(dataset, list(scenes), items, seed)
-        self._batch, self._seed, self._max_points = batch, seed, max_batch_points
+        self._source = _Items(dataset, list(scenes), items, seed, mix > 0)
+        self._join = _Joiner(items, max_batch_points, mix, seed)
+        self._batch, self._seed = batch, seed
         self._length = len(scenes) * loop
         self._accumulation, self._rank, self._world = accumulation, rank, world_size
         self._workers, self._pin = workers, pin_memory
@@ -253,7 +270,7 @@ class SceneLoader:
         loader = DataLoader(
             self._source,
             batch_sampler=_Keys(self, range(first_step, steps)),
-            collate_fn=_Joiner(self._max_points),
+            collate_fn=self._join,
             num_workers=self._workers,
             worker_init_fn=_start_worker,
             pin_memory=self._pin,
@@ -289,16 +306,19 @@ class SceneLoader:
 class _Items(Dataset[Any]):
     """Items by (epoch, index). A failure travels to the main process as a value, so that its message stays plain."""
 
-    def __init__(self, dataset: PreparedDataset, scenes: list[str], items: ScenesToItems, seed: int) -> None:
-        self._dataset, self._scenes, self._items, self._seed = dataset, scenes, items, seed
+    def __init__(
+        self, dataset: PreparedDataset, scenes: list[str], items: ScenesToItems, seed: int, unplanned: bool
+    ) -> None:
+        self._dataset, self._scenes, self._seed = dataset, scenes, seed
+        self._make = items.unplanned if unplanned else items
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         epoch, index = key
         try:
             scene = self._dataset.load(self._scenes[index % len(self._scenes)])
-            return self._items(scene, self._seed, "item", epoch, index)
+            return key, self._make(scene, self._seed, "item", epoch, index)
         except UserError as error:
-            return _Failure(str(error))
+            return key, _Failure(str(error))
 
 
 @dataclass(frozen=True)
@@ -308,18 +328,39 @@ class _Failure:
 
 @dataclass(frozen=True)
 class _Joiner:
-    """Items to a batch, within the limit of points."""
+    """Items to a batch: mixed in pairs if the dice say so, within the limit of points."""
 
+    items: ScenesToItems
     max_points: int | None
+    mix: float
+    seed: int
 
-    def __call__(self, items: Sequence[Any]) -> Any:
-        failure = next((item for item in items if isinstance(item, _Failure)), None)
+    def __call__(self, keyed: Sequence[tuple[tuple[int, int], Any]]) -> Any:
+        found = [item for _, item in keyed]
+        failure = next((item for item in found if isinstance(item, _Failure)), None)
         if failure is not None:
             return failure
+        if self.mix > 0:
+            try:
+                found = self._mixed(found, keyed[0][0])
+            except UserError as error:
+                return _Failure(str(error))
         if self.max_points is not None:
-            sizes = np.cumsum([max(view.num_points for view in item.views.values()) for item in items])
-            items = items[: max(1, int((sizes <= self.max_points).sum()))]
-        return Batch.join(items)
+            sizes = np.cumsum([max(view.num_points for view in item.views.values()) for item in found])
+            found = found[: max(1, int((sizes <= self.max_points).sum()))]
+        return Batch.join(found)
+
+    def _mixed(self, found: list[Batch], key: tuple[int, int]) -> list[Batch]:
+        if numpy_generator(self.seed, "mix", *key).random() < self.mix:
+            found = [_overlaid(found[i : i + 2]) for i in range(0, len(found), 2)]
+        return [self.items.planned(item) for item in found]
+
+
+def _overlaid(pair: Sequence[Batch]) -> Batch:
+    """Two scenes as one; each keeps its coordinates."""
+    both = Batch.join(pair)
+    views = {name: replace(view, offset=view.offset.new_tensor([view.num_points])) for name, view in both.views.items()}
+    return Batch(["+".join(both.names)], views, both.labels)
 
 
 class _Keys:

@@ -190,6 +190,7 @@ class Recipe:
     drop_last: bool = True
     accumulation: int = 1
     max_batch_points: int | None = None
+    mix: float = 0.0
     batch_norm: Mapping[str, Any] | None = None
     clip: float | None = None
     precision: str = "fp32"

@@ -84,6 +84,7 @@ class Training:
             drop_last=self.recipe.drop_last,
             accumulation=self.recipe.accumulation,
             max_batch_points=self.recipe.max_batch_points,
+            mix=self.recipe.mix,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             workers=machine.workers,
