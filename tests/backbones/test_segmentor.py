@@ -8,6 +8,7 @@ from torch import nn
 
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_backbones.segmentor import Segmentor
+from mm3d_backbones.stratified_transformer import StratifiedTransformer
 from mm3d_core.points import PointBatch
 
 
@@ -86,3 +87,24 @@ def test_bad_labels_and_encoders_are_refused():
         Segmentor(Echo(drop=3), 5)(batch)
     with pytest.raises(ValueError, match="num_classes"):
         Segmentor(Echo(), 1)
+
+
+@pytest.mark.parametrize("name", ["point transformer", "stratified transformer"])
+def test_a_network_learns_the_corners_of_a_room(name: str):
+    torch.manual_seed(0)
+    coord = torch.rand(300, 3) * torch.tensor([2.0, 2.0, 0.5])
+    segment = (coord[:, 0] > 1).long() + 2 * (coord[:, 1] > 1).long()
+    batch = PointBatch.single(coord, torch.cat([coord, torch.rand(300, 3)], 1))
+    if name == "point transformer":
+        encoder = PointTransformer(6, (16, 32), (1, 1), (1, 1), (8, 8), (1, 4))
+    else:
+        encoder = StratifiedTransformer(voxel=0.1, channels=(12, 24), depths=(1, 1), heads=(3, 6), drop_path=0.0)
+    model = Segmentor(encoder, 4)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        terms = model.loss(batch, {"segment": segment})
+        terms["loss"].backward()
+        optimizer.step()
+    assert terms["accuracy"] > 0.9
+    assert terms["loss"].item() < 0.5
