@@ -88,10 +88,7 @@ def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | N
                 (measured if column in MEASURED else lines).append(line)
         target = results / "inputs" / sweep.name
         write_text_if_changed(target.with_suffix(".csv"), _csv(lines))
-        if measured:
-            write_text_if_changed(target.with_suffix(".efficiency.csv"), _csv(measured))
-        else:
-            target.with_suffix(".efficiency.csv").unlink(missing_ok=True)
+        write_text_if_changed(target.with_suffix(".efficiency.csv"), _csv(measured))
         origin = provenance(plan, plan.cells.get(sweep.name, []), found)
         write_text_if_changed(
             target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n"
