@@ -1,10 +1,10 @@
-"""Kill things at random while a sweep runs, let it finish, and compare every byte of its tables with an undisturbed run's.
+"""Kill things at random while a sweep runs, let it finish, and compare every byte of its tables with a quiet run's.
 
     python tests/chaos/chaos.py --kills 100 --seed 1        # Table 7 of the smoke profile, in a folder of its own
 
-Killed are run processes (SIGKILL, SIGTERM, and SIGUSR2, Slurm's warning), the warm process that they are forked from, and the
-driver; some of the kills wait for a half-written file. The seed decides what is killed and when, so a failure can be replayed
-as far as the machine's timing allows.
+Killed are run processes (SIGKILL, SIGTERM, and SIGUSR2, Slurm's warning), the warm process that they are forked from, and
+the driver; some of the kills wait for a half-written file. The seed decides what is killed and when, so a failure can be
+replayed as far as the machine's timing allows.
 """
 
 from __future__ import annotations
