@@ -2,8 +2,8 @@
 
     python tests/chaos/chaos.py --kills 100 --seed 1        # Table 7 of the smoke profile, in a folder of its own
 
-Killed are run processes (SIGKILL, SIGTERM, and SIGUSR2, Slurm's warning), the warm process that they are forked from, and
-the driver; some of the kills wait for a half-written file. The seed decides what is killed and when, so a failure can be
+Killed are run processes (SIGKILL, SIGTERM, and SIGUSR2, the warning of Slurm), the warm process they come from, and the
+driver; some kills wait for a half-written file. The seed decides what is killed and when, so a failure can be
 replayed as far as the machine's timing allows.
 """
 
