@@ -23,6 +23,7 @@ def test_pictures_of_the_runs_that_a_run_starts_from_are_found_under_its_label(t
     assert found[1].has("coord", "color", "statistic", "input", "target", "reconstruction")
     assert found[0].class_names() == ["floor", "wall", "table", "chair"]
     assert not problems
+    assert len(find_artefacts(tmp_path, {EVALUATE: "ours"}, problems, limit=1)) == 1
 
 
 def test_a_circle_of_upstreams_ends(tmp_path):

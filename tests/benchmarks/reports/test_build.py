@@ -88,7 +88,7 @@ def test_every_kind_of_bad_input_is_shown_explained_and_told_while_the_rest_is_b
     for row in ("| i", "| ii", "| iii"):
         assert rows[row].count("2 of 3 seeds") == 2, rows[row]
     assert "seeds" not in rows["| iv"]
-    for reason in ("missing (run k0)", "without this metric (run k1)", "metrics of version 0 (run k2)",
+    for reason in ("seed 0: no result yet", "without this metric (run k1)", "metrics of version 0 (run k2)",
                    "claimed by 2 runs (k3 and k4)", "the metric is nan (run k5)", "failed (run k6)"):  # fmt: skip
         assert reason in text
     error = capsys.readouterr().err

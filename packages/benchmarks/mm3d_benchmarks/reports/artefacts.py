@@ -61,12 +61,15 @@ class Artefact:
         return [str(name) for name in self.arrays.get("class_names", [])]
 
 
-def find_artefacts(store: Path, runs: Mapping[str, str], problems: list[str]) -> list[Artefact]:
+def find_artefacts(
+    store: Path, runs: Mapping[str, str], problems: list[str], limit: int | None = None
+) -> list[Artefact]:
     """The artefacts of the given runs and of the runs they start from, in a fixed order.
 
     Args:
         runs: key to label.
         problems: unreadable files are named here and passed over.
+        limit: stop after so many, for memory.
     """
     labels: dict[str, str] = {}
     for key, label in runs.items():
@@ -75,6 +78,8 @@ def find_artefacts(store: Path, runs: Mapping[str, str], problems: list[str]) ->
     found = []
     for key, label in labels.items():
         for path in _files(store / key):
+            if limit is not None and len(found) >= limit:
+                return found
             try:
                 arrays = load_arrays(path)
                 if "coord" in arrays or "target" in arrays:

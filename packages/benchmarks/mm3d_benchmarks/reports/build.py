@@ -25,6 +25,7 @@ from mm3d_core.errors import UserError
 
 SHOWN = 12  # problems printed before the rest is only counted
 PICTURED = 300  # runs whose folders are searched for pictures
+PICTURES = 48  # pictures held at once
 EXTRAS = ("statistics", "page")
 
 
@@ -140,6 +141,7 @@ class Report:
                 for key in row.runs:
                     uses.setdefault(key, []).append(f"{table.name}: {row.label}")
         cards, more = load_cards(self.store, uses) if self.store else ([], 0)
+        shown = [table for name, table in self._tables.items() if is_picture(name)]
         made = {p.name: p.read_text(encoding="utf-8") for p in sorted(self.folder.glob("statistics_*"))}
         missing = [text for table in tables for text in (*table.problems, *table.missing)]
         page = Page(
@@ -149,7 +151,7 @@ class Report:
             statistics=made,
             cards=cards,
             more_runs=more,
-            clouds=pack(self.artefacts(self._tables.values())),
+            clouds=pack(self.artefacts(shown or self._tables.values())),
             deviations=deviations.read_text(encoding="utf-8") if deviations.is_file() else "",
             problems=list(dict.fromkeys([*self.problems, *missing])),
             sources=sorted({inputs.data_source() for inputs in self._inputs.values() if inputs.found}),
@@ -172,7 +174,7 @@ class Report:
         if self.store is None:
             return []
         problems: list[str] = []
-        found = find_artefacts(self.store, dict(list(labels.items())[:PICTURED]), problems)
+        found = find_artefacts(self.store, dict(list(labels.items())[:PICTURED]), problems, PICTURES)
         self.problems += [problem for problem in problems if problem not in self.problems]
         return found
 

@@ -143,8 +143,10 @@ def _measured(lines: list[tuple[str, str, str, str]]) -> Measured:
 def _value(value: str, status: str, run: str) -> tuple[float, str, str]:
     """(number, problem, sentence); the problem is empty when the number counts."""
     where = f" (run {run})" if run else ""
+    if status in ("", "missing"):
+        return math.nan, "missing", "no result yet; `mm3d status` names the run"
     if status != "done":
-        return math.nan, status or "missing", f"{status or 'missing'}{where}"
+        return math.nan, status, f"{status}{where}"
     if not value:
         return math.nan, "no value", f"done, but without this metric{where}"
     try:
