@@ -170,6 +170,7 @@ def _run(commands) -> None:
         metavar="DIR",
         help="further folder with group files (repeatable)",
     )
+    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
     _places(parser)
     _launching(parser, "")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
@@ -258,6 +259,7 @@ def _store(commands) -> None:
 def _info(commands) -> None:
     parser = _command(commands, "info", "cli_info:info", "what a run would train: modules, shapes, parameters")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
+    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"

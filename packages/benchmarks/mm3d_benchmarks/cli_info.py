@@ -15,7 +15,7 @@ from mm3d_core.errors import UserError
 
 def info(options: argparse.Namespace) -> int:
     """Print the network of one run."""
-    requests = requests_of(options.overrides, options.conf)
+    requests = requests_of(options.overrides, options.conf, options.profile)
     if len(requests) != 1:
         raise UserError("mm3d info describes one run; give each key one value")
     config = compose(requests[0][0])

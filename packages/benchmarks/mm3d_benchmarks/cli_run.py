@@ -24,7 +24,7 @@ from mm3d_core.errors import UserError
 
 def run(options: argparse.Namespace) -> int:
     """Ensure the runs that the overrides describe."""
-    requests = requests_of(options.overrides, options.conf)
+    requests = requests_of(options.overrides, options.conf, options.profile)
     if len(requests) > 1 and not options.multirun:
         raise UserError("several values for one key; add -m (--multirun) to make a run for each combination")
     chains = [chain_of(request, options.dry_run) for request, _ in requests]
@@ -53,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def requests_of(overrides: Sequence[str], folders: Sequence[Path]) -> list[tuple[Request, list[str]]]:
+def requests_of(
+    overrides: Sequence[str], folders: Sequence[Path], profile: str | None = None
+) -> list[tuple[Request, list[str]]]:
     """What the words on the command line ask for, one request for each combination of a multirun.
 
     Raises:
@@ -62,7 +64,8 @@ def requests_of(overrides: Sequence[str], folders: Sequence[Path]) -> list[tuple
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--conf {folder}: there is no such folder")
-    return [(replace(request, folders=tuple(folders)), name) for request, name in parse(overrides)]
+    named = [*overrides, *([f"profile={profile}"] if profile else [])]
+    return [(replace(request, folders=tuple(folders)), name) for request, name in parse(named)]
 
 
 def chain_of(request: Request, dry: bool) -> list[RunSpec]:
