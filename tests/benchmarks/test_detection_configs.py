@@ -130,6 +130,6 @@ def test_the_smoke_profile_shrinks_every_detector():
             assert settings["backbone"]["encoder"]["samples"][0] <= 256
             for kind in ("pretrain", "finetune"):
                 section = settings["recipe"][kind]
-                assert section["voxel"] is None
+                assert section.get("voxel") is None
                 assert section["num_points"] <= 2048
                 assert section["steps"] <= 20
