@@ -1,5 +1,7 @@
-"""``mm3d``: the one command. Each subcommand's parser stands here; what it does stands in "
-"``cli_*.py`` and is imported late."""
+"""``mm3d``: the one command.
+
+Each subcommand's parser stands here; what it does stands in ``cli_*.py`` and is imported late.
+"""
 
 from __future__ import annotations
 

@@ -69,8 +69,10 @@ def requests_of(
 
 
 def chain_of(request: Request, dry: bool) -> list[RunSpec]:
-    """The run that a request asks for and those before it, upstreams first; a user's own scans are "
-    "prepared on the way."""
+    """The run that a request asks for and those before it, upstreams first.
+
+    A user's own scans are prepared on the way.
+    """
     config = compose(request)
     if config["kind"] not in KINDS:
         raise UserError(f"kind={config['kind']}: there is no such kind of run; choose one of {', '.join(KINDS)}")

@@ -72,8 +72,7 @@ def _collect_garbage(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    """Re-key finished runs whose plan differs from them in the code fingerprint alone (and in upstreams "
-    "re-keyed so)."""
+    """Re-key finished runs whose plan differs from them in the code alone, and in upstreams that were re-keyed so."""
     where = Store(options.store)
     old = [where.find(key) for key in options.key] if options.key else [where.run(key) for key in sorted(where.done())]
     by_content: dict[str, Run] = {}

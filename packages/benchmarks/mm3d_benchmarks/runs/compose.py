@@ -278,8 +278,10 @@ def _main_file() -> dict[str, Any]:
 
 
 def _lay_profile(config: dict[str, Any]) -> None:
-    """Lay the profile's changes over the groups: ``override`` where the key exists (and ``steps``), "
-    "``backbones.<name>`` for one."""
+    """Lay the profile's changes over the groups.
+
+    ``override`` applies where the key exists (and to ``steps``), ``backbones.<name>`` and the like to one choice.
+    """
     profile = config.get("profile") or {}
     layers = [("", profile.pop("override", None) or {}, True)]
     for plural, group in (
@@ -301,8 +303,10 @@ def _lay_profile(config: dict[str, Any]) -> None:
 
 
 def _reachable(config: Mapping[str, Any], path: str, known: bool) -> bool:
-    """Whether the section that a profile changes is there at all (``pretrain=none`` has no method), or, "
-    "if ``known``, the key."""
+    """Whether the section that a profile changes is there at all, or, if ``known``, the key.
+
+    ``pretrain=none``, say, has no method.
+    """
     *parents, last = path.split(".")
     here: Any = config
     for name in parents:

@@ -70,8 +70,10 @@ def closure(roots: Iterable[str]) -> list[str]:
 
 
 def tree_hash(tree: ast.AST) -> str:
-    """A hash of what a syntax tree means: positions, comments and docstrings do not count. Stable "
-    "across Python versions."""
+    """A hash of what a syntax tree means, stable across Python versions.
+
+    Positions, comments and docstrings do not count.
+    """
     return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
 
 
