@@ -230,6 +230,8 @@ def test_a_file_becomes_a_fine_tuned_network(tmp_path: Path, capsys: pytest.Capt
     weights = read_weights(tmp_path / "model.safetensors")
     assert torch.equal(weights["encoder.down.0.linear.weight"], state["module.enc1.0.linear.weight"])
     assert weights.keys() == Segmentor(PointTransformer(), 13).state_dict().keys()
+    assert released.main([*arguments[:1], str(tmp_path / "encoder.safetensors"), "--encoder"]) == 0
+    assert read_weights(tmp_path / "encoder.safetensors").keys() == PointTransformer().state_dict().keys()
 
 
 class Trap:

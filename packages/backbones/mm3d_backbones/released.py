@@ -1,6 +1,7 @@
 """Publicly released segmentation checkpoints, under our names.
 
     python -m mm3d_backbones.released model_best.pth model.safetensors --classes ceiling,floor,wall,...
+    python -m mm3d_backbones.released pretrained.pth encoder.safetensors --encoder
 
 Known are the checkpoints of POSTECH-CVLab/point-transformer, of MingyeXu/mm-3dscene (segmentation; of a pre-training
 the student is taken) and of JIA-Lab-research/Stratified-Transformer, by the names of their tensors. Nothing is
@@ -241,13 +242,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("released", type=Path, help="a released .pth file")
     parser.add_argument("output", type=Path, help="the safetensors file to write, as a fine-tuning run does")
     parser.add_argument("--classes", help="class names in the order of your data set, separated by commas (S3DIS only)")
+    parser.add_argument("--encoder", action="store_true", help="write the encoder alone, as a pre-training does")
     options = parser.parse_args(arguments)
     try:
         state = read_released(options.released)
         model = network_of(state)
         names = options.classes.split(",") if options.classes else None
         report = import_released(model, state, names, source=options.released.name)
-        save_weights(options.output, model.state_dict(), {"imported_from": options.released.name})
+        part = model.encoder if options.encoder else model
+        save_weights(options.output, part.state_dict(), {"imported_from": options.released.name})
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
