@@ -1,5 +1,6 @@
-"""Runs that cost nothing: they count to ``steps`` with a checkpoint after each, and misbehave where "
-"they are told to."""
+"""Runs that cost nothing: they count to ``steps`` with a checkpoint after each,
+and misbehave where they are told to.
+"""
 
 from __future__ import annotations
 

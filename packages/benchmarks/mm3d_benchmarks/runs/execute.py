@@ -87,8 +87,10 @@ def _compute(run: Run, spec: RunSpec) -> None:
 
 
 def run_function(spec: RunSpec) -> RunFunction:
-    """``mm3d_benchmarks.runs.<kind>.run_<kind>``, imported now: it brings torch. ``local.function`` "
-    "names another one."""
+    """``mm3d_benchmarks.runs.<kind>.run_<kind>``, imported now: it brings torch.
+
+    ``local.function`` names another one.
+    """
     path = spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}.run_{spec.kind}"
     module, _, name = str(path).rpartition(".")
     return getattr(importlib.import_module(module), name)

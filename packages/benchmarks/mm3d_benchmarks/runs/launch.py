@@ -21,8 +21,9 @@ DONE, FAILED, REQUEUE = "done", "failed", "requeue"
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a submitted run: ``done``, ``failed`` (with a reason) or ``requeue`` (it wants to "
-    "be sent again)."""
+    """What became of a submitted run: ``done``,
+    ``failed`` (with a reason) or ``requeue`` (it wants to be sent again).
+    """
 
     key: str
     state: str

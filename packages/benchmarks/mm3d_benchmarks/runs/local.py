@@ -57,8 +57,10 @@ class LocalPool:
         return ended
 
     def close(self, cancel: bool) -> None:
-        """End the worker; with ``cancel``, ask the runs to stop at a checkpoint and wait for them, 30 "
-        "seconds at most."""
+        """End the worker.
+
+        With ``cancel``, ask the runs to stop at a checkpoint and wait for them, 30 seconds at most.
+        """
         if self._worker is None:
             return
         self._queue.clear()

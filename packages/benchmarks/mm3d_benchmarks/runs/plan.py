@@ -253,8 +253,10 @@ def baseline_of(sweep: Sweep, row: str) -> str | None:
 
 
 def _differences(own: Mapping[str, RunSpec], other: Mapping[str, RunSpec]) -> list[str]:
-    """Dotted keys in which two chains of runs differ. A pre-training that only one has is the "
-    "difference ``pretrain``."""
+    """Dotted keys in which two chains of runs differ.
+
+    A pre-training that only one has is the difference ``pretrain``.
+    """
     found: set[str] = set()
     for kind in KINDS:
         if (kind in own) != (kind in other):
