@@ -59,7 +59,7 @@ def test_an_evaluation_leaves_the_first_scenes_for_the_picture_of_predictions(ch
     with np.load(chain / "evaluate/prediction_held_0.npz", allow_pickle=False) as arrays:
         points = len(arrays["coord"])
         assert arrays["coord"].shape == (points, 3)
-        assert arrays["prediction"].shape == arrays["segment"].shape == (points,)
+        assert arrays["prediction"].shape == arrays["segment"].shape == arrays["statistic"].shape == (points,)
         assert 0 <= arrays["prediction"].min() <= arrays["prediction"].max() < len(arrays["class_names"])
     counts = json.loads((chain / "evaluate/scenes.json").read_text())["held_0"]["counts"]
     assert set(counts) == {"intersection", "target", "predicted"}

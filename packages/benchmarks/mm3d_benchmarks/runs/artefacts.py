@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from mm3d_benchmarks.datasets.features import points_of
 from mm3d_benchmarks.datasets.loading import Sampling
 from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
 from mm3d_core.atomic import atomic_write
+from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
+from mm3d_core.statistics import LocalStatistic
 
 ARRAYS, PICTURE = "artefacts.npz", "reconstruction.png"
 PREDICTION = "prediction_{scene}.npz"
@@ -49,7 +52,7 @@ def save_artefacts(
 
 
 def save_prediction(folder: Path, scene: Scene, prediction: Mapping[str, Any], class_names: Sequence[str]) -> None:
-    """Write ``prediction_<scene>.npz`` (coord, color, segment, prediction, class_names), the raw material of Figure 6.
+    """Write ``prediction_<scene>.npz``: coord, color, segment, prediction, statistic, class_names; raw for Figure 6.
 
     Args:
         prediction: what a segmentation protocol returned: ``segment`` or ``logits``, and ``index`` when not every point
@@ -64,6 +67,7 @@ def save_prediction(folder: Path, scene: Scene, prediction: Mapping[str, Any], c
         arrays["color"] = scene.color[rows]
     arrays["segment"] = np.full(len(rows), -1, np.int16) if scene.segment is None else scene.segment[rows]
     arrays["class_names"] = np.array(class_names)
+    arrays["statistic"] = _statistic(arrays)
     save_arrays(folder / PREDICTION.format(scene=scene.name), arrays)
 
 
@@ -112,6 +116,13 @@ def _scatter(axes: Any, arrays: dict[str, np.ndarray], name: str) -> None:
         color = coord[::step, 2]
     size = float(np.clip(20000 / max(1, len(coord) // step), 1, 8))  # square points: dense scans need small ones
     axes.scatter(*coord[::step].T, c=color, s=size, linewidths=0, depthshade=False)
+
+
+def _statistic(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) local statistic of the shown points, of coordinates and of colors where there are some."""
+    coord = torch.from_numpy(np.ascontiguousarray(arrays["coord"], np.float32))
+    color = {"color": torch.from_numpy(arrays["color"].astype(np.float32) / 255)} if "color" in arrays else {}
+    return LocalStatistic(missing_color="drop")(PointBatch.single(coord, coord[:, :0], color)).numpy()
 
 
 def _compact(value: np.ndarray) -> np.ndarray:
