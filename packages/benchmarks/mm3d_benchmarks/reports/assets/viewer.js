@@ -60,7 +60,7 @@
     const colors = colorsOf(mode);
     const [ca, sa] = [Math.cos(view.azimuth), Math.sin(view.azimuth)];
     const [ce, se] = [Math.cos(view.elevation), Math.sin(view.elevation)];
-    const unit = (0.48 * Math.min(width, height) * view.zoom) / cloud.radius;
+    const unit = (0.6 * Math.min(width, height) * view.zoom) / cloud.radius;
     const top = (Number(cut.value) / 100 - 0.5) * cloud.height + 1e-4;
     const dot = Math.max(1, Math.round(Number(size.value) * scale * Math.sqrt(view.zoom)));
     const half = dot >> 1;
