@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mm3d_benchmarks.datasets.embedded.generate import generate
 
 REAL = Path(__file__).parents[3].parent / "shared" / "real_samples"

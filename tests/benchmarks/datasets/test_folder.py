@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.folder import FolderReader
 from mm3d_benchmarks.datasets.pcd import decompress_lzf, read_pcd, unpack_color
 from mm3d_benchmarks.datasets.ply import write_ply

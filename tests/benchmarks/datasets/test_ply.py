@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.ply import read_ply, stack, write_ply
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets import prepare
 from mm3d_benchmarks.datasets.check import check_prepared
 from mm3d_benchmarks.datasets.prepare import READERS, prepare_dataset

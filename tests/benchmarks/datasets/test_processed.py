@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.prepare import make_reader, prepare_dataset
 from mm3d_benchmarks.datasets.processed import bytes_of_color, instance_ids, train_ids
 from mm3d_benchmarks.datasets.reader import BrokenSceneError

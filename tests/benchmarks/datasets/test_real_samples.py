@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from mm3d_benchmarks.datasets.embedded.statistics import scan_statistics
 from mm3d_benchmarks.datasets.folder import FolderReader
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
@@ -14,7 +16,6 @@ from mm3d_benchmarks.datasets.scannet import DETECTION_CLASSES, nyu40_to_train
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.datasets.sunrgbd import CLASSES as SUN_CLASSES
 from mm3d_benchmarks.datasets.sunrgbd_frame import decode_depth, read_color, read_depth
-from PIL import Image
 
 
 def info(path: Path) -> dict:

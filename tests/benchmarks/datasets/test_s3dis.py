@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
 from mm3d_benchmarks.datasets.s3dis import CLASSES, S3DISReader, boxes_of_objects, read_object
 from mm3d_core.errors import UserError

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.scene import VERSION, Scene, open_dataset, write_scene
 from mm3d_core.errors import UserError
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import loadmat, savemat
+
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
 from mm3d_benchmarks.datasets.sunrgbd import CLASSES, SunRgbdReader, boxes_of_frame
 from mm3d_benchmarks.datasets.sunrgbd_frame import (
@@ -22,8 +25,6 @@ from mm3d_benchmarks.datasets.sunrgbd_frame import (
 )
 from mm3d_benchmarks.datasets.sunrgbd_meta import Frame, folder_of, read_frames, read_split, release_path
 from mm3d_core.errors import UserError
-from PIL import Image
-from scipy.io import loadmat, savemat
 
 
 @pytest.fixture

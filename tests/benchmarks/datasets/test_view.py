@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.view import thinned, view_scene
 from mm3d_benchmarks.datasets.view_image import box_corners, draw
 from mm3d_benchmarks.datasets.view_statistic import heat, local_statistic
 from mm3d_core.errors import UserError
-from PIL import Image
 
 
 @pytest.fixture(scope="module")

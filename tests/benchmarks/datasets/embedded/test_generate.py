@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.embedded.generate import generate, make_room
 from mm3d_benchmarks.datasets.embedded.handheld import scan_room
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
@@ -15,6 +16,7 @@ from mm3d_benchmarks.datasets.embedded.plan import (
     room_names,
     scan_names,
 )
+from mm3d_benchmarks.datasets.embedded.scan import LabelledScan
 from mm3d_benchmarks.datasets.embedded.shell import Style
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_core.errors import UserError
@@ -100,7 +102,7 @@ def test_test_area_is_a_shift() -> None:
 
 
 def test_the_knobs_turn() -> None:
-    def scan(knobs: Knobs):  # noqa: ANN202
+    def scan(knobs: Knobs) -> LabelledScan:
         room, (tour, sensor) = make_room("scannet", 0, 3, 0, "bedroom", Style(), knobs)
         return scan_room(room, 0.1, knobs, tour, sensor)
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+
 from mm3d_benchmarks.datasets.embedded.acceptance import scan
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, intrinsics, look, render
 from mm3d_benchmarks.datasets.embedded.generate import make_room
 from mm3d_benchmarks.datasets.embedded.handheld import raw_frame
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
-from mm3d_benchmarks.datasets.embedded.layout import KINDS, Room
+from mm3d_benchmarks.datasets.embedded.layout import KINDS
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.embedded.primitives import Material, extent, patches, rotation, solid
 from mm3d_benchmarks.datasets.embedded.shell import Style
 from mm3d_benchmarks.datasets.embedded.singleframe import shoot

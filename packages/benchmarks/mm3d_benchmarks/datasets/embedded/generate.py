@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.embedded import handheld, tripod
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
-from mm3d_benchmarks.datasets.embedded.layout import Room, furnish
+from mm3d_benchmarks.datasets.embedded.layout import furnish
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.embedded.plan import (
     PROFILES,
     Profile,
@@ -41,7 +42,7 @@ from mm3d_benchmarks.datasets.manifest import EMBEDDED_MARK
 from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 
-GENERATOR = 2  # version: raise it when the same seed gives other scenes
+GENERATOR = 3  # version: raise it when the same seed gives other scenes
 CODES = {"scannet": 1, "s3dis": 2, "sunrgbd": 3}
 Progress = Callable[[int, int], None]
 

@@ -8,7 +8,8 @@ from scipy.spatial import cKDTree
 from mm3d_benchmarks.datasets.embedded.appearance import Looks, random_light, record, smooth_noise
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, intrinsics, look
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
-from mm3d_benchmarks.datasets.embedded.layout import KINDS, Room
+from mm3d_benchmarks.datasets.embedded.layout import KINDS
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.embedded.primitives import rotation
 from mm3d_benchmarks.datasets.embedded.scan import LabelledScan
 from mm3d_benchmarks.datasets.embedded.surface import Surface, count_views, sample_surface
@@ -73,7 +74,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
         place = np.clip(place, -room.size[:2] / 2 + 0.35, room.size[:2] / 2 - 0.35)
         heading = angle + random.normal(0, 0.55) + (np.pi if random.random() < 0.45 else 0.0)
         position = np.array([*place, random.normal(1.5, 0.12)])
-        pitch = np.radians(np.clip(random.normal(25, 21), -30, 65))
+        pitch = np.radians(np.clip(random.normal(22, 21), -30, 65))
         cameras.append(Camera(position, look(position, heading, pitch, random.normal(0, 0.05)), k, IMAGE))
     return cameras
 
@@ -81,7 +82,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
 def geometric_noise(coord: np.ndarray, normal: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
     """(N, 3) displacement: a slow warp of the whole scan, bumps along the normal at two scales, white noise."""
     warp = np.stack([smooth_noise(coord, 2.0, random) for _ in range(3)], axis=1) * [0.018, 0.018, 0.007]
-    bumps = 0.011 * smooth_noise(coord, 0.33, random) + 0.010 * smooth_noise(coord, 0.12, random, 14)
+    bumps = 0.0105 * smooth_noise(coord, 0.33, random) + 0.0095 * smooth_noise(coord, 0.12, random, 14)
     white = random.normal(0, 0.0055, coord.shape)
     return strength * (warp + bumps[:, None] * normal + white)
 

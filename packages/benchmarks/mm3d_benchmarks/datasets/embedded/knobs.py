@@ -25,4 +25,4 @@ class Knobs:
     unlabelled: float = 0.04
     distractors: float = 1.0
     moved: float = 0.3
-    spare_room: float = 0.2
+    spare_room: float = 0.05

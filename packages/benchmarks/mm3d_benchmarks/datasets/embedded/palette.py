@@ -7,7 +7,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.embedded.primitives import Material
 
 Color = tuple[float, float, float]
-GREYING = 0.8  # share of a color's saturation that is kept
+GREYING = 0.7  # share of a color's saturation that is kept
 WOODS: tuple[Color, ...] = (
     (0.55, 0.36, 0.2),
     (0.42, 0.26, 0.14),
@@ -44,7 +44,7 @@ class Palette:
     def wood(self) -> Material:
         """Grained wood."""
         color = self._pick(WOODS)
-        return Material(color, "wood", self._shade(color, 0.55), self.random.uniform(0.2, 0.5))
+        return Material(color, "wood", shade(color, 0.55), self.random.uniform(0.2, 0.5))
 
     def white(self) -> Material:
         """White lacquer or ceramic."""
@@ -58,15 +58,13 @@ class Palette:
         """Wall paint, now and then with a pattern."""
         color = self._pick(PAINTS)
         texture = str(self.random.choice(["speckle", "stripes", "panels"], p=[0.6, 0.15, 0.25]))
-        return Material(color, texture, self._shade(color, 0.8), self.random.uniform(0.3, 1.2))
+        return Material(color, texture, shade(color, 0.8), self.random.uniform(0.3, 1.2))
 
     def fabric(self) -> Material:
         """Upholstery, cloth."""
         color = self._pick(FABRICS)
         texture = str(self.random.choice(["fabric", "plain", "stripes", "carpet"], p=[0.5, 0.2, 0.15, 0.15]))
-        return Material(
-            color, texture, self._shade(color, self.random.uniform(0.5, 1.8)), self.random.uniform(0.1, 0.4)
-        )
+        return Material(color, texture, shade(color, self.random.uniform(0.5, 1.8)), self.random.uniform(0.1, 0.4))
 
     def hard(self) -> Material:
         """What cases and tables are made of."""
@@ -81,7 +79,7 @@ class Palette:
     def bright(self) -> Material:
         """Packaging, toys, bags."""
         color = tuple((self.random.uniform(0.05, 0.8) + self.random.uniform(-0.3, 0.3, 3)).clip(0.03, 0.95).tolist())
-        return Material(color, str(self.random.choice(["plain", "poster", "stripes"])), self._shade(color, 1.6), 0.3)
+        return Material(color, str(self.random.choice(["plain", "poster", "stripes"])), shade(color, 1.6), 0.3)
 
     def dark(self) -> Material:
         """Screens and black plastic: they return few rays."""
@@ -102,16 +100,14 @@ class Palette:
     def poster(self) -> Material:
         """A printed sheet, often in the wall's own color."""
         if self.random.random() < 0.35:
-            return Material(
-                self.wall.albedo, "stripes", self._shade(self.wall.albedo, 0.7), self.random.uniform(0.1, 0.4)
-            )
+            return Material(self.wall.albedo, "stripes", shade(self.wall.albedo, 0.7), self.random.uniform(0.1, 0.4))
         return Material((0.5, 0.5, 0.5), "poster", scale=self.random.uniform(0.1, 0.4))
 
     def floor(self) -> Material:
         """Planks, tiles or carpet."""
         texture = str(self.random.choice(["planks", "tiles", "carpet", "speckle"], p=[0.35, 0.2, 0.3, 0.15]))
         color = self._pick(WOODS if texture == "planks" else FABRICS + PAINTS)
-        return Material(color, texture, self._shade(color, 0.6), self.random.uniform(0.2, 0.5))
+        return Material(color, texture, shade(color, 0.6), self.random.uniform(0.2, 0.5))
 
     def _pick(self, colors: tuple[Color, ...]) -> Color:
         """A color of a palette, a little varied; or, off the palette, any color of the same lightness."""
@@ -121,7 +117,8 @@ class Palette:
         color = color.mean() + GREYING * (color - color.mean())
         return tuple((color * self.random.normal(1, 0.12) + self.random.normal(0, 0.02, 3)).clip(0.02, 0.95).tolist())
 
-    @staticmethod
-    def _shade(color: Color, factor: float) -> Color:
-        r, g, b = (min(0.97, c * factor + 0.02) for c in color)
-        return r, g, b
+
+def shade(color: Color, factor: float) -> Color:
+    """A lighter or darker color."""
+    r, g, b = (min(0.97, c * factor + 0.02) for c in color)
+    return r, g, b

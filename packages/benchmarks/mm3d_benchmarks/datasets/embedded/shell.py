@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.embedded import fixtures
+from mm3d_benchmarks.datasets.embedded import on_walls
 from mm3d_benchmarks.datasets.embedded.furniture import Thing
 from mm3d_benchmarks.datasets.embedded.palette import Palette
 from mm3d_benchmarks.datasets.embedded.primitives import Material, Primitive, moved, solid
@@ -112,7 +112,7 @@ def build_shell(
     doors = 1 + (random.random() < 0.35) + (max(width, depth) > 5 and random.random() < 0.4)
     for _ in range(doors):
         things += _door(walls, height, palette, random)
-    windows = int(random.choice([0, 1, 2, 3], p=[0.3, 0.45, 0.2, 0.05]))
+    windows = int(random.choice([0, 1, 2, 3], p=[0.25, 0.45, 0.22, 0.08]))
     for number in range(max(windows, int(complete))):
         things += _window(walls, height, style, palette, random, complete and number == 0)
     for wall in walls:
@@ -205,12 +205,12 @@ def _window(
     parts.append(solid("box", (0.04, 0, bottom), (0.2, wide + 0.1, 0.04), frame))
     things = [Thing("window", parts)]
     dressing = random.random()
-    if dressing < 0.42 or curtained:
-        things += fixtures.curtain(random, palette, wide, min(height, top + 0.35))
-    elif dressing < 0.65:
-        things += fixtures.blinds(random, palette, wide, bottom, top)
+    if dressing < 0.36 or curtained:
+        things += on_walls.curtain(random, palette, wide, min(height, top + 0.35))
+    elif dressing < 0.6:
+        things += on_walls.blinds(random, palette, wide, bottom, top)
     if bottom > 0.6 and random.random() < 0.45:
-        things += fixtures.radiator(random, palette)
+        things += on_walls.radiator(random, palette)
     return wall.place(things, y)
 
 

@@ -11,7 +11,8 @@ from mm3d_benchmarks.datasets.embedded.appearance import Looks, random_light, re
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, look, render
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
 from mm3d_benchmarks.datasets.embedded.labels import sunrgbd_name
-from mm3d_benchmarks.datasets.embedded.layout import KINDS, Room
+from mm3d_benchmarks.datasets.embedded.layout import KINDS
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.sunrgbd import CLASSES
 from mm3d_benchmarks.datasets.sunrgbd_frame import AXIS_SWAP
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, render
-from mm3d_benchmarks.datasets.embedded.layout import Room
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.embedded.primitives import patches
 
 BLOCK = 1.2  # metres: faces larger than this are cut into several over-segments

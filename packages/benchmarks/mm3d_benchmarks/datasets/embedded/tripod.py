@@ -8,7 +8,8 @@ from mm3d_benchmarks.datasets.embedded.appearance import Looks, random_light, re
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, intrinsics
 from mm3d_benchmarks.datasets.embedded.handheld import merge_structure
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
-from mm3d_benchmarks.datasets.embedded.layout import KINDS, Room
+from mm3d_benchmarks.datasets.embedded.layout import KINDS
+from mm3d_benchmarks.datasets.embedded.placement import Room
 from mm3d_benchmarks.datasets.embedded.scan import LabelledScan
 from mm3d_benchmarks.datasets.embedded.surface import count_views, sample_surface
 
