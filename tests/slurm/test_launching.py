@@ -26,7 +26,7 @@ from mm3d_benchmarks.runs.spec import RunSpec
 from mm3d_benchmarks.runs.store import Store
 from mm3d_core.errors import UserError
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = pytest.mark.slurm
 DRIVER = """
 import sys
 sys.path.insert(0, {toys!r})
@@ -102,6 +102,7 @@ def test_a_chain_finishes_and_failures_are_named_while_the_others_finish(cluster
     )
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_replaced_by_one_that_attaches(cluster: Cluster, store: Store) -> None:
     specs = [toy.spec(value=float(i), steps=20, seconds=0.4) for i in range(4)]
     driver = in_background(store, specs)
@@ -112,6 +113,7 @@ def test_a_killed_driver_is_replaced_by_one_that_attaches(cluster: Cluster, stor
     assert [toy.starts(store.run(s.key).folder) for s in specs] == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_preempted_run_goes_on_from_its_checkpoint(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(value=7.0, steps=40, seconds=0.3)
     launcher = make_launcher(settings(), store, [spec])
@@ -132,6 +134,7 @@ def test_a_preempted_run_goes_on_from_its_checkpoint(cluster: Cluster, store: St
     assert run.metrics()["metrics"]["mIoU"] == 7.0
 
 
+@pytest.mark.slow
 def test_the_warning_before_the_time_limit_requeues_the_run(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(value=8.0, steps=30, seconds=0.3)
     launcher = make_launcher(settings(), store, [spec])
@@ -146,6 +149,7 @@ def test_the_warning_before_the_time_limit_requeues_the_run(cluster: Cluster, st
     assert toy.starts(run.folder) == 2
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_is_reported_and_the_next_call_does_it(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(value=9.0, steps=20, seconds=0.3)
     launcher = make_launcher(settings(), store, [spec])
@@ -158,6 +162,7 @@ def test_a_cancelled_run_is_reported_and_the_next_call_does_it(cluster: Cluster,
     assert send(store, [spec])[0].state == "done"
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_a_restart_and_nothing_else(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(value=10.0, steps=40, seconds=0.3)
     launcher = make_launcher(settings(), store, [spec])
@@ -170,6 +175,7 @@ def test_a_node_that_dies_costs_a_restart_and_nothing_else(cluster: Cluster, sto
     assert store.run(spec.key).metrics()["metrics"]["mIoU"] == 10.0
 
 
+@pytest.mark.slow
 def test_a_controller_that_does_not_answer_is_not_mistaken_for_lost_jobs(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(value=11.0, steps=25, seconds=0.2)
     launcher = make_launcher(settings(), store, [spec])
@@ -182,6 +188,7 @@ def test_a_controller_that_does_not_answer_is_not_mistaken_for_lost_jobs(cluster
     assert toy.starts(store.run(spec.key).folder) == 1
 
 
+@pytest.mark.slow
 def test_two_nodes_train_together(cluster: Cluster, store: Store) -> None:
     spec = toy.spec(function="toy.run_group", value=1.0)
     assert send(store, [spec], nodes=2)[0].state == "done"
