@@ -1,4 +1,4 @@
-"""A file system that fails at every write site in turn: the run says so, leaves nothing half-written, ends right later."""
+"""A file system that fails at every write site in turn: the run says so, leaves nothing half-written, ends right."""
 
 from __future__ import annotations
 
