@@ -74,7 +74,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
             if name in done:
                 continue
             start = time.perf_counter()
-            prediction, labels = protocol(model, data.load(name), inputs, device, folder / f"scene_{name}.npz")
+            prediction, labels = protocol(model, data.load(name), inputs, device, folder / room_file(name))
             times[name] = round(time.perf_counter() - start, 4)
             metric.update(prediction, labels)
             if name in scenes[:PICTURED] and part(config, "task") == "segmentation":
@@ -82,7 +82,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
             done[name] = _alone(config, facts, prediction, labels)
             state = {"steps": len(scenes), "metric": metric.state(), "scenes": done, "seconds": times}
             write_json(folder / PROGRESS_FILE, state)
-            (folder / f"scene_{name}.npz").unlink(missing_ok=True)
+            (folder / room_file(name)).unlink(missing_ok=True)
             if stop.signal is not None:
                 stop.hand_on(len(done))
     write_json(folder / SCENES_FILE, done)
@@ -99,6 +99,11 @@ def weights_of(upstream: Mapping[str, Path] | None) -> Path:
         raise UserError("an evaluation needs the fine-tuning run whose network it scores (upstream finetune)")
     source = Path(source)
     return source / MODEL_WEIGHTS if source.is_dir() or not source.suffix else source
+
+
+def room_file(name: str) -> str:
+    """Where a protocol may keep what it has of a scene; always inside the run's folder."""
+    return f"scene_{name}.npz".replace("/", "_").replace("\\", "_")
 
 
 def _read_progress(path: Path, scenes: list[str]) -> dict[str, Any] | None:
