@@ -19,7 +19,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 def main(folder: str) -> None:
     """Install into ``folder``; an existing environment is completed, not recreated."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (this file is what an older Python meets first)
         sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; set PYTHON=python3.11 for make")
     python = Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
