@@ -50,7 +50,7 @@ def test_constant_features_give_the_logarithm_of_the_matches():
 
 
 @pytest.mark.parametrize("objective", ["info_nce", "hardest"])
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("level", [0, 1, "all"])
 def test_the_gradient_reaches_every_used_parameter(objective, level):
     model = method(objective=objective, level=level)
     model.loss(batch(model), generator())["loss"].backward()
@@ -93,7 +93,7 @@ def test_features_of_a_coarse_level_are_interpolated_at_the_asked_points():
     points = PointBatch.join([scan(50, 0), scan(60, 1)])
     coarse = points.select(torch.tensor([3, 9, 20, 55, 70, 100]), torch.tensor([3, 6]))
     coarse = coarse.with_feat(torch.arange(6.0).unsqueeze(1))
-    feat = features_at(coarse, points, torch.tensor([9, 20, 70]))
+    feat = features_at([points, coarse], 1, points, torch.tensor([9, 20, 70]))
     torch.testing.assert_close(feat, torch.tensor([[1.0], [2.0], [4.0]]), atol=1e-4, rtol=0)
 
 
@@ -108,5 +108,7 @@ def test_a_batch_without_matches_is_refused():
 def test_bad_options_are_refused():
     with pytest.raises(ValueError, match="level=4"):
         method(level=4)
+    with pytest.raises(ValueError, match="level=every"):
+        method(level="every")
     with pytest.raises(ValueError, match="objective must be"):
         method(objective="triplet")

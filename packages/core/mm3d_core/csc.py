@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mm3d_core.contrastive import Partitions, partitioned_info_nce
-from mm3d_core.matched import draw_matches, features_at, level_channels, match_terms, projection
+from mm3d_core.matched import Level, draw_matches, features_at, level_channels, match_terms, projection
 from mm3d_core.points import PointBatch
 from mm3d_core.views import PairViews
 
@@ -24,7 +24,7 @@ class ContrastiveSceneContexts(nn.Module):
         encoder: what is pre-trained.
         views: makes the pair of views.
         width: of the linear projection before the loss; None for none.
-        level: the encoder's level that is contrasted.
+        level: the encoder's level that is contrasted, or ``all``, side by side (for several towers).
         partitions: the regions around a point, in the scan's upright frame.
         temperature: divides the similarities.
         max_points: matches drawn in each scene.
@@ -41,7 +41,7 @@ class ContrastiveSceneContexts(nn.Module):
         *,
         views: PairViews | None = None,
         width: int | None = 32,
-        level: int = 0,
+        level: Level = 0,
         partitions: Partitions | None = None,
         temperature: float = 0.4,
         max_points: int | None = 4096,
@@ -51,7 +51,8 @@ class ContrastiveSceneContexts(nn.Module):
             raise ValueError(f"temperature must be positive, not {temperature}")
         self.encoder = encoder
         self.views = views or PairViews(crop="camera")
-        self.level, self.temperature, self.max_points = level, temperature, max_points
+        self.level: Level = level
+        self.temperature, self.max_points = temperature, max_points
         self.partitions = partitions or Partitions()
         self.head = projection(level_channels(encoder, level), width)
 
@@ -82,7 +83,6 @@ class ContrastiveSceneContexts(nn.Module):
 
     def _features(self, points: PointBatch, rows: Tensor) -> Tensor:
         """(M, width) float32 unit features at ``rows``."""
-        level = self.encoder(points)[self.level]
-        feat = features_at(level, points, rows)
+        feat = features_at(self.encoder(points), self.level, points, rows)
         with torch.autocast(feat.device.type, enabled=False):
             return functional.normalize(self.head(feat.float()), dim=1)

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from mm3d_core.contrastive import InfoNCE
 from mm3d_core.features import FeatureLayout
-from mm3d_core.matched import features_at, level_channels, projection
+from mm3d_core.matched import Level, features_at, level_channels, projection
 from mm3d_core.monitors import feature_spread, similarities
 from mm3d_core.motions import ColorChange, Motion
 from mm3d_core.objects import Bank, ObjectFinder, procedural_object
@@ -149,7 +149,7 @@ class FourDContrast(nn.Module):
         encoder: what is pre-trained.
         views: makes the frames.
         width: of the projected features.
-        level: the encoder's level that is contrasted.
+        level: the encoder's level that is contrasted, or ``all``, side by side (for several towers).
         contrast: the loss of each pair.
         static_points, moving_points: at most, of the batch.
         space_time: with the two terms of the space-time network, which pre-training alone uses; else the first only.
@@ -164,7 +164,7 @@ class FourDContrast(nn.Module):
         *,
         views: MovingObjectViews | None = None,
         width: int = 32,
-        level: int = 0,
+        level: Level = 0,
         contrast: InfoNCE | None = None,
         static_points: int = 2048,
         moving_points: int = 2048,
@@ -173,7 +173,7 @@ class FourDContrast(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.views = views or MovingObjectViews()
-        self.level = level
+        self.level: Level = level
         self.limits = static_points, moving_points
         self.contrast = contrast or InfoNCE(temperature=0.4, max_points=None)
         self.head = projection(level_channels(encoder, level), width)
@@ -218,7 +218,7 @@ class FourDContrast(nn.Module):
 
     def _features(self, frame: PointBatch, rows: Tensor) -> Tensor:
         """(M, width) float32 projected features of one frame."""
-        feat = features_at(self.encoder(frame)[self.level], frame, rows)
+        feat = features_at(self.encoder(frame), self.level, frame, rows)
         with torch.autocast(feat.device.type, enabled=False):
             return self.head(feat.float())
 

@@ -1,7 +1,7 @@
 """What the rivals that contrast matched points share: drawing matches, and features where the matches are."""
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,6 +10,8 @@ from mm3d_core.encoder import Encoder
 from mm3d_core.monitors import feature_spread, similarities
 from mm3d_core.points import PointBatch
 from pointops import interpolation
+
+Level = int | Literal["all"]
 
 
 def draw_matches(
@@ -34,11 +36,21 @@ def draw_matches(
     return pairs[0], pairs[1]
 
 
-def features_at(level: PointBatch, points: PointBatch, rows: Tensor) -> Tensor:
-    """(M, C) features of a level at ``rows`` (M,) of the network's input, which are ordered by scene.
+def features_at(levels: Sequence[PointBatch], chosen: Level, points: PointBatch, rows: Tensor) -> Tensor:
+    """(M, C) features of the chosen level, or of all side by side, at ``rows`` (M,) of the network's input.
 
     A level of all points is read directly; a coarser one is interpolated from its three nearest points.
+
+    Args:
+        levels: what the encoder returned for ``points``.
+        rows: ordered by scene.
     """
+    if chosen == "all":
+        return torch.cat([_features_at(level, points, rows) for level in levels], dim=1)
+    return _features_at(levels[int(chosen)], points, rows)
+
+
+def _features_at(level: PointBatch, points: PointBatch, rows: Tensor) -> Tensor:
     if level.num_points == points.num_points:
         return level.feat[rows]
     counts = torch.bincount(points.scene_of_point()[rows], minlength=points.num_scenes)
@@ -50,14 +62,16 @@ def projection(channels: int, width: int | None) -> nn.Module:
     return nn.Identity() if width is None else nn.Linear(channels, width)
 
 
-def level_channels(encoder: nn.Module, level: int) -> int:
-    """Width of one level of an encoder.
+def level_channels(encoder: nn.Module, level: Level) -> int:
+    """Width of one level of an encoder, or of all its levels together.
 
     Raises:
         ValueError: the encoder has no such level.
     """
     channels = cast(Encoder, encoder).channels
-    if not 0 <= level < len(channels):
+    if level == "all":
+        return sum(channels)
+    if isinstance(level, str) or not 0 <= level < len(channels):
         raise ValueError(f"level={level}, but the encoder has levels 0 to {len(channels) - 1}")
     return channels[level]
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mm3d_core.contrastive import InfoNCE
 from mm3d_core.errors import UserError
-from mm3d_core.matched import draw_matches, features_at, level_channels, match_terms, projection
+from mm3d_core.matched import Level, draw_matches, features_at, level_channels, match_terms, projection
 from mm3d_core.points import PointBatch
 from mm3d_core.views import PairViews
 
@@ -83,7 +83,7 @@ class MaskedSceneContrast(nn.Module):
     Args:
         encoder: what is pre-trained.
         views: makes the pair of masked views.
-        level: the encoder's level that is contrasted and read out.
+        level: the encoder's level that is contrasted and read out, or ``all``, side by side (for several towers).
         width: of a projection before the contrast; None contrasts the features themselves, as the original.
         contrast: the loss; ``max_points`` limits the matches of a batch.
         contrast_weight, color_weight, normal_weight: of the three losses; the last needs the attribute ``normal``.
@@ -99,7 +99,7 @@ class MaskedSceneContrast(nn.Module):
         encoder: nn.Module,
         *,
         views: MaskedPairViews | None = None,
-        level: int = 0,
+        level: Level = 0,
         width: int | None = None,
         contrast: InfoNCE | None = None,
         contrast_weight: float = 1.0,
@@ -112,7 +112,8 @@ class MaskedSceneContrast(nn.Module):
             raise ValueError("contrast_weight, color_weight and normal_weight must not be negative, mix within [0, 1]")
         self.encoder = encoder
         self.views = views or MaskedPairViews()
-        self.level, self.mix = level, mix
+        self.level: Level = level
+        self.mix = mix
         self.weights = {"contrast": contrast_weight, "color": color_weight, "normal": normal_weight}
         self.contrast = contrast or InfoNCE(temperature=0.4, max_points=8192)
         channels = level_channels(encoder, level)
@@ -142,10 +143,10 @@ class MaskedSceneContrast(nn.Module):
         shown = {name: self._masked(view) for name, view in views.items()}
         if mixed:
             shown["first"] = overlaid(shown["first"])
-        levels = {name: self.encoder(view)[self.level] for name, view in shown.items()}
+        levels = {name: self.encoder(view) for name, view in shown.items()}
         with torch.autocast(self.token.device.type, enabled=False):
             first, second = (
-                self.head(features_at(levels[name], shown[name], r).float())
+                self.head(features_at(levels[name], self.level, shown[name], r).float())
                 for name, r in zip(("first", "second"), rows, strict=True)
             )
             terms = {"contrast": self.contrast(first, second), **self._regress(views, shown, levels)}
@@ -166,13 +167,13 @@ class MaskedSceneContrast(nn.Module):
         return view.with_feat(torch.where(hidden, token, view.feat))
 
     def _regress(
-        self, views: Mapping[str, PointBatch], shown: Mapping[str, PointBatch], levels: Mapping[str, PointBatch]
+        self, views: Mapping[str, PointBatch], shown: Mapping[str, PointBatch], levels: Mapping[str, list[PointBatch]]
     ) -> dict[str, Tensor]:
         """Squared errors of colors, and 1 - cosine of normals, over the masked points of both views."""
         feats, colors, normals = [], [], []
         for name, view in views.items():
             hidden = view.attributes["masked"].nonzero().flatten()
-            feats.append(features_at(levels[name], shown[name], hidden).float())
+            feats.append(features_at(levels[name], self.level, shown[name], hidden).float())
             colors.append(view.attributes["color"][hidden])
             if self.normal_head is not None:
                 normals.append(view.attributes["normal"][hidden])

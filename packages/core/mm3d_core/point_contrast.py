@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mm3d_core.contrastive import InfoNCE, hardest_contrastive
-from mm3d_core.matched import draw_matches, features_at, level_channels, match_terms, projection
+from mm3d_core.matched import Level, draw_matches, features_at, level_channels, match_terms, projection
 from mm3d_core.points import PointBatch
 from mm3d_core.views import PairViews
 
@@ -24,7 +24,8 @@ class PointContrast(nn.Module):
         encoder: what is pre-trained.
         views: makes the pair of views.
         width: of the linear projection before the loss (32 in the original); None for none.
-        level: the encoder's level that is contrasted; a coarse one is interpolated at the matches.
+        level: the encoder's level that is contrasted (a coarse one is interpolated at the matches), or ``all``, side
+            by side (for several towers).
         contrast: the loss; ``max_points`` limits the matches of a batch.
         objective: ``info_nce``, or ``hardest``, the paper's hardest-contrastive loss.
         candidates: drawn features of the other view among which ``hardest`` looks for a negative.
@@ -41,7 +42,7 @@ class PointContrast(nn.Module):
         *,
         views: PairViews | None = None,
         width: int | None = 32,
-        level: int = 0,
+        level: Level = 0,
         contrast: InfoNCE | None = None,
         objective: Literal["info_nce", "hardest"] = "info_nce",
         candidates: int = 256,
@@ -51,7 +52,8 @@ class PointContrast(nn.Module):
             raise ValueError(f"objective must be 'info_nce' or 'hardest', not {objective!r}")
         self.encoder = encoder
         self.views = views or PairViews(crop="camera")
-        self.level, self.objective, self.candidates = level, objective, candidates
+        self.level: Level = level
+        self.objective, self.candidates = objective, candidates
         self.contrast = contrast or InfoNCE(temperature=0.4)
         self.head = projection(level_channels(encoder, level), width)
 
@@ -78,7 +80,6 @@ class PointContrast(nn.Module):
 
     def _features(self, points: PointBatch, rows: Tensor) -> Tensor:
         """(M, width) float32 projected features at ``rows``."""
-        level = self.encoder(points)[self.level]
-        feat = features_at(level, points, rows)
+        feat = features_at(self.encoder(points), self.level, points, rows)
         with torch.autocast(feat.device.type, enabled=False):
             return self.head(feat.float())

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from mm3d_core.contrastive import InfoNCE
 from mm3d_core.features import FeatureLayout
-from mm3d_core.matched import features_at, level_channels
+from mm3d_core.matched import Level, features_at, level_channels
 from mm3d_core.monitors import feature_spread, similarities
 from mm3d_core.objects import Bank, ObjectFinder, procedural_object
 from mm3d_core.points import PointBatch
@@ -159,7 +159,7 @@ class RandomRooms(nn.Module):
     Args:
         encoder: what is pre-trained.
         views: makes the two rooms.
-        level: the encoder's level whose features are pooled.
+        level: the encoder's level whose features are pooled, or ``all``, side by side (for several towers).
         pool: ``max`` or ``mean`` over the points of an object.
         width: of the two-layer projection.
         contrast: the loss.
@@ -175,7 +175,7 @@ class RandomRooms(nn.Module):
         encoder: nn.Module,
         *,
         views: RoomViews | None = None,
-        level: int = 0,
+        level: Level = 0,
         pool: str = "max",
         width: int = 128,
         contrast: InfoNCE | None = None,
@@ -185,7 +185,8 @@ class RandomRooms(nn.Module):
             raise ValueError(f"pool must be 'max' or 'mean', not {pool!r}")
         self.encoder = encoder
         self.views = views or RoomViews()
-        self.level, self.pool = level, pool
+        self.level: Level = level
+        self.pool = pool
         channels = level_channels(encoder, level)
         self.head: nn.Module = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, width))
         self.contrast = contrast or InfoNCE(temperature=0.1, max_points=None)
@@ -213,7 +214,7 @@ class RandomRooms(nn.Module):
         """(K, C) pooled features, and the (scene, object) that each belongs to."""
         scene, label = view.scene_of_point(), view.attributes["object"]
         rows = (label >= 0).nonzero().flatten()
-        feat = features_at(self.encoder(view)[self.level], view, rows)
+        feat = features_at(self.encoder(view), self.level, view, rows)
         keys, owner = torch.unique(torch.stack([scene[rows], label[rows]], 1), dim=0, return_inverse=True)
         if self.pool == "max":
             index = owner.unsqueeze(1).expand_as(feat)
