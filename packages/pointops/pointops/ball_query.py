@@ -53,18 +53,13 @@ def ball_query(
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
-    return ball_query_reference(
-        nsample,
-        max_radius,
-        min_radius,
-        xyz,
-        offset,
-        new_xyz,
-        new_offset,
-        order=order,
-        padding=padding,
-        inclusive=inclusive,
-    )
+    _check.at_least("nsample", nsample)
+    _check.choice("order", order, ORDERS)
+    _check.choice("padding", padding, PADDINGS)
+    _check.same_device("new_xyz", new_xyz, "xyz", xyz)
+    query = xyz if new_xyz is xyz else new_xyz
+    radii = (float(max_radius), float(min_radius))
+    return _ball(xyz.detach(), offset, query.detach(), new_offset, nsample, *radii, order, padding, inclusive)
 
 
 def ball_query_reference(

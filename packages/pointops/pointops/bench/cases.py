@@ -75,7 +75,7 @@ def chamfer_cases(peers: dict[str, Any]) -> Iterator[Row]:
     random = np.random.default_rng(0)
     target, count = room(40_000, 3), 40_000
     matched = (target[random.permutation(count)] + random.normal(0, 0.02, (count, 3))).astype(np.float32)
-    collapsed = (random.normal(0, 0.05, (count, 3)) + [3, 2, 1]).astype(np.float32)
+    collapsed = (random.normal(0, 0.05, (count, 3)) + np.array([3, 2, 1])).astype(np.float32)
     ends = torch.tensor([count])
     for name, cloud, bars in (
         ("matched", matched, {"scipy": 8.0, "pykdtree": 3.5}),

@@ -1,4 +1,4 @@
-"""Prints what :func:`pointops.memory.keep_freed_memory` does to an eager attention step. Run in a process of its own."""
+"""Prints what :func:`pointops.memory.keep_freed_memory` does to an eager attention step; run by itself."""
 
 import torch
 

@@ -12,7 +12,7 @@ PATIENCE = 6.0  # seconds after which a contestant sits out the remaining rounds
 
 
 def clock() -> float:
-    """Seconds: of this process's CPU with one thread (other work on the machine then hardly counts), else of the wall."""
+    """Seconds: of this process's CPU with one thread (a busy machine then hardly counts), else of the wall."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
