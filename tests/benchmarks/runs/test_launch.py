@@ -130,6 +130,23 @@ def test_a_killed_worker_process_is_replaced(store: Store) -> None:
     assert toy.starts(runs[0].folder) == 1, "the child of the dead worker went on"
 
 
+def test_a_worker_that_cannot_start_is_told_instead_of_tried_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match="dies again and again"):
+        run_all(store, [toy.spec()])
+
+
+def test_a_module_that_does_not_import_fails_its_run_by_name(store: Store) -> None:
+    broken, fine = toy.spec(function="no_such_module.run"), toy.spec(value=2.0)
+    found = run_all(
+        store, [broken, fine], make_launcher({"name": "local", "max_parallel": 1, "threads": 1}, store, [broken])
+    )
+    assert found[fine.key].state == "done"
+    assert "no_such_module" in found[broken.key].reason
+
+
 def test_a_run_that_somebody_holds_is_waited_for(store: Store) -> None:
     spec = toy.spec(value=6.0)
     run = store.register(spec)

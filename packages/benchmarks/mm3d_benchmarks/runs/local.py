@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mm3d_benchmarks.runs.execute import BUSY, PREEMPTED, execute
 from mm3d_benchmarks.runs.launch import DONE, FAILED, REQUEUE, Ended, last_error
-from mm3d_benchmarks.runs.store import Run, Store
+from mm3d_benchmarks.runs.store import Run, Store, tail
 from mm3d_core.errors import UserError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -36,6 +36,7 @@ class LocalPool:
         self._chooser = selectors.DefaultSelector()
         self._pending = b""
         self._closing = False
+        self._stillborn = 0
 
     def attach(self, run: Run) -> bool:
         """Watch the run if its lock is held."""
@@ -130,6 +131,8 @@ class LocalPool:
         ended = []
         for line in lines:
             message = json.loads(line)
+            if "ready" in message:
+                self._stillborn = 0
             if "status" in message:
                 run = self._running.pop(Path(message["run"]).name)
                 ended += self._ended(run, message["status"])
@@ -155,6 +158,10 @@ class LocalPool:
             self._worker.kill()
             self._worker.wait()
             self._worker = None
+        self._stillborn += 1
+        if self._stillborn > 3:
+            log = self._store.root / "worker.log"
+            raise UserError(f"{log}: the process that starts runs dies again and again: {tail(log, 500).strip()}")
         time.sleep(0.2)  # a child that was just forked takes its lock
         self._watched.update(self._running)
         self._running.clear()

@@ -30,7 +30,7 @@ from mm3d_benchmarks.runs.execute import execute
 def main(preload: list[str]) -> None:
     """Import ``preload``, then serve until standard input closes and the last child is gone."""
     for name in preload:
-        with suppress(ImportError):  # the run that needs it will say so, in its own log
+        with suppress(Exception):  # the run that needs it will say what is wrong, in its own log
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children share these pages with us as long as nobody's collector touches them
