@@ -133,6 +133,29 @@ def test_an_evaluation_goes_on_after_the_last_finished_scene(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
+def test_an_evaluation_cut_inside_its_metric_counts_no_scene_twice(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mm3d_benchmarks.metrics.segmentation import SegmentationMetric
+
+    upstream = {"finetune": undisturbed / "whole_finetune"}
+    run_evaluate(settings(undisturbed), tmp_path / "whole", upstream)
+    calls: list[int] = []
+    original = SegmentationMetric.update
+
+    def cut(self, prediction, labels) -> None:
+        original(self, prediction, labels)
+        calls.append(1)
+        if len(calls) == 4:  # the second scene: first by itself, then in the total
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegmentationMetric, "update", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluate(settings(undisturbed), tmp_path / "cut", upstream)
+    run_evaluate(settings(undisturbed), tmp_path / "cut", upstream)
+    assert (tmp_path / "whole/metrics.json").read_bytes() == (tmp_path / "cut/metrics.json").read_bytes()
+
+
 @pytest.mark.slow
 def test_a_pretraining_on_two_processes_ends_near_one_on_one(undisturbed: Path, tmp_path: Path):
     run_pretrain(settings(undisturbed, machine__processes=2, recipe__pretrain__steps=4), tmp_path / "two", {})

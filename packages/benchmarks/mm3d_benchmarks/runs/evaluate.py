@@ -6,12 +6,14 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.protocols.rooms import room_protocol
 from mm3d_benchmarks.runs.artefacts import save_prediction
 from mm3d_benchmarks.runs.build import (
@@ -36,6 +38,7 @@ from mm3d_core.seeding import seed_everything
 logger = logging.getLogger(__name__)
 
 MODEL_WEIGHTS, SCENES_FILE = "model.safetensors", "scenes.json"
+SAVE_SECONDS = 20.0  # of scoring are lost to a kill at most, besides what the protocol keeps of the scene at hand
 PICTURED = 2  # scenes whose segmentation is kept for Figure 6
 
 
@@ -64,32 +67,74 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     model = model.to(device).eval()
     protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")
     inputs = tuple(part(config, "backbone.input"))
-    metric, done, times = build_metric(config, facts), {}, {}
-    state = _read_progress(folder / PROGRESS_FILE, scenes)
-    if state is not None:
-        metric.load_state(state["metric"])
-        done, times = state["scenes"], state["seconds"]
-    with StopRequest() as stop:
-        for name in tqdm(scenes, initial=len(done), unit="scene", desc=folder.name, disable=_quiet(machine)):
-            if name in done:
+    scores = _Scores(config, facts, folder, scenes)
+    with StopRequest() as stop, scores:
+        for name in tqdm(scenes, initial=len(scores.done), unit="scene", desc=folder.name, disable=_quiet(machine)):
+            if name in scores.done:
                 continue
             start = time.perf_counter()
             prediction, labels = protocol(model, data.load(name), inputs, device, folder / room_file(name))
-            times[name] = round(time.perf_counter() - start, 4)
-            metric.update(prediction, labels)
+            seconds = time.perf_counter() - start
             if name in scenes[:PICTURED] and part(config, "task") == "segmentation":
                 save_prediction(folder, data.load(name), prediction, facts.segment_classes)
-            done[name] = _alone(config, facts, prediction, labels)
-            state = {"steps": len(scenes), "metric": metric.state(), "scenes": done, "seconds": times}
-            write_json(folder / PROGRESS_FILE, state)
-            (folder / room_file(name)).unlink(missing_ok=True)
+            scores.add(name, prediction, labels, seconds)
             if stop.signal is not None:
-                stop.hand_on(len(done))
-    write_json(folder / SCENES_FILE, done)
-    write_json(folder / EFFICIENCY_FILE, _cost(times, model, device))
+                scores.save()
+                stop.hand_on(len(scores.done))
+    for name in scenes:
+        (folder / room_file(name)).unlink(missing_ok=True)
+    write_json(folder / SCENES_FILE, scores.done)
+    write_json(folder / EFFICIENCY_FILE, _cost(scores.seconds, model, device))
     named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
-    write_json(folder / METRICS_FILE, {"kind": "evaluate", "metrics": metric.compute(), "scenes": len(scenes), **named})
+    result = {"kind": "evaluate", "metrics": scores.metric.compute(), "scenes": len(scenes), **named}
+    write_json(folder / METRICS_FILE, result)
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
+
+
+class _Scores:
+    """The metric over the scenes so far, and each scene's own scores; kept in ``progress.json``.
+
+    Saved every ``SAVE_SECONDS`` and when the work ends early; after every scene would cost more than small scenes do.
+    """
+
+    def __init__(self, config: Mapping[str, Any], facts: DatasetFacts, folder: Path, scenes: list[str]) -> None:
+        self._config, self._facts, self._folder, self._steps = config, facts, folder, len(scenes)
+        self._saved_at, self._finished = time.monotonic(), list[str]()
+        self._adding = False
+        self.metric: Any = build_metric(config, facts)
+        self.done: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+        state = _read_progress(folder / PROGRESS_FILE, scenes)
+        if state is not None:
+            self.metric.load_state(state["metric"])
+            self.done, self.seconds = state["scenes"], state["seconds"]
+
+    def __enter__(self) -> _Scores:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._finished and not self._adding:
+            with suppress(UserError):  # a full disk may be what ended the work
+                self.save()
+
+    def add(self, name: str, prediction: Any, labels: Any, seconds: float) -> None:
+        """Score one scene."""
+        own = _alone(self._config, self._facts, prediction, labels)
+        self._adding = True  # interrupted in here, the metric may hold the scene while the list does not
+        self.metric.update(prediction, labels)
+        self.done[name], self.seconds[name] = own, round(seconds, 4)
+        self._finished.append(name)
+        self._adding = False
+        if time.monotonic() - self._saved_at > SAVE_SECONDS or len(self.done) == 1:
+            self.save()
+
+    def save(self) -> None:
+        """Write the scores so far, then drop what the protocol kept of the scenes in them."""
+        state = {"steps": self._steps, "metric": self.metric.state(), "scenes": self.done, "seconds": self.seconds}
+        write_json(self._folder / PROGRESS_FILE, state)
+        for name in self._finished:
+            (self._folder / room_file(name)).unlink(missing_ok=True)
+        self._finished, self._saved_at = [], time.monotonic()
 
 
 def weights_of(upstream: Mapping[str, Path] | None) -> Path:
