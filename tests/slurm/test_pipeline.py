@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,13 @@ def test_a_table_through_slurm_has_the_bytes_of_the_local_pool(cluster: Cluster,
         assert answer.returncode == 0, answer.stderr
     name = "smoke/inputs/table_07_framework_ablation.csv"
     assert (tmp_path / "slurm" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+
+    (tmp_path / "machine.yaml").write_text("launcher: {minutes: 30, poll_seconds: 0.5, nodes: 2}\n")
+    words = ("kind=pretrain", "profile=smoke", "dataset=s3dis", "pretrain=mm3dscene", "seed=7")
+    answer = mm3d(tmp_path, "run", *words, "--launcher", "slurm", "--machine", "machine.yaml", "--store", "two-nodes")
+    assert answer.returncode == 0, answer.stderr
+    [record] = (tmp_path / "two-nodes").glob("*/efficiency.json")
+    assert json.loads(record.read_text())["processes"] == 2
 
 
 def test_a_partition_that_does_not_exist_is_one_sentence(cluster: Cluster, tmp_path: Path) -> None:

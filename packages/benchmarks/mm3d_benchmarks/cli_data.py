@@ -22,7 +22,13 @@ def embed(options: argparse.Namespace) -> int:
 
     data = profile_of(options.profile)["data"]
     if data["source"] != "embedded":
-        raise UserError(f"profile {options.profile} uses the official data; there is nothing to embed")
+        for dataset in options.dataset or EMBEDDED:
+            if not (Path(data["raw"]) / dataset).is_dir():
+                raise UserError(
+                    f"profile {options.profile} uses the official data, there is nothing to embed: "
+                    f"put or link the {dataset} release to {Path(data['raw']) / dataset}"
+                )
+        return 0
     for dataset in options.dataset or EMBEDDED:
         generate(
             dataset, Path(data["raw"]) / dataset, profile=data["size"], seed=options.seed, workers=_workers(options)

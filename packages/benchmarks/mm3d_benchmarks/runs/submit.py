@@ -248,7 +248,6 @@ class Place:
 def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The launcher's settings in submitit's words; what is null is left to the cluster."""
     gpus, nodes = int(settings["gpus"]), int(settings["nodes"])
-    tasks = max(1, gpus) if nodes > 1 else 1
     known = {
         "job_name": "mm3d",
         "partition": settings["partition"],
@@ -256,7 +255,7 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
         "qos": settings["qos"],
         "time": int(settings["minutes"]),
         "nodes": nodes,
-        "ntasks_per_node": tasks,
+        "ntasks_per_node": max(1, gpus),
         "cpus_per_task": int(settings["cpus"]),
         "gpus_per_node": gpus or None,
         "mem": None if settings["memory_gb"] is None else f"{settings['memory_gb']}G",
