@@ -66,6 +66,11 @@ def test_the_bytes_are_stable_and_are_read_back(tmp_path: Path) -> None:
     assert again.cells == plan.cells
 
 
+def test_a_replaced_evaluation_is_noted(tmp_path: Path) -> None:
+    plan = planned(sweep(tmp_path, {"runs.base.evaluation": "segmentation_voting"}))
+    assert plan.notes["good"] == ["Profile smoke evaluates by segmentation_voxel in place of segmentation_voting."]
+
+
 def test_a_plan_for_another_data_set_pre_trains_there(tmp_path: Path) -> None:
     plan = planned(sweep(tmp_path, {"runs.base.pretrain_on": "scannet"}))
     pretrain, finetune = plan.of_kind("pretrain")[0], plan.of_kind("finetune")[0]

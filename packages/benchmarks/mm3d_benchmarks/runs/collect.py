@@ -90,6 +90,7 @@ def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | N
         write_text_if_changed(target.with_suffix(".csv"), _csv(lines))
         write_text_if_changed(target.with_suffix(".efficiency.csv"), _csv(measured))
         origin = provenance(plan, plan.cells.get(sweep.name, []), found)
+        origin["footnotes"] = [*plan.notes.get(sweep.name, []), *origin["footnotes"]]
         write_text_if_changed(
             target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n"
         )

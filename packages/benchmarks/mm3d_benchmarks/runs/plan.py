@@ -45,6 +45,7 @@ class Plan:
     specs: dict[str, RunSpec] = field(default_factory=dict)
     cells: dict[str, list[PlannedCell]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[RunSpec]:
         """The runs of a kind, by key."""
@@ -67,6 +68,7 @@ class Plan:
                 "profile": self.profile,
                 "source": self.source,
                 "kind": self.kinds[sweep],
+                "notes": self.notes.get(sweep, []),
                 "cells": [{"row": c.row, "seed": c.seed, "runs": dict(c.runs)} for c in cells],
             }
             files[folder / "sweeps" / f"{sweep}.json"] = value
@@ -100,6 +102,7 @@ class Plan:
                 value = _plan_file(path)
                 plan.profile, plan.source = value["profile"], value["source"]
                 plan.kinds[path.stem] = value["kind"]
+                plan.notes[path.stem] = value["notes"]
                 plan.cells[path.stem] = [PlannedCell(c["row"], c["seed"], c["runs"]) for c in value["cells"]]
         if sweeps is not None:
             needed = {key for cells in plan.cells.values() for cell in cells for key in cell.runs.values()}
@@ -140,6 +143,7 @@ class Planner:
                 raise UserError(f"{sweep.path}: {error}") from error
             check_fairness(sweep, cells, chains)
             plan.kinds[sweep.name] = sweep.kind
+            plan.notes[sweep.name] = self._notes(cells, chains)
             plan.cells[sweep.name] = [
                 PlannedCell(cell.row, cell.seed, {kind: spec.key for kind, spec in chain.items()})
                 for cell, chain in zip(cells, chains, strict=True)
@@ -169,6 +173,16 @@ class Planner:
         if kind == "evaluate":
             chain["evaluate"] = self._spec("evaluate", config, before)
         return chain
+
+    def _notes(self, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
+        """What a reader of the table must know: where the profile replaced an evaluation by a cheaper one."""
+        replaced = set()
+        for cell, chain in zip(cells, chains, strict=True):
+            wanted = cell.request.choices.get("evaluation")
+            done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
+            if wanted not in (None, done):
+                replaced.add(f"Profile {self.profile} evaluates by {done} in place of {wanted}.")
+        return sorted(replaced)
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration of the pre-training, which may see another data set than the fine-tuning."""
