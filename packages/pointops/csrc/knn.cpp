@@ -144,10 +144,17 @@ void search(const Scene& scene, int64_t begin, int64_t end, int64_t k, int32_t s
   Knn knn(scene.tree, k);
   const bool grouped = 4 * k < kMaxCandidates;
   const float loose = slack(k);
-  float last2 = -1, group2 = -1;  // k-th squared distance of the last query; largest of the last group
+  float group2 = -1;  // largest k-th squared distance of the last group
+  // k-th squared distances of the last queries. The guess uses the one before the last: taking the last would make every
+  // query wait for the one before it.
+  float last2 = -1, earlier2 = -1;
   for (int64_t b = begin; b < end; ++b) {
     const float* block = queries.block(b);
     const int count = queries.size(b);
+    for (int q = 0; q < count; ++q) {  // the rows to be written lie anywhere
+      prefetch(idx + int64_t{queries.rows(b)[q]} * k);
+      prefetch(dist + int64_t{queries.rows(b)[q]} * k);
+    }
     bool complete = false;
     float radius2 = 0;
     if (grouped && group2 >= 0) {
@@ -159,7 +166,7 @@ void search(const Scene& scene, int64_t begin, int64_t end, int64_t k, int32_t s
       const float qx = block[q], qy = block[8 + q], qz = block[16 + q];
       bool found = false;
       if (complete) {
-        const float guess = std::min(radius2, last2 * loose);
+        const float guess = std::min(radius2, earlier2 * loose);
         knn.filter(qx, qy, qz, guess);
         if (knn.hits.count < k && guess < radius2) knn.filter(qx, qy, qz, radius2);
         found = knn.hits.count >= k;
@@ -170,7 +177,8 @@ void search(const Scene& scene, int64_t begin, int64_t end, int64_t k, int32_t s
       int32_t* out = idx + place;
       const int64_t kept = knn.hits.smallest(k, d, out);
       if (kept == k) {
-        last2 = d[k - 1];
+        earlier2 = last2;
+        last2 = knn.hits.last;
         group2 = std::max(group2, last2);
       }
       for (int64_t j = 0; j < kept; ++j) out[j] += start;

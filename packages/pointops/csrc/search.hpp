@@ -36,6 +36,7 @@ struct Hits {
   std::vector<int32_t> row;
   int64_t count = 0;
   std::vector<uint64_t> keys;
+  float last = 0;  // the largest squared distance that smallest() gave
 
   void reserve(int64_t most) {
     if (static_cast<int64_t>(d2.size()) < most + 2 * W) {
@@ -48,7 +49,7 @@ struct Hits {
   // The min(k, count) smallest by (d2, row), in order.
   int64_t smallest(int64_t k, float* out_d2, int32_t* out_row) {
     const int64_t kept = std::min(k, count);
-    if (count <= 4 * W && ranked(kept, out_d2, out_row)) return kept;
+    if (count > 0 && count <= 4 * W && ranked(kept, out_d2, out_row)) return kept;
     return sorted(kept, out_d2, out_row);
   }
 
@@ -71,7 +72,6 @@ struct Hits {
     const int vectors = static_cast<int>((count + W - 1) / W);
     for (int64_t i = count; i < vectors * W; ++i) d2[i] = INFINITY;
     switch (vectors) {
-      case 0: return true;
       case 1: ranks<1>(); break;
       case 2: ranks<2>(); break;
       case 3: ranks<3>(); break;
@@ -89,8 +89,9 @@ struct Hits {
     int32_t gap = 0;
     for (int32_t i = 0; i < slots; ++i) gap |= slot_row[i];
     if (gap < 0) return false;
-    for (int64_t i = 0; i < kept; ++i) out_d2[i] = slot_d2[i];
-    for (int64_t i = 0; i < kept; ++i) out_row[i] = slot_row[i];
+    copy(slot_d2, kept, out_d2);
+    copy(slot_row, kept, out_row);
+    last = slot_d2[kept - 1];
     return true;
   }
 
@@ -118,7 +119,16 @@ struct Hits {
       out_d2[i] = float_of(static_cast<uint32_t>(keys[i] >> 32));
       out_row[i] = static_cast<int32_t>(keys[i] & 0xFFFFFFFF);
     }
+    if (kept > 0) last = out_d2[kept - 1];
     return kept;
+  }
+
+  // Eight at a time; compilers turn the plain loop into a string move, which is slow to start.
+  template <class T>
+  static void copy(const T* from, int64_t count, T* to) {
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) store8(to + i, load8(from + i));
+    for (; i < count; ++i) to[i] = from[i];
   }
 
   int32_t rank[4 * W];
@@ -131,6 +141,14 @@ inline bool all_good(const float* xyz, int64_t count) {
   int bad = 0;
   for (int64_t i = 0; i < 3 * count; ++i) bad |= !(std::fabs(xyz[i]) <= kLargest);
   return !bad;
+}
+
+inline void prefetch(const void* place) {
+#if defined(__GNUC__)
+  __builtin_prefetch(place, 1);
+#else
+  (void)place;
+#endif
 }
 
 // Runs body() and turns exceptions into codes.
