@@ -20,7 +20,10 @@ TABLE = np.hstack([COORD, COLOR.astype(np.float32)])
 
 def pcd(path: Path, layout: str) -> None:
     packed = (COLOR.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)).astype(np.uint32)
-    head = f"# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\nWIDTH 3\nHEIGHT 1\nPOINTS 3\nDATA {layout}\n"
+    head = (
+        "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\n"
+        f"WIDTH 3\nHEIGHT 1\nPOINTS 3\nDATA {layout}\n"
+    )
     rows = np.empty(3, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
     rows["x"], rows["y"], rows["z"], rows["rgb"] = *COORD.T, packed
     if layout == "ascii":

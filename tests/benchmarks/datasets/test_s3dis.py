@@ -144,5 +144,5 @@ def test_boxes_are_hulls_of_the_five_classes() -> None:
 
 
 def test_a_folder_without_areas_says_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Stanford3dDataset_v1.2_Aligned_Version"):
+    with pytest.raises(UserError, match="Stanford3dDataset_v1"):
         S3DISReader(tmp_path)

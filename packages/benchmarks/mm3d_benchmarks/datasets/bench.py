@@ -27,7 +27,7 @@ VERTICES = 150_000  # of a ScanNet scan (the validation scans average 158,784)
 
 
 def measure_preparation(folder: Path, vertices: int = VERTICES, repeats: int = 3) -> dict[str, float]:
-    """CPU seconds of one core to prepare one scan of ``vertices`` vertices: the whole, and its steps (best of ``repeats``)."""
+    """CPU seconds of one core to prepare one scan of ``vertices`` vertices, and of each step (best of ``repeats``)."""
     write_large_scan(folder, vertices)
     reader = ScanNetReader(folder)
     _ = reader.label_ids
@@ -44,7 +44,7 @@ def measure_preparation(folder: Path, vertices: int = VERTICES, repeats: int = 3
 
 
 def measure_loading(root: Path, split: str, seconds: float = 3.0) -> dict[str, float]:
-    """Scenes per second that a torch loader hands over as memory-mapped arrays copied to memory, for 0, 1 and 2 workers."""
+    """Scenes per second that a torch loader reads from memory maps into memory, for 0, 1 and 2 workers."""
     from torch.utils.data import DataLoader
 
     names = open_dataset(root).scenes(split)

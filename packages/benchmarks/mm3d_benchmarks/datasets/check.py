@@ -56,7 +56,8 @@ def statistics_text(dataset: PreparedDataset, facts: DatasetFacts) -> str:
         points = manifest["points"][split]
         mean = points // len(names) if names else 0
         lines.append(
-            f"  {split}: {len(names)} scenes, {points:,} points ({mean:,} per scene), {manifest['labelled'][split]:.1f} % labelled"
+            f"  {split}: {len(names)} scenes, {points:,} points ({mean:,} per scene), "
+            f"{manifest['labelled'][split]:.1f} % labelled"
         )
     main = [split for split in ("train", "val") if manifest["splits"].get(split)]
     if facts.segment_classes:

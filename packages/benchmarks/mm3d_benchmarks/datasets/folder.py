@@ -1,8 +1,8 @@
 """A user's own scans: a folder of ``.ply .pcd .npy .npz .bin`` files, one scene each, no labels needed.
 
-``.ply``, ``.pcd`` and ``.npz`` name their values. ``.npy`` and ``.bin`` are bare tables, so ``columns`` must say what they
-hold, for example ``"x y z r g b"`` (mmdetection3d's ScanNet points) or ``"x y z _"`` (a column to skip). ``.bin`` is little-endian
-float32.
+``.ply``, ``.pcd`` and ``.npz`` name their values. ``.npy`` and ``.bin`` are bare tables, so ``columns`` must say what
+they hold, for example ``"x y z r g b"`` (mmdetection3d's ScanNet points) or ``"x y z _"`` (a column to skip).
+``.bin`` is little-endian float32.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class FolderReader:
             raise UserError(f"columns={columns!r}: need x, y and z, and besides only {' '.join(KNOWN[3:])}")
         if up not in UPRIGHT or color_range not in (None, 1, 255) or not scale > 0:
             raise UserError(
-                f"up={up}, color_range={color_range}, scale={scale}: up is x, y or z, color_range 1 or 255, scale positive"
+                f"up={up}, color_range={color_range}, scale={scale}: "
+                "up is x, y or z, color_range 1 or 255, scale positive"
             )
         self.files = self._list()
 
@@ -170,7 +171,8 @@ class FolderReader:
             table = table.reshape(-1, width)
         if table.ndim != 2 or table.shape[1] != width:
             raise BrokenSceneError(
-                f"{path}: shape {table.shape} does not fit the {width} columns {' '.join(self.columns)!r}; correct columns"
+                f"{path}: shape {table.shape} does not fit the {width} columns "
+                f"{' '.join(self.columns)!r}; correct columns"
             )
         return {name: table[:, i] for i, name in enumerate(self.columns) if name != "_"}
 

@@ -1,4 +1,4 @@
-"""The manifest of a prepared data set: summed from the scenes' records, independent of their order and of the machine."""
+"""The manifest of a prepared data set: summed from the scenes' records, whatever their order and the machine."""
 
 from __future__ import annotations
 

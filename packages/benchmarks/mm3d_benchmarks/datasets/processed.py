@@ -1,7 +1,7 @@
 """Already processed forms of the data sets that users may have: what their readers share.
 
-A form is recognized by its files; ``mm3d prepare`` then reads it in place of the raw release. Pickles are not read: they can run
-any program. ``.pkl`` info files of mmdetection3d must be turned into JSON first.
+A form is recognized by its files; ``mm3d prepare`` then reads it in place of the raw release. Pickles are not read:
+they can run any program. ``.pkl`` info files of mmdetection3d must be turned into JSON first.
 """
 
 from __future__ import annotations

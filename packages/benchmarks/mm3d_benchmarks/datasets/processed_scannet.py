@@ -83,7 +83,7 @@ class VoteNetScanNet(ProcessedReader):
         return bool(_votenet_files(raw))
 
     def splits(self) -> dict[str, list[str]]:
-        """The split lists of the release, in ``meta_data`` or beside the arrays; scans that were not exported are left out."""
+        """The release's split lists, in ``meta_data`` or beside the arrays, less the scans that were not exported."""
         have = {path.name.removesuffix("_vert.npy") for path in self.folder.glob("*_vert.npy")}
         splits = {}
         for split in ("train", "val"):

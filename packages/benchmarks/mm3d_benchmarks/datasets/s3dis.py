@@ -19,7 +19,8 @@ from mm3d_core.errors import UserError
 
 # fmt: off
 CLASSES = (
-    "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board", "clutter",
+    "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board",
+    "clutter",
 )
 PALETTE = (
     (233, 229, 107), (95, 156, 196), (179, 116, 81), (241, 149, 131), (81, 163, 148), (77, 174, 84), (108, 135, 75),

@@ -1,7 +1,7 @@
 """ScanNetv2: facts and the reader of the raw release.
 
 Source: Dai et al., CVPR 2017, arXiv:1702.04405; file formats as in ScanNet/ScanNet's BenchmarkScripts; class lists and
-box means of the 18 detection classes as in facebookresearch/votenet (scannet/meta_data/scannet_means.npz). Nothing copied.
+box means of the 18 detection classes as in facebookresearch/votenet (scannet/meta_data). Nothing copied.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ PALETTE = (
     (214, 39, 40), (197, 176, 213), (148, 103, 189), (196, 156, 148), (23, 190, 207), (247, 182, 210), (219, 219, 141),
     (255, 127, 14), (158, 218, 229), (44, 160, 44), (112, 128, 144), (227, 119, 194), (82, 84, 163),
 )
-# Percent of the train vertices, recovered from a public class-weight vector; boxes per scan from the label table's counts.
-SHARES = (31.96, 24.40, 4.32, 2.88, 7.65, 2.60, 3.76, 4.81, 4.15, 2.52, .52, .51, 2.04, 2.30, .55, .33, .33, .27, .36, 3.73)
+# Percent of the train vertices, recovered from a public class-weight vector; boxes per scan from the label table.
+SHARES = (31.96, 24.40, 4.32, 2.88, 7.65, 2.60, 3.76, 4.81, 4.15, 2.52, .52, .51, 2.04, 2.30, .55, .33, .33, .27,
+          .36, 3.73)
 BOXES_PER_SCAN = (1.19, .26, 3.77, .33, 1.07, 1.65, .80, .25, .58, .18, .45, .24, .16, .10, .17, .32, .10, 1.67)
 # fmt: on
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
@@ -73,7 +74,7 @@ class ScanNetReader:
     """The raw release: ``scans/``, ``scans_test/``, the label table and the split lists.
 
     Args:
-        raw: folder that holds ``scans``; table and lists may lie in it or in a subfolder (``Tasks/Benchmark``, ``meta_data``).
+        raw: folder that holds ``scans``; table and lists may lie in it or in a subfolder (``Tasks/Benchmark``).
 
     Raises:
         UserError: the folder, the table or the split lists are missing.
@@ -102,7 +103,7 @@ class ScanNetReader:
         return files
 
     def read(self, name: str) -> ReadScene:
-        """Vertices in the aligned frame, labels and, for the 18 detection classes, boxes from all vertices of an object."""
+        """Aligned vertices, labels and, for the 18 detection classes, boxes from all vertices of an object."""
         mesh, meta, *annotation = self.source_files(name)
         vertices, faces = read_ply(mesh)
         xyz, color = stack(vertices, ("x", "y", "z"), np.float64), stack(vertices, ("red", "green", "blue"), np.uint8)
@@ -167,7 +168,7 @@ class ScanNetReader:
 
 
 def read_alignment(path: Path) -> np.ndarray | None:
-    """(4, 4) float64 ``axisAlignment`` of a scan's meta file (raw to aligned, column vectors), or None if it has none."""
+    """(4, 4) float64 ``axisAlignment`` of a meta file (raw to aligned, column vectors), or None if it has none."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -1,7 +1,7 @@
 """SUN RGB-D: facts and the reader of the raw release, in Python alone.
 
-Source: Song, Lichtenberg and Xiao, CVPR 2015; class list, size medians and box convention as in facebookresearch/votenet
-(sunrgbd/), whose MATLAB extraction this replaces. Nothing copied.
+Source: Song, Lichtenberg and Xiao, CVPR 2015; class list, size medians and box convention as in
+facebookresearch/votenet (sunrgbd/), whose MATLAB extraction this replaces. Nothing copied.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SunRgbdReader:
         unknown = [folder for folder in (*train, *test) if folder not in of_folder]
         if unknown:
             raise UserError(
-                f"{self.raw}: allsplit.mat names {len(unknown)} frames that the metadata lacks, the first {unknown[0]}; "
+                f"{self.raw}: allsplit.mat names {len(unknown)} frames that the metadata lacks, first {unknown[0]}; "
                 "metadata and split must be of one release"
             )
         return {split: sorted(of_folder[f] for f in folders) for split, folders in (("train", train), ("val", test))}
@@ -108,7 +108,7 @@ class SunRgbdReader:
 
 
 def boxes_of_frame(frame: Frame) -> tuple[np.ndarray, list[str]]:
-    """(K, 8) float32 boxes of the ten classes in VoteNet's convention, full sizes; boxes without volume are reported."""
+    """(K, 8) float32 boxes of the ten classes in VoteNet's convention, full sizes; flat boxes are reported."""
     rows, remarks = [], []
     for name, centroid, coeffs, orientation in frame.boxes:
         if name not in CLASSES:

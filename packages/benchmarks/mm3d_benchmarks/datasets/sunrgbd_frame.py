@@ -1,7 +1,7 @@
 """One SUN RGB-D frame: depth decoding, calibration, points, and the boxes of its annotation folder.
 
-Source: the SUNRGBDtoolbox (readData/read3dPoints.m and the annotation code), confirmed on real frames: pixels count from 1,
-and with that the colors of a public extraction agree with the image exactly.
+Source: the SUNRGBDtoolbox (readData/read3dPoints.m and the annotation code), confirmed on real frames: pixels count
+from 1, and with that the colors of a public extraction agree with the image exactly.
 
     camera  x right, y down, z forward        upright  x right, y forward, z up, origin at the camera
     upright point = Rtilt (X, z, -Y)          Rtilt = C E C^T with E the 3x3 of extrinsics/*.txt

@@ -28,7 +28,7 @@ def local_statistic(coord: np.ndarray, color: np.ndarray | None, neighbors: int 
 
 
 def heat(value: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 from blue over green and yellow to red, by rank, so that a few extremes do not leave the rest blue."""
+    """(N, 3) uint8 from blue over green and yellow to red, by rank: a few extremes must not leave the rest blue."""
     rank = np.empty(len(value))
     rank[np.argsort(value, kind="stable")] = np.linspace(0, 1, len(value))
     stops = np.array([[38, 60, 170], [30, 150, 180], [90, 190, 80], [240, 210, 60], [215, 40, 30]], float)

@@ -150,7 +150,7 @@ def test_a_frames_depth_lies_on_the_primitives_within_its_noise() -> None:
     deviation = 0.0015 + 0.0035 * frame.clean[seen] ** 1.5
     assert (error < 3 * deviation).mean() > 0.98
     coord, _ = points_of_frame(frame.depth, frame.image, frame.k, frame.rtilt)
-    assert -1.9 < np.percentile(coord[:, 2], 1) < -0.3  # upright: the lowest things lie below the camera, none below the floor
+    assert -1.9 < np.percentile(coord[:, 2], 1) < -0.3  # upright, the floor lies below
     np.testing.assert_allclose(frame.rtilt @ frame.rtilt.T, np.eye(3), atol=1e-9)
 
 

@@ -1,7 +1,7 @@
 """What embedded scans must look like: bands around a real scan's statistics, and around the published class shares.
 
-Source of the real values: ScanNet scene0000_00 (a half of its vertices), ScanNet's label table and a public class-weight
-vector for the shares, public counts of S3DIS at 4 cm.
+Source of the real values: ScanNet scene0000_00 (a half of its vertices), ScanNet's label table and a public
+class-weight vector for the shares.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BANDS: dict[str, tuple[float, float, float]] = {
     "contrast p10/p50": (0.36, 0.3, 0.55), "contrast p90/p50": (2.27, 1.9, 3.2), "contrast p99/p50": (3.98, 3.5, 7),
     "annotated": (0.90, 0.85, 0.95),
     "boxes": (13.3, 10, 17),
-    **{f"band {i}": (share, share - 0.06, share + 0.06) for i, share in enumerate((0.16, 0.21, 0.24, 0.17, 0.11, 0.07, 0.05))},
+    **{f"band {i}": (s, s - 0.06, s + 0.06) for i, s in enumerate((0.16, 0.21, 0.24, 0.17, 0.11, 0.07, 0.05))},
 }
 # fmt: on
 SPACING = 0.04  # metres

@@ -1,7 +1,7 @@
 """What furniture is made of, and seats and beds.
 
-Every maker returns things in a local frame: front along +x, left along +y, standing on z = 0, centered in x and y on its
-main thing. The first thing is the main one; the others (pillows, a jacket, a blanket) belong to it but are labelled alone.
+Every maker returns things in a local frame: front along +x, left along +y, standing on z = 0, centered in x and y on
+its main thing. The first thing is the main one; the others (pillows, a jacket, a blanket) are labelled alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Embedded data sets: procedural rooms written as the official raw releases, so that no step behind knows a difference.
 
-Every scene has seeds of its own, spawned into streams (layout, appearance, visit, tour, sensor) from (suite seed, data set,
-place, visit): a change in one part does not shift the others, and a second visit finds the same place with other light,
-another tour and a few things moved. Splits go by place.
+Every scene has seeds of its own, spawned into streams (layout, appearance, visit, tour, sensor) from (suite seed,
+data set, place, visit): a change in one part does not shift the others, and a second visit finds the same place with
+other light, another tour and a few things moved. Splits go by place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mm3d_benchmarks.datasets.manifest import EMBEDDED_MARK
 from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 
-GENERATOR = 3  # version: raise it when the same seed gives other scenes
+GENERATOR = 4  # version: raise it when the same seed gives other scenes
 CODES = {"scannet": 1, "s3dis": 2, "sunrgbd": 3}
 Progress = Callable[[int, int], None]
 

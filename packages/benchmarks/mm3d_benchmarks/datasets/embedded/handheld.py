@@ -1,4 +1,4 @@
-"""A hand-held scan in the manner of ScanNet: a tour of views, holes, warped and bumpy surfaces, a raw frame of its own."""
+"""A hand-held scan in the manner of ScanNet: a tour of views, holes, warped and bumpy surfaces, its own raw frame."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
         place = np.clip(place, -room.size[:2] / 2 + 0.35, room.size[:2] / 2 - 0.35)
         heading = angle + random.normal(0, 0.55) + (np.pi if random.random() < 0.45 else 0.0)
         position = np.array([*place, random.normal(1.5, 0.12)])
-        pitch = np.radians(np.clip(random.normal(22, 21), -30, 65))
+        pitch = np.radians(np.clip(random.normal(21.5, 20.5), -25, 65))
         cameras.append(Camera(position, look(position, heading, pitch, random.normal(0, 0.05)), k, IMAGE))
     return cameras
 
@@ -82,7 +82,7 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
 def geometric_noise(coord: np.ndarray, normal: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
     """(N, 3) displacement: a slow warp of the whole scan, bumps along the normal at two scales, white noise."""
     warp = np.stack([smooth_noise(coord, 2.0, random) for _ in range(3)], axis=1) * [0.018, 0.018, 0.007]
-    bumps = 0.0105 * smooth_noise(coord, 0.33, random) + 0.0095 * smooth_noise(coord, 0.12, random, 14)
+    bumps = 0.0095 * smooth_noise(coord, 0.33, random) + 0.0092 * smooth_noise(coord, 0.12, random, 14)
     white = random.normal(0, 0.0055, coord.shape)
     return strength * (warp + bumps[:, None] * normal + white)
 

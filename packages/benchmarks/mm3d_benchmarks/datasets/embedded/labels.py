@@ -8,7 +8,8 @@ from __future__ import annotations
 # fmt: off
 NYU40_NAMES = (
     "", "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
-    "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes", "ceiling", "books",
+    "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes", "ceiling",
+    "books",
     "refridgerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard", "person", "night stand",
     "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
 )

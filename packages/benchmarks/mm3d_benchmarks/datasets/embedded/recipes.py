@@ -1,4 +1,4 @@
-"""What each kind of room holds, in groups that make context: a bed with nightstands, a table ringed by chairs, a kitchen run."""
+"""What each kind of room holds, in groups that make context: a bed with nightstands, a table ringed by chairs."""
 
 from __future__ import annotations
 
@@ -282,9 +282,9 @@ def decorate(room: Furnisher, kind: str, style: Style) -> None:
     for maker, rate in (
         (clutter.trash_can, 0.7),
         (clutter.plant, 0.2),
-        (clutter.bag, 0.5),
-        (clutter.boxes, 0.35),
-        (clutter.heap, 0.5),
+        (clutter.bag, 0.35),
+        (clutter.boxes, 0.2),
+        (clutter.heap, 0.3),
         (clutter.rug, 0.15),
     ):
         for _ in range(int(random.poisson(rate * style.clutter * room.knobs.distractors))):

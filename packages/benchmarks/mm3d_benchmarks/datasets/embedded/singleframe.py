@@ -169,7 +169,7 @@ def _measure(
     depth: np.ndarray, which: np.ndarray, paint: np.ndarray, facing: np.ndarray, glass: np.ndarray,
     kind: str, strength: float, random: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
-    """Depth with noise and holes: at edges, on dark and glass things, at flat angles, in far blotches, and all beyond 8 m."""
+    """Depth with noise, and holes: at edges, on dark and glass things, at flat angles, in far blotches, beyond 8 m."""
     pixel = np.stack(np.meshgrid(np.arange(depth.shape[0]), np.arange(depth.shape[1]), indexing="ij"), axis=-1).reshape(
         -1, 2
     )
@@ -195,7 +195,8 @@ def _measure(
 
 
 def _annotate(
-    room: Room, owner: np.ndarray, which: np.ndarray, depth: np.ndarray, upright: np.ndarray, position: np.ndarray, heading: float
+    room: Room, owner: np.ndarray, which: np.ndarray, depth: np.ndarray,
+    upright: np.ndarray, position: np.ndarray, heading: float,
 ) -> list[FrameBox]:  # fmt: skip
     """Amodal boxes of all objects that show enough pixels."""
     boxes = []

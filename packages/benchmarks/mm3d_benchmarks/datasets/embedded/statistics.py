@@ -98,7 +98,7 @@ def _neighborhoods(coord: np.ndarray, color: np.ndarray, random: np.random.Gener
 
 
 def _roughness(coord: np.ndarray, tree: cKDTree, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Root of the smallest eigenvalue in a ball (metres), and |z| of its direction; balls of fewer than 8 neighbors are left out."""
+    """Root of the smallest eigenvalue in a ball (metres), and |z| of its direction; at least 8 neighbors each."""
     sigma, up = [], []
     for rows in tree.query_ball_point(coord[at], BALL):
         if len(rows) < 9:

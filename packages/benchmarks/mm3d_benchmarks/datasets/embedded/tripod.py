@@ -1,4 +1,4 @@
-"""A tripod scan in the manner of S3DIS: a few stations that see everything around them, ceilings included, with little noise."""
+"""A tripod scan in the manner of S3DIS: a few stations that see all around them, ceilings too, with little noise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def scan_room(
     owner = np.array([part.owner for part in room.parts])[surface.solid[keep]]
     labels, owner = merge_structure([o.label for o in room.objects], owner)
     return LabelledScan(
-        (coord + noise).astype(np.float32), color, surface.patch[keep], owner, labels, np.zeros((0, 3), np.int32), np.eye(4), KINDS[room.kind][3]
+        (coord + noise).astype(np.float32), color, surface.patch[keep], owner, labels,
+        np.zeros((0, 3), np.int32), np.eye(4), KINDS[room.kind][3],
     )  # fmt: skip
 
 

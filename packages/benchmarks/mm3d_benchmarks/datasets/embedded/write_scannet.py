@@ -1,6 +1,6 @@
 """Writes labelled scans as ScanNetv2 releases them: mesh, label mesh, over-segmentation, objects, meta file.
 
-Formats: ScanNet/ScanNet (BenchmarkScripts). Only what preparation and viewers read is written; there is no RGB-D stream.
+Formats: ScanNet/ScanNet (BenchmarkScripts). Only what preparation and viewers read is written, no RGB-D stream.
 """
 
 from __future__ import annotations

@@ -128,7 +128,8 @@ def _meta_v2(frame: dict[str, Any]) -> dict[str, Any]:
     boxes = [_box_v2(frame, box) for box in frame["boxes"]]
     return {
         "sequenceName": frame["folder"], **_calibration(frame), **_paths(frame),
-        "anno_extrinsics": np.array(frame["extrinsics"]), **_names(frame), "valid": 1.0, "groundtruth3DBB": _structs(boxes),
+        "anno_extrinsics": np.array(frame["extrinsics"]), **_names(frame), "valid": 1.0,
+        "groundtruth3DBB": _structs(boxes),
     }  # fmt: skip
 
 
