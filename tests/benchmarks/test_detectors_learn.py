@@ -1,6 +1,8 @@
 """Detectors on embedded scenes: they over-fit the scenes they see, and learn something about those they do not see."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,9 +23,18 @@ from mm3d_benchmarks.metrics.detection import DetectionMetric
 from mm3d_benchmarks.protocols.detection_pass import DetectionPass
 from pointops import memory
 
-POINTS = 8192
-SIZES: dict[str, Any] = {"samples": (1024, 512, 256, 128), "neighbors": (32, 16, 16, 16)}
-SCENES = ["scene0001_00", "scene0002_00"]  # 28 boxes of 12 classes
+
+@dataclass(frozen=True)
+class Case:
+    """How a detector is trained here: narrower and on fewer points than published, for speed."""
+
+    build: Callable[..., nn.Module]
+    votes: str
+    scenes: list[str]
+    steps: int
+    points: int
+
+
 CLASSES = facts().detection_classes
 
 pytestmark = pytest.mark.slow
@@ -37,24 +48,39 @@ def data(tmp_path_factory) -> PreparedDataset:
     return prepare_dataset("scannet", raw, root / "prepared", quiet=True)
 
 
-def detector(kind: str, data: PreparedDataset) -> nn.Module:
-    """Narrower than the published networks, for speed; everything else is as published."""
+def votenet(**known: Any) -> VoteNet:
+    return VoteNet(
+        PointNet2Encoder(1, samples=(1024, 512, 256, 128), neighbors=(32, 16, 16, 16)), num_proposals=128, **known
+    )
+
+
+def h3dnet(**known: Any) -> H3DNet:
+    """Two towers; a face needs a tenth of the published number of points, since scenes have a tenth of them."""
+    towers = FourTowers(1, towers=2, samples=(512, 256, 128, 64), neighbors=(24, 16, 16, 16))
+    rule = {"min_face_points": 15, "min_edge_points": 3}
+    return H3DNet(towers, num_proposals=64, primitive_rule=rule, **known)
+
+
+VOTENET = Case(votenet, "hull", ["scene0001_00", "scene0002_00"], steps=900, points=8192)  # 28 boxes of 12 classes
+H3DNET = Case(h3dnet, "box", ["scene0001_00"], steps=400, points=4096)  # 8 boxes of 6 classes
+
+
+def detector(case: Case, data: PreparedDataset) -> nn.Module:
     torch.manual_seed(0)
-    mean_sizes = [list(data.manifest["mean_sizes"][name]) for name in CLASSES]
-    if kind == "votenet":
-        return VoteNet(PointNet2Encoder(1, **SIZES), len(CLASSES), 1, mean_sizes, num_proposals=128)
-    rule = {"min_face_points": 20, "min_edge_points": 3}  # a fifth of the published number of points
-    return H3DNet(FourTowers(1, **SIZES), len(CLASSES), 1, mean_sizes, num_proposals=128, primitive_rule=rule)
+    sizes = [list(data.manifest["mean_sizes"][name]) for name in CLASSES]
+    return case.build(num_classes=len(CLASSES), num_heading_bins=1, mean_sizes=sizes)
 
 
-def samples(model: nn.Module, data: PreparedDataset, scenes: list[str], votes: str, count: int) -> list[Batch]:
+def samples(model: nn.Module, data: PreparedDataset, case: Case, count: int) -> list[Batch]:
     """Several samples of the points of the same scenes, ready to train on."""
     items = ScenesToItems(
-        Sampling(inputs=("height",), num_points=POINTS, shift=False),
-        targets=partial(detection_targets, votes=votes, objects=object_segments(facts())),
+        Sampling(inputs=("height",), num_points=case.points, shift=False),
+        targets=partial(detection_targets, votes=case.votes, objects=object_segments(facts())),
         plan=model.encoder.plan_spec(),  # type: ignore[operator,union-attr]
     )
-    return [Batch.join([items(data.load(name), 0, "sample", number) for name in scenes]) for number in range(count)]
+    return [
+        Batch.join([items(data.load(name), 0, "sample", number) for name in case.scenes]) for number in range(count)
+    ]
 
 
 def train(model: nn.Module, batches: list[Batch], steps: int, rate: float = 0.003) -> None:
@@ -70,29 +96,30 @@ def train(model: nn.Module, batches: list[Batch], steps: int, rate: float = 0.00
         optimizer.step()
 
 
-def score(model: nn.Module, data: PreparedDataset, scenes: list[str]) -> dict[str, float]:
+def score(model: nn.Module, data: PreparedDataset, scenes: list[str], points: int) -> dict[str, float]:
     """Scores on samples of the scenes that training did not draw."""
-    metric, protocol = DetectionMetric(CLASSES, min_points=0), DetectionPass(POINTS)
+    metric, protocol = DetectionMetric(CLASSES, min_points=0), DetectionPass(points)
     model.eval()
     for name in scenes:
         metric.update(*protocol(model, data.load(name), ("height",)))
     return metric.compute()
 
 
-@pytest.mark.parametrize(("kind", "votes", "steps"), [("votenet", "hull", 900), ("h3dnet", "box", 600)])
-def test_a_detector_over_fits_two_scenes(kind: str, votes: str, steps: int, data: PreparedDataset):
-    model = detector(kind, data)
-    train(model, samples(model, data, SCENES, votes, 24), steps)
-    result = score(model, data, SCENES)
+@pytest.mark.parametrize("case", [VOTENET, H3DNET], ids=["votenet", "h3dnet"])
+def test_a_detector_over_fits_the_scenes_it_sees(case: Case, data: PreparedDataset):
+    model = detector(case, data)
+    train(model, samples(model, data, case, 24), case.steps)
+    result = score(model, data, case.scenes, case.points)
     assert result["mAP@0.25"] > 0.9
-    assert result["mAP@0.5"] > 0.6
+    assert result["mAP@0.5"] > 0.5
 
 
 def test_a_trained_detector_beats_an_untrained_one_on_scenes_it_never_saw(data: PreparedDataset):
-    model = detector("votenet", data)
+    case = replace(VOTENET, scenes=data.scenes("train"))
+    model = detector(case, data)
     held_out = data.scenes("val")
-    before = score(model, data, held_out)
-    train(model, samples(model, data, data.scenes("train"), "hull", 6), 150)
-    after = score(model, data, held_out)
+    before = score(model, data, held_out, case.points)
+    train(model, samples(model, data, case, 6), 150)
+    after = score(model, data, held_out, case.points)
     assert after["mAP@0.25"] > before["mAP@0.25"] + 0.05
     assert after["AR@0.25"] > before["AR@0.25"]
