@@ -120,7 +120,7 @@ class ScanNetReader:
         normal = None if faces is None else vertex_normals(coord, faces, mesh)
         if not annotation:
             return ReadScene(Scene(name, coord, color, normal), remarks)
-        nyu40, instance, unknown = read_annotation(*annotation, len(coord), self.label_ids)
+        nyu40, instance, unknown = read_annotation(annotation[0], annotation[1], len(coord), self.label_ids)
         if unknown:
             remarks.append(f"labels outside the table, ignored: {', '.join(sorted(unknown))}")
         boxes, flat = boxes_of_instances(coord, nyu40, instance)

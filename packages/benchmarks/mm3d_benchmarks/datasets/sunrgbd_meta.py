@@ -56,7 +56,7 @@ def read_frames(raw: Path, version: str, truncate: bool) -> list[Frame]:
             k, rtilt = np.asarray(item["K"], float).reshape(3, 3), np.asarray(item["Rtilt"], float).reshape(3, 3)
         except (KeyError, ValueError) as error:
             raise UserError(f"{path}: frame {number + 1} is damaged ({error}); download it again") from error
-        found = boxes[number] if version == "v2" else boxes.get(folder_of(depth))
+        found = boxes.get(folder_of(depth))
         if found is None:
             raise UserError(f"{find(raw, V1_BOXES)}: lacks frame {number + 1} ({folder_of(depth)}) of {path.name}")
         frames.append(Frame(depth, color, k, rtilt, found))
@@ -101,11 +101,12 @@ def folder_of(depth: str) -> str:
     return depth.rsplit("/", 2)[0]
 
 
-def _boxes_v2(raw: Path, meta: list[Any], truncate: bool) -> list[list[RawBox]]:
-    """Boxes per frame; the published extraction stops at the first whose 2D box has another class."""
+def _boxes_v2(raw: Path, meta: list[Any], truncate: bool) -> dict[str, list[RawBox]]:
+    """Boxes by frame folder; the published extraction stops at the first whose 2D box has another class."""
     boxes = [[_raw_box(b) for b in _items(item, "groundtruth3DBB")] for item in meta]
+    folders = [folder_of(release_path(_text(item["depthpath"]))) for item in meta]
     if not truncate:
-        return boxes
+        return dict(zip(folders, boxes, strict=True))
     path = find(raw, V2_IMAGE_BOXES)
     images = _structs(path, "SUNRGBDMeta2DBB")
     if len(images) != len(boxes):
@@ -115,7 +116,7 @@ def _boxes_v2(raw: Path, meta: list[Any], truncate: bool) -> list[list[RawBox]]:
         flat = _items(image, "groundtruth2DBB")
         same = [j < len(flat) and _text(flat[j]["classname"]) == box[0] for j, box in enumerate(solid)]
         kept.append(solid[: same.index(False) if False in same else None])
-    return kept
+    return dict(zip(folders, kept, strict=True))
 
 
 def _boxes_v1(raw: Path, truncate: bool) -> dict[str, list[RawBox]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 NEIGHBORS = 30  # the point itself included, as in the published program
 
@@ -16,7 +16,7 @@ def local_statistic(coord: np.ndarray, color: np.ndarray | None, neighbors: int 
         color: (N, 3) 0..255, or None: space alone.
     """
     neighbors = min(neighbors, len(coord))
-    distance, index = cKDTree(coord).query(coord, neighbors)
+    distance, index = KDTree(coord).query(coord, neighbors)
     terms = [(distance.reshape(len(coord), -1) ** 2).sum(axis=1)]
     if color is not None:
         scaled = color.astype(np.float32) / 255

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from mm3d_benchmarks.datasets.embedded.appearance import Looks, random_light, record, smooth_noise
 from mm3d_benchmarks.datasets.embedded.camera import Camera, Solids, intrinsics, look
@@ -122,7 +122,7 @@ def _returned(
 def _supported(coord: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """The kept vertices less the lonely ones, as meshing leaves out stray measurements."""
     rows = np.flatnonzero(keep)
-    distance, _ = cKDTree(coord[rows]).query(coord[rows], LONELY[0] + 1)
+    distance, _ = KDTree(coord[rows]).query(coord[rows], LONELY[0] + 1)
     typical = np.median(distance[:, -1])
     keep[rows[distance[:, -1] > LONELY[1] * typical]] = False
     return keep

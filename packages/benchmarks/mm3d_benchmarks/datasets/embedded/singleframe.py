@@ -185,7 +185,7 @@ def _measure(
             depth.take(range(depth.shape[axis] - 1), axis), 4
         )
         edge |= np.pad(jump, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
-    lost = binary_dilation(edge, iterations=1) & (chance < 0.8)
+    lost = np.asarray(binary_dilation(edge, iterations=1), bool) & (chance < 0.8)
     lost |= glass & (which >= 0) & ((chance < 0.5) | (blotch > 0.3))
     lost |= (paint < 0.08) & ((chance < 0.35) | (blotch > 0.6))
     lost |= (facing < 0.2) & (chance < 0.6)

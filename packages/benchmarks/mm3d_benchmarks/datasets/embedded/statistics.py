@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, KDTree
 
 from mm3d_benchmarks.datasets.scene import Scene
 
@@ -69,7 +69,7 @@ def _colors(color: np.ndarray) -> dict[str, float]:
 
 def _neighborhoods(coord: np.ndarray, color: np.ndarray, random: np.random.Generator) -> dict[str, float]:
     """Spacing, roughness, normals, and the two terms of the informative-point statistic."""
-    tree = cKDTree(coord)
+    tree = KDTree(coord)
     at = random.choice(len(coord), min(SAMPLE, len(coord)), replace=False)
     distance, index = tree.query(coord[at], 17)
     spread = distance[:, 1:].sum(axis=1)
@@ -97,7 +97,7 @@ def _neighborhoods(coord: np.ndarray, color: np.ndarray, random: np.random.Gener
     return statistics
 
 
-def _roughness(coord: np.ndarray, tree: cKDTree, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _roughness(coord: np.ndarray, tree: KDTree, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Root of the smallest eigenvalue in a ball (metres), and |z| of its direction; at least 8 neighbors each."""
     sigma, up = [], []
     for rows in tree.query_ball_point(coord[at], BALL):

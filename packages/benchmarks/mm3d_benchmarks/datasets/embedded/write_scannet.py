@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,9 +82,9 @@ def segment_ids(scan: LabelledScan) -> np.ndarray:
     return first[inverse]
 
 
-def object_groups(segment: np.ndarray, scan: LabelledScan) -> list[dict[str, object]]:
+def object_groups(segment: np.ndarray, scan: LabelledScan) -> list[dict[str, Any]]:
     """The ``segGroups`` of the aggregation file, objects that no vertex shows left out."""
-    groups: list[dict[str, object]] = []
+    groups: list[dict[str, Any]] = []
     for owner, label in enumerate(scan.labels):
         members = np.unique(segment[scan.owner == owner])
         if len(members):
