@@ -6,6 +6,7 @@ name classes 7 to 10 in another order over the same arrays. Only ``Annotations/`
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -171,13 +172,12 @@ def boxes_of_objects(coord: np.ndarray, segment: np.ndarray, instance: np.ndarra
 
 def _parse(data: bytes) -> np.ndarray:
     """(N, 6) numbers of clean text; ValueError when a row has another number of values."""
-    first = data.split(b"\n", 1)[0].split()
-    if data.strip() and len(first) != 6:
-        raise ValueError("the first row does not have six values")
-    values = np.array(data.split(), dtype=np.float64)
-    if len(values) != 6 * sum(1 for line in data.split(b"\n") if line.strip()):
-        raise ValueError("a row does not have six values")
-    return values.reshape(-1, 6)
+    if not data.strip():
+        return np.zeros((0, 6))
+    values = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
+    if values.shape[1] != 6:
+        raise ValueError(f"rows have {values.shape[1]} values, not six")
+    return values
 
 
 def _repair(data: bytes) -> tuple[bytes, list[str]]:

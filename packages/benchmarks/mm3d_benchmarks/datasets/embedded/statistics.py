@@ -71,7 +71,7 @@ def _neighborhoods(coord: np.ndarray, color: np.ndarray, random: np.random.Gener
     """Spacing, roughness, normals, and the two terms of the informative-point statistic."""
     tree = KDTree(coord)
     at = random.choice(len(coord), min(SAMPLE, len(coord)), replace=False)
-    distance, index = tree.query(coord[at], 17)
+    distance, index = (np.asarray(a) for a in tree.query(coord[at], 17))
     spread = distance[:, 1:].sum(axis=1)
     contrast = np.linalg.norm(color[index[:, 1:]] - color[at][:, None], axis=2).sum(axis=1)
     sigma, up = _roughness(coord, tree, at)

@@ -1,0 +1,41 @@
+"""Every data set's config names facts that exist and a reader that prepares it."""
+
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mm3d_benchmarks.datasets.check import FACTS
+from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
+from mm3d_benchmarks.datasets.prepare import READERS
+
+CONFIGS = sorted(Path(str(files("mm3d_benchmarks"))).joinpath("conf", "dataset").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_names_its_facts_and_has_a_reader(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    module, _, name = config["facts"]["_target_"].rpartition(".")
+    facts = getattr(import_module(module), name)()
+    assert isinstance(facts, DatasetFacts)
+    assert config["name"] == path.stem == facts.name
+    assert config["ignore"] == IGNORE
+    assert config["root"].endswith(path.stem)
+    assert set(config["splits"]) == {"pretrain", "train", "evaluate"}
+    assert FACTS[path.stem]() == facts
+    for reader in READERS[path.stem]:
+        where, _, what = reader.rpartition(".")
+        assert hasattr(getattr(import_module(where), what), "read")
+
+
+def test_there_is_a_config_for_every_reader() -> None:
+    assert {path.stem for path in CONFIGS} == set(READERS)
+
+
+def test_facts_with_palettes_or_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="one color per segment class"):
+        DatasetFacts("x", segment_classes=("a", "b"), segment_palette=((0, 0, 0),))
+    with pytest.raises(ValueError, match="one size per detection class"):
+        DatasetFacts("x", detection_classes=("a",))
