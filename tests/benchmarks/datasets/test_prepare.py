@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mm3d_benchmarks.datasets import prepare
-from mm3d_benchmarks.datasets.check import check_prepared
+from mm3d_benchmarks.datasets.check import check_prepared, looks_swapped
 from mm3d_benchmarks.datasets.prepare import READERS, prepare_dataset
 from mm3d_benchmarks.datasets.scannet import ScanNetReader
 from mm3d_benchmarks.datasets.scene import open_dataset
@@ -198,3 +198,13 @@ def test_the_check_finds_lost_and_changed_files_and_foreign_labels(raw_scannet: 
     assert len(problems) == 2
     assert "scene0000_00/color.npy" in problems[0]
     assert any("segment ids from -1 to 77" in p for p in check_prepared(tmp_path, hashes=False).problems)
+
+
+def test_foreign_s3dis_arrays_with_more_sofa_than_bookcase_are_pointed_out() -> None:
+    def manifest(form: str, sofa: float) -> dict:
+        shares = {"train": {"sofa": sofa, "bookcase": 6.9}}
+        return {"dataset": "s3dis", "options": {"form": form}, "class_shares": shares}
+
+    assert looks_swapped(manifest("postech", 7.5))
+    assert not looks_swapped(manifest("postech", 0.5))
+    assert not looks_swapped(manifest("pointcept", 7.5))

@@ -77,11 +77,22 @@ def statistics_text(dataset: PreparedDataset, facts: DatasetFacts) -> str:
             _table("boxes per scene", facts.detection_classes, main, per_scene, facts.published_boxes, "{:.2f}")
         )
         lines.append(_sizes(manifest, facts))
+    if looks_swapped(manifest):
+        lines.append(
+            "  more sofa than bookcase: these arrays may follow the other name list; prepare with swapped=true"
+        )
     for title, entries in (("left out", manifest["left_out"]), ("repaired", manifest["remarks"])):
         lines += [
             f"  {title}: {name}: {what if isinstance(what, str) else '; '.join(what)}" for name, what in entries.items()
         ]
     return "\n".join(lines)
+
+
+def looks_swapped(manifest: dict[str, Any]) -> bool:
+    """Whether foreign S3DIS arrays seem to number the classes 7 to 10 otherwise: sofas are by far the rarest there."""
+    shares = manifest["class_shares"].get("train", {})
+    foreign = manifest["dataset"] == "s3dis" and manifest["options"].get("form") == "postech"
+    return foreign and shares["sofa"] > shares["bookcase"]
 
 
 def _problems_of_scene(dataset: PreparedDataset, name: str, entry: dict[str, Any], facts: DatasetFacts) -> list[str]:
