@@ -7,8 +7,6 @@ constructor behind a ``_target_`` knows is refused.
 
 from __future__ import annotations
 
-import copy
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -19,18 +17,12 @@ from typing import Any
 
 import yaml
 
-from mm3d_benchmarks.runs import targets
 from mm3d_benchmarks.runs.groupfiles import read_group
+from mm3d_benchmarks.runs.strictness import check_targets, did_you_mean, set_value
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = ("backbone", "dataset", "pretrain", "recipe", "evaluation", "profile", "launcher")
-#: Sections whose schema is a class of ours, though they carry no ``_target_``.
-_SCHEMAS = {
-    "recipe.pretrain": "mm3d_benchmarks.runs.build.Recipe",
-    "recipe.finetune": "mm3d_benchmarks.runs.build.Recipe",
-    "machine": "mm3d_benchmarks.runs.build.Machine",
-}
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
 
@@ -121,58 +113,6 @@ def split_request(values: Mapping[str, Any], folders: tuple[Path, ...] = ()) -> 
         if key not in choices:
             _flatten(key, value, rest)
     return Request(choices, rest, folders)
-
-
-def set_value(config: dict[str, Any], path: str, value: Any) -> None:
-    """Set a dotted key that exists, or that the constructor of the ``_target_`` beside it accepts.
-
-    Raises:
-        UserError: nobody knows the key.
-    """
-    *parents, last = path.split(".")
-    here: Any = config
-    for depth, name in enumerate(parents):
-        if isinstance(here.get(name), dict):
-            here = here[name]
-        elif here.get(name) is None and _accepts(here, name):
-            here[name] = {}
-            here = here[name]
-        else:
-            raise _unknown(".".join(parents[: depth + 1]), here, name)
-    schema = _SCHEMAS.get(".".join(parents))
-    if last not in here and not _accepts(here, last) and not (schema and targets.accepts(schema, last) is not False):
-        raise _unknown(path, here, last)
-    here[last] = copy.deepcopy(value)
-
-
-def check_targets(config: Mapping[str, Any], path: str = "") -> None:
-    """Hold every ``_target_`` of the project against its constructor, without importing it.
-
-    Raises:
-        UserError: a target that does not exist, or a key that its constructor does not accept.
-    """
-    if "_target_" in config:
-        target = str(config["_target_"])
-        targets.module_of(target, f"{path}._target_" if path else "_target_")
-        for name in config:
-            if not name.startswith("_") and targets.accepts(target, name) is False:
-                known = sorted(targets.parameters_of(target) or ())
-                raise UserError(f"{path}.{name}: {target} has no such argument{_did_you_mean(name, known)}")
-    for name, value in config.items():
-        inner = f"{path}.{name}" if path else str(name)
-        if isinstance(value, Mapping):
-            known = targets.parameters_of(_SCHEMAS[inner]) if inner in _SCHEMAS else None
-            strange = sorted(set(value) - known) if known is not None else []
-            if strange:
-                close = _did_you_mean(strange[0], sorted(known or ()))
-                raise UserError(
-                    f"{inner}.{strange[0]}: there is no such key{close}; known: {', '.join(sorted(known or ()))}"
-                )
-            check_targets(value, inner)
-        elif isinstance(value, list):
-            for position, item in enumerate(value):
-                if isinstance(item, Mapping):
-                    check_targets(item, f"{inner}[{position}]")
 
 
 def _replaced(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[str, str]:
@@ -356,30 +296,12 @@ def _resolve_by_omegaconf(raw: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _check_choice(group: str, choice: str, folders: tuple[Path, ...]) -> None:
     if group not in GROUPS:
-        raise UserError(f"{group}={choice}: there is no group {group!r}{_did_you_mean(group, GROUPS)}")
+        raise UserError(f"{group}={choice}: there is no group {group!r}{did_you_mean(group, GROUPS)}")
     known = available(group, folders)
     if choice not in known:
         raise UserError(
-            f"{group}={choice}: there is no such file{_did_you_mean(choice, known)}; choose one of {', '.join(known)}"
+            f"{group}={choice}: there is no such file{did_you_mean(choice, known)}; choose one of {', '.join(known)}"
         )
-
-
-def _accepts(here: Mapping[str, Any], name: str) -> bool:
-    return "_target_" in here and targets.accepts(str(here["_target_"]), name) is not False
-
-
-def _unknown(path: str, here: Any, name: str) -> UserError:
-    known = sorted(here) if isinstance(here, Mapping) else []
-    if isinstance(here, Mapping) and "_target_" in here:
-        known = sorted({*known, *(targets.parameters_of(str(here["_target_"])) or ())} - {"_target_"})
-    return UserError(
-        f"{path}: there is no such key{_did_you_mean(name, known)}; known here: {', '.join(known) or 'nothing'}"
-    )
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""
 
 
 def _related(key: str, target: str) -> bool:

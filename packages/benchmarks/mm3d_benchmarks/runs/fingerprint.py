@@ -28,8 +28,8 @@ MOVES_NO_NUMBER = (
     *(
         f"mm3d_benchmarks.runs.{name}"
         for name in (
-            "spec", "targets", "fingerprint", "compose", "groupfiles", "sweepfile", "plan", "store", "locks",
-            "provenance", "execute", "launch", "local", "worker", "submit", "slurm", "collect", "progress",
+            "spec", "targets", "fingerprint", "compose", "groupfiles", "strictness", "sweepfile", "plan", "store",
+            "locks", "provenance", "execute", "launch", "local", "worker", "submit", "slurm", "collect", "progress",
             "estimate",
         )
     ),
