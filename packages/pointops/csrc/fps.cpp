@@ -63,36 +63,27 @@ struct Sampler {
 
  private:
   void visit(int level, int64_t node, float x, float y, float z) {
-    if (level == 0) return visit_leaves(node, x, y, z);
     float* value = levels[level].value.data() + node * 8;
     int32_t* row = levels[level].row.data() + node * 8;
     Mask near = bounds(tree.levels[level].node(node), x, y, z) < load8(value);
+    if (level == 0) {
+      for (; near; near &= near - 1) {
+        const int c = lowest_bit(near);
+        const int64_t leaf = node * 8 + c;
+        float* mine = running.data() + leaf * 8;
+        const F8 d2 = min(load8(mine), distances(tree.block(leaf), x, y, z));
+        store8(mine, d2);
+        const Peak p = peak(mine, tree.rows(leaf));
+        value[c] = p.value;
+        row[c] = p.row;
+      }
+      return;
+    }
     for (; near; near &= near - 1) {
       const int c = lowest_bit(near);
       const int64_t child = node * 8 + c;
-      if (level == 1)
-        visit_leaves(child, x, y, z);
-      else
-        visit(level - 1, child, x, y, z);
+      visit(level - 1, child, x, y, z);
       const Peak p = peak(levels[level - 1].value.data() + child * 8, levels[level - 1].row.data() + child * 8);
-      value[c] = p.value;
-      row[c] = p.row;
-    }
-  }
-
-  inline void visit_leaves(int64_t node, float x, float y, float z) {
-    float* value = levels[0].value.data() + node * 8;
-    int32_t* row = levels[0].row.data() + node * 8;
-    Mask near = bounds(tree.levels[0].node(node), x, y, z) < load8(value);
-    for (; near; near &= near - 1) {
-      const int c = lowest_bit(near);
-      const int64_t leaf = node * 8 + c;
-      float* mine = running.data() + leaf * 8;
-      const F8 old = load8(mine);
-      const F8 d2 = distances(tree.block(leaf), x, y, z);
-      if (!(d2 < old)) continue;  // the box was near, its points are not
-      store8(mine, min(old, d2));
-      const Peak p = peak(mine, tree.rows(leaf));
       value[c] = p.value;
       row[c] = p.row;
     }

@@ -152,11 +152,6 @@ void one_way(const Side& side, const float* cloud_xyz, int64_t begin, int64_t en
   int misses = 0;  // groups in a row that gave up
   for (int64_t b = begin; b < end; b += kBlocks) {
     group.load_queries(side.queries, b);
-    for (int p = 0; p < kBlocks && b + p < end; ++p)
-      for (int i = 0; i < side.queries.size(b + p); ++i) {  // the places to be written lie anywhere
-        prefetch(side.distance2 + side.queries.rows(b + p)[i]);
-        prefetch(side.idx + side.queries.rows(b + p)[i]);
-      }
     if (warm)
       for (int i = 3; i < W; i += 4) {
         const float* p = cloud_xyz + 3 * int64_t{last[i]};
