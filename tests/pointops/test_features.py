@@ -1,5 +1,7 @@
 """Feature operations: values against loops, gradients against finite differences, scenes apart."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.autograd import gradcheck
@@ -8,7 +10,7 @@ import pointops
 from pointops.interpolation import interpolate_reference
 from pointops.inverse import join_inverse
 
-DOUBLE = {"dtype": torch.float64}
+DOUBLE: dict[str, Any] = {"dtype": torch.float64}
 
 
 def rand(*shape: int, seed: int = 0, **options) -> torch.Tensor:
@@ -109,6 +111,7 @@ def test_search_and_group_in_one_call():
     assert torch.equal(same, idx)
     assert torch.equal(both, grouped)
     dilated = pointops.query_and_group(4, xyz, None, feat, None, offset, None, dilation=2, with_feat=False)
+    assert isinstance(dilated, torch.Tensor)
     assert torch.equal(dilated, pointops.knn_query(10, xyz, offset)[0][:, ::3])
 
 
