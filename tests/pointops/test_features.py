@@ -33,7 +33,11 @@ def test_interpolation_of_a_constant_is_the_constant_and_at_sources_exact():
 def test_a_scene_of_two_sources_uses_two():
     xyz = torch.tensor([[0.0, 0, 0], [3, 0, 0]])
     out = pointops.interpolation(
-        xyz, torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0], [3.0]]), *[torch.tensor([2])] * 1, torch.tensor([1])
+        xyz,
+        torch.tensor([[1.0, 0, 0]]),
+        torch.tensor([[0.0], [3.0]]),
+        *[torch.tensor([2])] * 1,
+        torch.tensor([1]),  # pyright: ignore
     )
     assert out.item() == pytest.approx(1.0)
 
@@ -51,7 +55,7 @@ def test_the_backward_of_interpolation_is_its_adjoint():
     idx, weight = rows(50, 3, high=30), rand(50, 3, seed=5, **DOUBLE)
     out = pointops.interpolate(feat, idx, weight)
     out.backward(grad)
-    torch.testing.assert_close((out * grad).sum(), (feat * feat.grad).sum())
+    torch.testing.assert_close((out * grad).sum(), (feat * feat.grad).sum())  # pyright: ignore
 
 
 def test_grouping_gathers_relative_coordinates_and_zeros_for_missing():
@@ -89,7 +93,7 @@ def test_pairwise_attention_steps():
     relation = pointops.attention_relation_step(query, key, scale, target, refer)
     want = (query[target.long()] * key[refer.long()] * scale).sum(-1)
     torch.testing.assert_close(relation, want)
-    assert gradcheck(lambda *t: pointops.attention_relation_step(*t, target, refer), (query, key, scale))
+    assert gradcheck(lambda *t: pointops.attention_relation_step(*t, target, refer), (query, key, scale))  # pyright: ignore
     weight = relation.detach().requires_grad_()
     fused = pointops.attention_fusion_step(weight, key, target, refer)
     for n in range(5):
