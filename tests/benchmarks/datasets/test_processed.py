@@ -50,6 +50,9 @@ def pointcept(raw_scannet: Path, tmp_path: Path) -> Path:
             folder.mkdir(parents=True)
             scene = scenes[name]
             assert scene.segment is not None
+            assert scene.color is not None
+            assert scene.normal is not None
+            assert scene.instance is not None
             np.save(folder / "coord.npy", scene.coord)
             np.save(folder / "color.npy", scene.color)
             np.save(folder / "normal.npy", scene.normal)
@@ -219,6 +222,8 @@ def test_votenets_and_mmdetections_sunrgbd(raw_sunrgbd: Path, tmp_path: Path) ->
         for name in data.scenes("train"):
             loaded, scene = data.load(name), reader.read(name).scene
             np.testing.assert_array_equal(loaded.color, scene.color)
+            assert loaded.boxes is not None
+            assert scene.boxes is not None
             np.testing.assert_allclose(loaded.boxes, scene.boxes, atol=1e-6)
     with pytest.raises(UserError, match="v2_train"):
         make_reader("sunrgbd", tmp_path / "votenet", {"boxes": "v2"})
