@@ -1,5 +1,6 @@
 """The figures: drawn from what is there, byte-stable, and nothing claimed that was not measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.build import build_report, make_table
 from mm3d_benchmarks.reports.style import label_colors
 from mm3d_benchmarks.reports.sweepfile import load_spec
-from mm3d_benchmarks.reports.tables import Table
+from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, Cell, Table
 
 PRETRAIN, EVALUATE, SCRATCH = "a" * 12, "e" * 12, "c" * 12
 
@@ -74,6 +75,16 @@ def test_probe_bars_name_what_was_not_run(tmp_path):
     assert figure is not None
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["30.0", "not run"]
+
+
+def test_a_quantity_that_a_task_does_not_have_gets_no_panel(tmp_path):
+    table = curve_table(tmp_path, "figure_05_x", ["A / seg"], {"A / seg": [30.0]}, {})
+    other = replace(table.columns[0], name="mAP@0.5")
+    row = table.rows[0]
+    row = replace(row, cells={**row.cells, other.name: Cell(state=NOT_APPLICABLE)})
+    figure = figures.draw("figure_05_x", replace(table, columns=(*table.columns, other), groups=(("", (row,)),)), [])
+    assert figure is not None
+    assert len(figure.axes) == 1
 
 
 def test_the_random_gap_is_a_line_of_its_own(tmp_path):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.style import GRAY, MARKERS, SERIES, new_figure
-from mm3d_benchmarks.reports.tables import NOT_RUN, Row, Table
+from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, NOT_RUN, Row, Table
 
 _SHARE = re.compile(r"^(?P<series>.*?)[\s/,]+(?P<x>[\d.]+)\s*%$")
 _NUMBER = re.compile(r"(?P<x>\d+(?:\.\d+)?)")
@@ -125,7 +125,7 @@ def _point(x: float, row: Row, col: Column, measured: bool) -> Point | None:
 def _any(row: Row, col: Column) -> bool:
     """Whether the row has anything in that column, a failure included."""
     cell, printed = row.cells.get(col.name), row.printed.get(col.name)
-    return bool(cell and cell.state != NOT_RUN) or bool(printed and printed.value is not None)
+    return bool(cell and cell.state not in (NOT_RUN, NOT_APPLICABLE)) or bool(printed and printed.value is not None)
 
 
 def _curve(axes: Axes, points: Sequence[Point], number: int, name: str, measured: bool) -> bool:
