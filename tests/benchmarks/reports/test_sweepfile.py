@@ -65,3 +65,13 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
     (tmp_path / "broken.yaml").write_text("runs: [")
     with pytest.raises(UserError, match=r"broken\.yaml"):
         load_specs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe table", b"table: {" * 5000, b"table: [1"], ids=["bytes", "deep", "open"]
+)
+def test_a_damaged_file_is_one_error_that_names_it(tmp_path, content):
+    path = tmp_path / "table_x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"table_x\.yaml"):
+        load_spec(path)

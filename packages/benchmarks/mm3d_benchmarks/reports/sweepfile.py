@@ -112,7 +112,7 @@ def load_spec(path: Path) -> TableSpec | None:
     """
     try:
         text = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({error}); correct the file") from error
     if not isinstance(text, dict):
         raise UserError(f"{path}: a sweep is a mapping with 'runs' and 'table'")
