@@ -93,12 +93,10 @@ def _places(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _launching(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--launcher",
-        default=os.environ.get("MM3D_LAUNCHER", default),
-        help="local, slurm or debug (default: %(default)s)",
-    )
+def _launching(parser: argparse.ArgumentParser, default: str, otherwise: str = "") -> None:
+    """``default`` is the launcher where none is named; empty: decided later, and ``otherwise`` says how."""
+    default = os.environ.get("MM3D_LAUNCHER", default)
+    parser.add_argument("--launcher", default=default, help=f"local, slurm or debug (default: {default or otherwise})")
     parser.add_argument(
         "--machine", type=Path, default=os.environ.get("MM3D_MACHINE"), metavar="FILE",
         help="YAML with `launcher:` and `machine:` settings of this computer or cluster; they enter no key",
@@ -174,7 +172,7 @@ def _run(commands) -> None:
     )
     parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
     _places(parser)
-    _launching(parser, "")
+    _launching(parser, "", "debug, in this process, for one chain of runs; else local")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
 
 
