@@ -291,6 +291,38 @@ def test_scenes_without_boxes_have_a_finite_loss():
     assert losses["positive_share"].item() == 0
 
 
+def test_a_gate_of_labels_decides_which_points_show_a_primitive():
+    points, labels = batch(0, 1)
+    labels["segment"] = torch.where(labels["vote_mask"], 3, 0)
+    free = small(12).eval().loss(points, labels)
+    fitting = small(12, segment_gate=[[3], [3]]).eval().loss(points, labels)
+    other = small(12, segment_gate=[[4], [4]]).eval().loss(points, labels)
+    assert fitting["flag_horizontal"].item() == free["flag_horizontal"].item()
+    assert other["vote_edge"].item() == 0
+    assert free["vote_edge"].item() > 0
+    with pytest.raises(ValueError, match="needs a label for each point"):
+        small(12, segment_gate=[[3], [3]]).loss(points, {**labels, "segment": torch.full_like(labels["segment"], -1)})
+
+
+def test_a_gate_needs_oriented_boxes_and_a_row_for_each_class():
+    with pytest.raises(ValueError, match="oriented boxes"):
+        small(1, segment_gate=[[3], [3]])
+    with pytest.raises(ValueError, match="segment_gate has 1 rows for num_classes=2"):
+        small(12, segment_gate=[[3]])
+
+
+def test_in_canonical_order_permuted_points_and_scenes_give_the_same_boxes():
+    torch.manual_seed(0)
+    model = H3DNet(FourTowers(0, **SMALL, canonical_order=True), 2, 1, SIZES, num_proposals=16).eval()
+    assert model.encoder.plan_spec() is None  # type: ignore[operator]
+    points, _ = batch(0, 1)
+    random = torch.Generator().manual_seed(1)
+    order = torch.cat([torch.randperm(400, generator=random) + 400, torch.randperm(400, generator=random)])
+    before, after = model.predict(points), model.predict(points.select(order, points.offset))
+    for name in before:
+        assert torch.equal(before[name], after[name].flip(0)), name
+
+
 def test_a_few_steps_lower_the_loss():
     model = small()
     points, labels = batch(0, 1)

@@ -7,6 +7,7 @@ import torch
 
 from mm3d_backbones.detection_targets import BoxCodec, BoxTargets
 from mm3d_backbones.h3dnet_primitives import (
+    SUNRGBD_SEGMENTS,
     PrimitiveRule,
     box_edges,
     box_faces,
@@ -167,6 +168,42 @@ def test_a_point_in_several_oriented_boxes_belongs_to_the_last():
     boxes = targets(BOX, (3.5, 2.0, 1.0, 2.0, 1.0, 0.5, 0.3), bins=12)
     points = PointBatch.single(torch.tensor([[2.2, 2.0, 1.0], [3.5, 2.0, 1.0], [9.0, 9.0, 9.0]]), torch.zeros(3, 0))
     assert objects_of_points(points, {}, boxes, axis_aligned=False).tolist() == [0, 1, -1]
+
+
+def test_a_point_in_several_boxes_belongs_to_the_last_whose_class_fits_its_label():
+    boxes = targets(BOX, (3.5, 2.0, 1.0, 2.0, 1.0, 0.5, 0.3), bins=12)  # both of class 1
+    points = PointBatch.single(torch.tensor([[2.2, 2.0, 1.0], [3.5, 2.0, 1.0], [3.4, 2.0, 1.0]]), torch.zeros(3, 0))
+    labels = {"segment": torch.tensor([7, 5, 6])}
+    gate = [[6], [5, 7]]  # class 0 may hold label 6, class 1 labels 5 and 7
+    assert objects_of_points(points, labels, boxes, False, gate).tolist() == [0, 1, -1]
+    boxes.box_class[0, 1] = 0
+    assert objects_of_points(points, labels, boxes, False, gate).tolist() == [0, 0, 1]
+
+
+def test_the_published_labels_of_sunrgbd_are_those_of_its_ten_classes():
+    # Their places, from 0, in the list of 37 classes (wall, floor, cabinet, bed, chair, sofa, table, door, ...).
+    place = {"bed": 3, "table": 6, "sofa": 5, "chair": 4, "toilet": 32, "desk": 13, "dresser": 16, "night_stand": 31}
+    place |= {"bookshelf": 9, "bathtub": 35}
+    name = {number: word for word, number in place.items()}
+    assert len(SUNRGBD_SEGMENTS) == len(place)
+    assert [sorted(name[number] for number in row) for row in SUNRGBD_SEGMENTS] == [
+        ["bed"],
+        ["desk", "table"],
+        ["chair", "sofa"],
+        ["chair", "sofa"],
+        ["toilet"],
+        ["desk", "table"],
+        ["dresser"],
+        ["night_stand"],
+        ["bookshelf"],
+        ["bathtub"],
+    ]
+
+
+def test_a_gate_without_labels_is_refused():
+    points = PointBatch.single(torch.rand(5, 3), torch.zeros(5, 0))
+    with pytest.raises(ValueError, match="prepare the data set with point labels"):
+        objects_of_points(points, {"segment": torch.full((5,), -1)}, targets(BOX, bins=12), False, [[0], [1]])
 
 
 @pytest.mark.parametrize("axis_aligned", [True, False])

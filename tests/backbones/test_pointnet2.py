@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, SharedMLP
+from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, SharedMLP, canonical_order
 from mm3d_core.encoder import Encoder
 from mm3d_core.points import PointBatch
 from pointops.plan import make_plan
@@ -144,6 +144,48 @@ def test_the_order_of_points_behind_the_first_changes_nothing_while_no_ball_over
     (expected,), (shuffled,) = encoder(points), encoder(points.select(order, points.offset))
     torch.testing.assert_close(shuffled.coord, expected.coord)
     torch.testing.assert_close(shuffled.feat, expected.feat)
+
+
+def test_in_canonical_order_no_permutation_changes_anything_even_where_balls_overflow():
+    torch.manual_seed(0)
+    encoder = PointNet2Encoder(1, **SMALL, canonical_order=True).eval()
+    points = cloud(300, 400)
+    (expected,) = encoder(points)
+    assert encoder.plan_spec() is None
+    for seed in range(3):
+        random = torch.Generator().manual_seed(seed)
+        order = torch.cat([torch.randperm(300, generator=random), 300 + torch.randperm(400, generator=random)])
+        (shuffled,) = encoder(points.select(order, points.offset))
+        assert torch.equal(shuffled.coord, expected.coord)
+        assert torch.equal(shuffled.feat, expected.feat)
+        assert torch.equal(shuffled.index, expected.index)
+    assert not torch.equal(small()(points)[0].coord, small()(points.select(order, points.offset))[0].coord)
+
+
+def test_canonical_order_is_unrelated_to_place_and_keeps_scenes_together():
+    points = cloud(2000, 500)
+    rows = canonical_order(points)
+    assert sorted(rows[:2000].tolist()) == list(range(2000))
+    assert sorted(rows[2000:].tolist()) == list(range(2000, 2500))
+    place = points.coord[rows[:2000]]
+    for axis in range(3):  # a fifth of the list holds as many low as high points, up to four standard deviations
+        low = (place[:400, axis] < points.coord[:2000, axis].median()).float().mean()
+        assert abs(low.item() - 0.5) < 4 * 0.5 / 20
+
+
+def test_canonical_order_knows_no_negative_zero_and_tells_features_apart():
+    coord = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    feat = torch.tensor([[0.3], [0.7]])
+    there = PointBatch.single(coord, feat)
+    back = PointBatch.single(coord.flip(0) * torch.tensor([-1.0, 1.0, 1.0]), feat.flip(0))
+    assert there.feat[canonical_order(there)].tolist() == back.feat[canonical_order(back)].tolist()
+
+
+def test_canonical_order_refuses_a_plan_made_for_the_given_order():
+    encoder, points = PointNet2Encoder(1, **SMALL, canonical_order=True), cloud(300)
+    planned = points.with_plan(make_plan(points.coord, points.offset, small().plan_spec()))
+    with pytest.raises(ValueError, match="needs the points without one"):
+        encoder(planned)
 
 
 def test_points_at_the_origin_are_never_chosen_unless_asked():

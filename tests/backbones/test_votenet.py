@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mm3d_backbones.detection_losses import vote_loss
 from mm3d_backbones.pointnet2 import PointNet2Encoder
-from mm3d_backbones.votenet import Clustering, VoteNet, Voting
+from mm3d_backbones.votenet import SAMPLINGS, Clustering, VoteNet, Voting
 from mm3d_core.boxes import box_iou, points_in_boxes
 from mm3d_core.points import PointBatch
+from pointops import farthest_point_sampling
 
 SMALL = {"samples": (96, 64, 24, 12), "neighbors": (16, 8, 8, 8), "radii": (0.4, 0.8, 1.2, 1.6)}
 SIZES = [[1.0, 1.0, 1.0], [0.6, 0.6, 1.2]]
@@ -99,6 +101,85 @@ def test_seed_sampling_takes_votes_of_distant_seeds_and_vote_sampling_distant_vo
     torch.testing.assert_close(by_seed[0], votes.coord[0])
 
 
+def test_random_sampling_draws_anew_in_training_and_repeats_itself_in_evaluation():
+    generator = torch.Generator().manual_seed(0)
+    one = PointBatch.single(torch.rand(40, 3, generator=generator) + 1, torch.zeros(40, 8))
+    votes = PointBatch.join([one, one])
+    module = Clustering(8, 30, 0.3, 4)
+    torch.manual_seed(0)
+    first, second = module(votes, votes, "random")[0], module(votes, votes, "random")[0]
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[:30], first[30:])
+    assert set(map(tuple, first.tolist())) <= set(map(tuple, one.coord.tolist()))
+    module.eval()
+    torch.testing.assert_close(module(votes, votes, "random")[0], module(votes, votes, "random")[0])
+    torch.testing.assert_close(module(one, one, "random")[0], module(votes, votes, "random")[0][30:])
+
+
+def test_a_network_with_random_sampling_learns_and_predicts():
+    model = small(train_sampling="random", eval_sampling="random")
+    model.loss(*batch(0, 1))["loss"].backward()
+    points, _ = batch(0, 1)
+    model.eval()
+    torch.testing.assert_close(model.predict(points)["boxes"], model.predict(points)["boxes"])
+
+
+def test_each_seed_can_vote_several_times():
+    torch.manual_seed(0)
+    seeds = PointBatch(torch.rand(20, 3), torch.randn(20, 32), torch.tensor([12, 20]), torch.arange(20))
+    module = Voting(32, factor=3).eval()
+    votes = module(seeds)
+    assert votes.offset.tolist() == [36, 60]
+    output = module.head(seeds.feat)
+    torch.testing.assert_close(votes.coord[7], seeds.coord[2] + output[2, 35:38])  # the second vote of the third seed
+    torch.testing.assert_close(votes.feat.norm(dim=1), torch.ones(60))
+    assert count(Voting(256, factor=2)) == count(Voting(256)) + 259 * 257
+
+
+def test_the_nearest_of_a_seeds_votes_is_compared():
+    seeds = torch.zeros(2, 3)
+    votes = torch.tensor([[5.0, 0, 0], [1.0, 0, 0], [0.0, 2, 0], [9.0, 0, 0]])  # two for each seed
+    offsets = torch.zeros(2, 3, 3)
+    mask = torch.tensor([True, True])
+    assert vote_loss(seeds, votes, offsets, mask).item() == pytest.approx((1 + 2) / 2)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_network_with_two_votes_a_seed_has_the_contract_of_a_detector(sampling):
+    model = small(vote_factor=2, train_sampling=sampling, eval_sampling=sampling)
+    model.loss(*batch(0, 1))["loss"].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.eval().predict(batch(0, 1)[0])["boxes"].shape == (2, 16, 7)
+
+
+def test_seed_sampling_takes_the_first_vote_of_each_distant_seed():
+    generator = torch.Generator().manual_seed(0)
+    seeds = PointBatch.single(torch.rand(40, 3, generator=generator) + 1, torch.zeros(40, 8))
+    votes = PointBatch.single(torch.rand(80, 3, generator=generator) + 1, torch.zeros(80, 8))
+    chosen = farthest_point_sampling(seeds.coord, seeds.offset, torch.tensor([5]), skip_origin=True)
+    cluster, _ = Clustering(8, 5, 0.3, 4)(seeds, votes, "seed_fps")
+    torch.testing.assert_close(cluster, votes.coord[::2][chosen.long()])
+
+
+def test_in_canonical_order_permuted_points_and_scenes_give_the_same_boxes():
+    torch.manual_seed(0)
+    encoder = PointNet2Encoder(0, **SMALL, canonical_order=True)
+    model = VoteNet(encoder, 2, 1, SIZES, num_proposals=16).eval()
+    points, labels = batch(0, 1)
+    random = torch.Generator().manual_seed(1)
+    order = torch.cat([torch.randperm(400, generator=random) + 400, torch.randperm(400, generator=random)])
+    shuffled = points.select(order, points.offset)
+    before, after = model.predict(points), model.predict(shuffled)
+    for name in before:
+        assert torch.equal(before[name], after[name].flip(0)), name
+    votes = {name: labels[name][order] for name in ("votes", "vote_mask")}
+    moved = {name: value.flip(0) for name, value in labels.items() if name not in votes} | votes
+    expected, found = model.loss(points, labels), model.loss(shuffled, moved)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+
+
 def test_loss_is_the_weighted_sum_of_its_terms():
     losses = small().loss(*batch(0, 1))
     box = losses["center"] + losses["heading_residual"] + losses["size_residual"]
@@ -177,8 +258,10 @@ def test_labels_of_other_points_are_refused():
 def test_bad_constructor_arguments_are_refused():
     with pytest.raises(ValueError, match="num_classes=3"):
         VoteNet(PointNet2Encoder(0, **SMALL), 3, 1, SIZES)
-    with pytest.raises(ValueError, match="eval_sampling='random'"):
-        small(eval_sampling="random")
+    with pytest.raises(ValueError, match="eval_sampling='farthest'"):
+        small(eval_sampling="farthest")
+    with pytest.raises(ValueError, match="vote_factor=0"):
+        small(vote_factor=0)
 
 
 def test_a_few_steps_lower_the_loss():

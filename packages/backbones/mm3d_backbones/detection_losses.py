@@ -49,15 +49,16 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 
 
 def vote_loss(seeds: Tensor, votes: Tensor, offsets: Tensor, mask: Tensor) -> Tensor:
-    """Mean L1 distance from each labelled seed's vote to the nearest of its candidate centers.
+    """Mean L1 distance between each labelled seed's votes and its candidate centers, of the nearest pair.
 
     Args:
         seeds: (S, 3) seed positions.
-        votes: (S, 3) predicted votes.
+        votes: (S * F, 3) predicted votes, F for each seed, seed by seed.
         offsets: (S, T, 3) label: candidate centers minus the seed.
         mask: (S,) bool, seeds on objects.
     """
-    distance = (votes[:, None] - (seeds[:, None] + offsets)).abs().sum(-1).amin(1)
+    centers = seeds[:, None] + offsets
+    distance = (votes.view(len(seeds), -1, 1, 3) - centers[:, None]).abs().sum(-1).amin((1, 2))
     return masked_mean(distance, mask)
 
 

@@ -21,7 +21,7 @@ from mm3d_backbones.detection_targets import BoxCodec, Proposals, predictions
 from mm3d_backbones.h3dnet_losses import h3dnet_losses
 from mm3d_backbones.h3dnet_matching import Matching, Primitives, Refinement
 from mm3d_backbones.h3dnet_primitives import PrimitiveRule, objects_of_points, primitive_targets
-from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, plan_of, seeds_of
+from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, seeds_of
 from mm3d_backbones.votenet import Clustering, Head, Stack, Voting, check_detector, with_rows
 from mm3d_core.points import PointBatch
 from pointops import ball_query
@@ -57,7 +57,7 @@ class FourTowers(nn.Module):
 
     def forward(self, points: PointBatch) -> list[PointBatch]:
         """See the class."""
-        plan = plan_of(points, self._spec)
+        points, plan = self.towers[0].prepared(points)  # type: ignore[operator]
         seeds = seeds_of(points, plan)
         return [seeds.with_feat(tower.seed_features(points.feat, plan)) for tower in self.towers]  # type: ignore[operator]
 
@@ -102,12 +102,14 @@ class H3DNet(nn.Module):
         train_sampling, eval_sampling, count_padding: see :class:`mm3d_backbones.votenet.VoteNet`.
         primitive_rule: when a face or edge counts as seen: keywords of PrimitiveRule; None: the data set's published
             values, which presume 40,000 points a scene.
+        segment_gate: oriented boxes only: for each class the segment labels that its points may carry (the release's
+            rule on SUN RGB-D is ``SUNRGBD_SEGMENTS``); None lets every point inside a box show its faces and edges.
 
     Shapes:
         labels: as VoteNet; votes must point to box centers (``votes: box`` of the loader on ScanNet).
 
     Raises:
-        ValueError: as VoteNet.
+        ValueError: as VoteNet, or a gate that does not fit the classes.
     """
 
     def __init__(
@@ -123,9 +125,16 @@ class H3DNet(nn.Module):
         eval_sampling: str = "seed_fps",
         count_padding: bool = True,
         primitive_rule: Mapping[str, Any] | None = None,
+        segment_gate: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         check_detector(num_classes, mean_sizes, train_sampling, eval_sampling)
+        if segment_gate is not None and (num_heading_bins == 1 or len(segment_gate) != num_classes):
+            raise ValueError(
+                f"segment_gate has {len(segment_gate)} rows for num_classes={num_classes} and num_heading_bins="
+                f"{num_heading_bins}; it needs a row for each class, and oriented boxes"
+            )
+        self.segment_gate = segment_gate
         self.train_sampling, self.eval_sampling, self.count_padding = train_sampling, eval_sampling, count_padding
         self.codec = BoxCodec(num_heading_bins, mean_sizes, SCANNET_HEAD_BINS if num_heading_bins == 1 else None)
         published = PrimitiveRule() if self.codec.axis_aligned else PrimitiveRule.sunrgbd()
@@ -164,7 +173,7 @@ class H3DNet(nn.Module):
         points = with_rows(points, labels)
         output = self(points, self.train_sampling)
         targets = self.codec.encode(labels)
-        owner = objects_of_points(points, labels, targets, self.codec.axis_aligned)
+        owner = objects_of_points(points, labels, targets, self.codec.axis_aligned, self.segment_gate)
         seen = primitive_targets(points.coord, owner, targets, self.rule)
         return h3dnet_losses(output, targets, seen, labels, self.codec, self.count_padding)
 

@@ -2,14 +2,14 @@
 
 Values and order of assignment: zaiweizhang/H3DNet, {scannet,sunrgbd}/*_detection_dataset_hd.py (MIT). The release
 reads a per-point record whose generator is not published; here everything follows from points, votes and boxes.
-Changed: one rule in the frame of the box serves both data sets; SUN RGB-D's check of each point's 37-class label is
-left out, since prepared scenes carry none.
+Changed: one rule in the frame of the box serves both data sets; SUN RGB-D's check of each point's 37-class label is an
+option (``segment_gate``), since prepared SUN RGB-D frames carry no such label.
 
     blocks of faces   +z -z +y -y +x -x
     blocks of edges   +z+x +z-x +z+y +z-y   -z+x -z-x -z+y -z-y   +x+y +x-y -x+y -x-y
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,10 @@ LABEL_ORDER = (
     (1, -1),
     (1, 1),
 )  # lower, upper, left, right, front, back: (axis, sign)
+
+# The labels, counted from 0 as in the list of SUN RGB-D's 37 classes, of points that show a box of each of the ten
+# classes bed, table, sofa, chair, toilet, desk, dresser, night_stand, bookshelf, bathtub.
+SUNRGBD_SEGMENTS = ((3,), (6, 13), (4, 5), (4, 5), (32,), (6, 13), (16,), (31,), (9,), (35,))
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,25 @@ def box_edges(boxes: Tensor) -> Tensor:
 
 
 def objects_of_points(
-    points: PointBatch, labels: Mapping[str, Tensor], targets: BoxTargets, axis_aligned: bool
+    points: PointBatch,
+    labels: Mapping[str, Tensor],
+    targets: BoxTargets,
+    axis_aligned: bool,
+    segment_gate: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
     """The row of ``targets`` (scene * G + box) whose object each point belongs to, (N,) int64, -1 for none.
 
     Axis-aligned: a voting point belongs to the box whose center is nearest to its vote. Oriented: a point belongs to
-    the last box that it lies in.
+    the last box that it lies in; with ``segment_gate``, the last of those whose class may carry the point's label.
+
+    Raises:
+        ValueError: a gate, and points without any label "segment".
     """
+    if segment_gate is not None and not bool((labels["segment"] >= 0).any()):
+        raise ValueError(
+            "segment_gate needs a label for each point, but labels['segment'] holds none; prepare the data set with "
+            "point labels, or set segment_gate to None"
+        )
     owner = torch.full((points.num_points,), -1, dtype=torch.int64, device=points.coord.device)
     boxes_per_scene = targets.mask.shape[1]
     for scene, rows in enumerate(points.scenes()):
@@ -114,6 +130,8 @@ def objects_of_points(
             found = torch.where(labels["vote_mask"][rows], near, -1)
         else:
             inside = points_in_boxes(coord, targets.boxes[scene, real])
+            if segment_gate is not None:
+                inside &= _fits(labels["segment"][rows], targets.box_class[scene, real], segment_gate)
             last = (inside * torch.arange(1, len(real) + 1, device=real.device)[:, None]).amax(0)
             found = torch.where(last > 0, real[last - 1], -1)
         owner[rows] = torch.where(found >= 0, found + scene * boxes_per_scene, -1)
@@ -150,6 +168,12 @@ def primitive_targets(
             edges.assign(belongs & seen_edge[scan.owner], middle, scan.size[:, :0])
     count = coord.shape[0]
     return horizontal.spread(on_object, count), vertical.spread(on_object, count), edges.spread(on_object, count)
+
+
+def _fits(segment: Tensor, box_class: Tensor, gate: Sequence[Sequence[int]]) -> Tensor:
+    """(M, N) whether a box of each class (M,) may hold points with each label (N,)."""
+    allowed = [torch.isin(segment, segment.new_tensor(list(numbers))) for numbers in gate]
+    return torch.stack(allowed)[box_class]
 
 
 def _from_signs(boxes: Tensor, signs: tuple[tuple[int, int, int], ...]) -> Tensor:

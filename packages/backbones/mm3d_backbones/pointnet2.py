@@ -16,6 +16,7 @@ release gathers first and multiplies every copy); all neighbor tables can come p
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from torch import Tensor, nn
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
 from pointops.plan import GeometryPlan, PlanSpec, make_plan
+
+HASH_FACTOR = -7046029254386353131  # odd and without structure: 2**64 / golden ratio, as a signed number
+HASH_MASK = (1 << 35) - 1  # makes a shift by 29 fill with zeros
 
 
 class PointNet2Encoder(nn.Module):
@@ -36,6 +40,9 @@ class PointNet2Encoder(nn.Module):
         widths: of the layers of each set abstraction, input excluded.
         up_widths: of the layers of the two feature propagations, input excluded.
         skip_origin: sampling never chooses points within 3.2 cm of the origin, as in the release.
+        canonical_order: put each scene's points into :func:`canonical_order` first, so that their order in the input
+            changes no result. Not in the release, whose sampling starts at the first point and whose balls keep the
+            first neighbors. No plan can then be prepared: ``plan_spec()`` is None.
 
     Shapes:
         in: PointBatch of N points in B scenes; ``feat`` (N, in_channels).
@@ -55,9 +62,11 @@ class PointNet2Encoder(nn.Module):
         widths: Sequence[Sequence[int]] = ((64, 64, 128), (128, 128, 256), (128, 128, 256), (128, 128, 256)),
         up_widths: Sequence[Sequence[int]] = ((256, 256), (256, 256)),
         skip_origin: bool = True,
+        canonical_order: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.canonical_order = canonical_order
         self.channels = (up_widths[1][-1],)
         self._spec = seeds_plan_spec(samples, radii, neighbors, skip_origin)
         inputs = [in_channels, *(layers[-1] for layers in widths)]
@@ -68,14 +77,23 @@ class PointNet2Encoder(nn.Module):
         self.fp1 = SharedMLP([inputs[4] + inputs[3], *up_widths[0]])
         self.fp2 = SharedMLP([up_widths[0][-1] + inputs[2], *up_widths[1]])
 
-    def plan_spec(self) -> PlanSpec:
-        """The sampling orders, balls and interpolations of one forward pass."""
-        return self._spec
+    def plan_spec(self) -> Any:
+        """The sampling orders, balls and interpolations of one forward pass; None if points are put in order first."""
+        return None if self.canonical_order else self._spec
 
     def forward(self, points: PointBatch) -> list[PointBatch]:
         """See the class."""
-        plan = plan_of(points, self._spec)
+        points, plan = self.prepared(points)
         return [seeds_of(points, plan).with_feat(self.seed_features(points.feat, plan))]
+
+    def prepared(self, points: PointBatch) -> tuple[PointBatch, GeometryPlan]:
+        """The points in the order that is computed on, and their plan. Raises ValueError as :func:`plan_of`."""
+        if not self.canonical_order:
+            return points, plan_of(points, self._spec)
+        if points.plan is not None:
+            raise ValueError("the points carry a plan, but canonical_order needs the points without one")
+        points = points.select(canonical_order(points), points.offset)
+        return points, plan_of(points, self._spec)
 
     def seed_features(self, feat: Tensor, plan: GeometryPlan) -> Tensor:
         """Features of the seeds, (B * samples[1], C), from those of the input points, (N, in_channels)."""
@@ -108,6 +126,22 @@ def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
     if points.plan.spec != spec:
         raise ValueError(f"the points carry a plan for {points.plan.spec}, this encoder needs {spec}")
     return points.plan
+
+
+def canonical_order(points: PointBatch) -> Tensor:
+    """Rows (N,) that list each scene's points by a hash of their coordinates and features.
+
+    The list is the same however the scene was permuted; points that share all values may trade places. A hash, and not
+    the coordinates themselves, because balls keep their first neighbors: these should lie all around the center.
+    """
+    values = torch.cat([points.coord.float(), points.feat.float()], 1) + 0.0  # -0.0 becomes 0.0
+    key = torch.zeros(points.num_points, dtype=torch.int64, device=values.device)
+    for column in values.contiguous().view(torch.int32).long().unbind(1):
+        key = (key ^ column) * HASH_FACTOR
+        key = key ^ ((key >> 29) & HASH_MASK)
+    rows = key.argsort(stable=True)
+    scene = torch.bucketize(rows, points.offset, right=True)
+    return rows[scene.argsort(stable=True)]
 
 
 def seeds_of(points: PointBatch, plan: GeometryPlan) -> PointBatch:

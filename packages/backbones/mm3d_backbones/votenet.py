@@ -20,7 +20,7 @@ from mm3d_backbones.pointnet2 import SetAbstraction
 from mm3d_core.points import PointBatch
 from pointops import ball_query, farthest_point_sampling
 
-SAMPLINGS = ("vote_fps", "seed_fps")
+SAMPLINGS = ("vote_fps", "seed_fps", "random")
 
 
 class VoteNet(nn.Module):
@@ -35,8 +35,10 @@ class VoteNet(nn.Module):
         cluster_radius: metres.
         cluster_neighbors: most votes in a cluster.
         train_sampling: where training takes cluster centers: ``vote_fps`` from the votes, ``seed_fps`` the votes of
-            seeds that lie far apart.
-        eval_sampling: the same for :meth:`predict`; the published evaluation uses ``seed_fps``.
+            seeds that lie far apart, ``random`` any votes, with repeats.
+        eval_sampling: the same for :meth:`predict`; the published evaluation uses ``seed_fps``. ``random`` is then one
+            fixed draw, so that a prediction can be repeated.
+        vote_factor: votes of each seed.
         count_padding: see :func:`mm3d_backbones.detection_losses.assign`.
 
     Shapes:
@@ -59,6 +61,7 @@ class VoteNet(nn.Module):
         train_sampling: str = "vote_fps",
         eval_sampling: str = "seed_fps",
         count_padding: bool = True,
+        vote_factor: int = 1,
     ) -> None:
         super().__init__()
         check_detector(num_classes, mean_sizes, train_sampling, eval_sampling)
@@ -66,7 +69,7 @@ class VoteNet(nn.Module):
         width: int = encoder.channels[0]  # type: ignore[index,assignment]
         self.encoder = encoder
         self.codec = BoxCodec(num_heading_bins, mean_sizes)
-        self.voting = Voting(width)
+        self.voting = Voting(width, vote_factor)
         self.clustering = Clustering(width, num_proposals, cluster_radius, cluster_neighbors)
         self.head = Head([128, 128, 128], self.codec.width)
 
@@ -158,17 +161,30 @@ class Head(nn.Module):
 
 
 class Voting(nn.Module):
-    """Each seed moves by a learned offset and adds to its features, which are then scaled to norm 1."""
+    """Each seed moves by a learned offset and adds to its features, which are then scaled to norm 1.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of the seeds.
+        factor: votes of each seed, seed by seed.
+
+    Raises:
+        ValueError: ``factor`` below 1.
+    """
+
+    def __init__(self, channels: int, factor: int = 1) -> None:
         super().__init__()
-        self.head = Head([channels, channels, channels], 3 + channels)
+        if factor < 1:
+            raise ValueError(f"vote_factor={factor}, but each seed votes at least once")
+        self.factor = factor
+        self.head = Head([channels, channels, channels], (3 + channels) * factor)
 
     def forward(self, seeds: PointBatch) -> PointBatch:
         """The votes: points like the seeds, at other places with other features."""
-        output = self.head(seeds.feat)
-        feat = nn.functional.normalize(seeds.feat + output[:, 3:], dim=1)
-        return PointBatch(seeds.coord + output[:, :3], feat, seeds.offset, seeds.index, seeds.attributes)
+        output = self.head(seeds.feat).view(seeds.num_points * self.factor, -1)
+        rows = torch.arange(seeds.num_points, device=output.device).repeat_interleave(self.factor)
+        voters = seeds if self.factor == 1 else seeds.select(rows, seeds.offset * self.factor)
+        feat = nn.functional.normalize(voters.feat + output[:, 3:], dim=1)
+        return PointBatch(voters.coord + output[:, :3], feat, voters.offset, voters.index, voters.attributes)
 
 
 class Clustering(nn.Module):
@@ -190,8 +206,24 @@ class Clustering(nn.Module):
         """Cluster positions (B * num_proposals, 3) and features (B * num_proposals, 128)."""
         offset = votes.offset
         ends = self.num_proposals * torch.arange(1, len(offset) + 1, device=offset.device)
-        spread = (votes if sampling == "vote_fps" else seeds).coord.detach()
-        rows = farthest_point_sampling(spread, offset, ends, skip_origin=True).long()
+        if sampling == "random":
+            rows = self._any_votes(votes)
+        elif sampling == "vote_fps":
+            rows = farthest_point_sampling(votes.coord.detach(), offset, ends, skip_origin=True).long()
+        else:  # the first vote of each chosen seed
+            rows = farthest_point_sampling(seeds.coord.detach(), seeds.offset, ends, skip_origin=True).long()
+            rows = rows * (votes.num_points // seeds.num_points)
         cluster = votes.coord[rows]
         ball, _ = ball_query(self.neighbors, self.radius, 0.0, votes.coord.detach(), offset, cluster.detach(), ends)
         return cluster, self.abstraction(votes.coord, votes.feat, cluster, ball)
+
+    def _any_votes(self, votes: PointBatch) -> Tensor:
+        """Rows of votes drawn with repeats: in training for each scene, otherwise one fixed draw for all scenes."""
+        scenes = votes.num_scenes
+        per_scene = votes.num_points // scenes
+        if self.training:
+            drawn = torch.randint(per_scene, (scenes, self.num_proposals))
+        else:
+            fixed = torch.Generator().manual_seed(0)
+            drawn = torch.randint(per_scene, (1, self.num_proposals), generator=fixed).expand(scenes, -1)
+        return (drawn + per_scene * torch.arange(scenes)[:, None]).flatten().to(votes.coord.device)
