@@ -7,12 +7,17 @@ import pytest
 import toy
 
 from mm3d_benchmarks.reports.inputs import load_inputs
-from mm3d_benchmarks.runs.collect import collect, write_results
+from mm3d_benchmarks.runs.collect import Results, collect, value_of, write_results
 from mm3d_benchmarks.runs.plan import Plan, PlannedCell
 from mm3d_benchmarks.runs.spec import RunSpec
 from mm3d_benchmarks.runs.store import Store
 from mm3d_benchmarks.runs.sweepfile import Sweep
 
+SIZES = {  # of what the efficiency record of each kind of run holds
+    "pretrain": {"parameters_trainable": 1_500_000, "parameters_beside_encoder": 500_000},
+    "finetune": {"parameters_trainable": 2_000_000, "parameters_beside_encoder": 1_000_000},
+    "evaluate": {"parameters": 2_000_000},
+}
 COMMIT = {"id": "a" * 40, "dirty": False}
 
 
@@ -32,7 +37,7 @@ def world(store: Store, tmp_path: Path) -> tuple[Plan, list[Sweep], Store, Path]
         plan.specs.update({spec.key: spec for spec in chain})
         plan.cells["table"].append(PlannedCell(row, 0, {spec.kind: spec.key for spec in chain}))
     for spec in plan.specs.values():
-        finish(store, spec, {"mIoU": spec.config["value"]}, {"seconds_total": 1800.0, "parameters": 2_000_000})
+        finish(store, spec, {"mIoU": spec.config["value"]}, {"seconds_total": 1800.0} | SIZES[spec.kind])
     sweep = Sweep("table", Path("table.yaml"), "evaluate", {}, {}, (), ("mIoU", "params_M", "train_hours"))
     results = tmp_path / "results"
     for kind in ("pretrain", "finetune", "evaluate"):
@@ -55,7 +60,7 @@ def test_values_of_the_last_run_and_costs_of_the_whole_chain(world: tuple[Plan, 
     key = {cell.row: cell.runs["evaluate"] for cell in plan.cells["table"]}
     assert (results / "inputs/table.csv").read_text() == (
         "row,column,seed,value,status,run\n"
-        f"ours,mIoU,0,4.000000,done,{key['ours']}\nours,params_M,0,2.000000,done,{key['ours']}\n"
+        f"ours,mIoU,0,4.000000,done,{key['ours']}\nours,params_M,0,2.500000,done,{key['ours']}\n"
         f"scratch,mIoU,0,5.000000,done,{key['scratch']}\nscratch,params_M,0,2.000000,done,{key['scratch']}\n"
     )
     costs = (results / "inputs/table.efficiency.csv").read_text()
@@ -65,12 +70,28 @@ def test_values_of_the_last_run_and_costs_of_the_whole_chain(world: tuple[Plan, 
     assert found.cell("ours", "mIoU").values == {"0": 4.0}
 
 
+def test_the_size_of_a_pre_trained_detector_includes_the_heads_that_wait_during_pre_training() -> None:
+    """Exact counts of the published VoteNet, whose row of the paper's Table 10 reads 1.48 M."""
+    records = {
+        "pretrain": {"parameters_trainable": 641_920 + 532_998, "parameters_beside_encoder": 532_998},
+        "finetune": {"parameters_trainable": 953_828},
+        "evaluate": {"parameters": 953_828},
+    }
+    cell = PlannedCell("row", 0, {kind: kind for kind in records})
+    found = Results(Path("nowhere"))
+    found._known = {(kind, kind): {"metrics": {}, "efficiency": record} for kind, record in records.items()}
+    assert value_of("params_M", cell, "evaluate", found) == pytest.approx(1.486826)
+    del records["pretrain"]
+    scratch = PlannedCell("row", 0, {kind: kind for kind in records})
+    assert value_of("params_M", scratch, "evaluate", found) == pytest.approx(0.953828)
+
+
 def test_times_do_not_touch_the_table_of_numbers(world: tuple[Plan, list[Sweep], Store, Path]) -> None:
     plan, sweeps, store, results = world
     collect(sweeps, plan, results, store)
     before = (results / "inputs/table.csv").read_bytes()
     for spec in plan.specs.values():
-        store.run(spec.key).write("efficiency.json", {"seconds_total": 9.0, "parameters": 2_000_000})
+        store.run(spec.key).write("efficiency.json", {"seconds_total": 9.0} | SIZES[spec.kind])
     for kind in ("pretrain", "finetune", "evaluate"):
         write_results(plan.of_kind(kind), store, results / "runs" / kind, kind, prune=True)
     collect(sweeps, plan, results, store)

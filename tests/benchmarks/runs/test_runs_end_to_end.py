@@ -69,4 +69,5 @@ def test_the_cost_stands_in_a_file_of_its_own(chain: Path):
     for kind in ("pretrain", "finetune", "evaluate"):
         record = json.loads((chain / kind / "efficiency.json").read_text())
         assert record["peak_memory_bytes"] > 0
+        assert kind == "evaluate" or 0 < record["parameters_beside_encoder"] < record["parameters_trainable"]
         assert "seconds" not in (chain / kind / "metrics.json").read_text()

@@ -127,9 +127,14 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
             write_json(folder / FAILURE_FOLDER / REPLAY_FILE, replay)
         raise
     record |= {"processes": distributed.world_size(), "workers": machine.workers, "scenes_per_step": recipe.batch}
+    record["parameters_beside_encoder"] = _trainable(training.module) - _trainable(training.module.encoder)
     if distributed.is_main():
         write_json(folder / EFFICIENCY_FILE, record)
     return record
+
+
+def _trainable(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapping[str, Any] | None = None) -> None:
