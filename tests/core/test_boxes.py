@@ -172,6 +172,22 @@ def test_points_on_the_border_count_and_points_beyond_do_not():
     assert count_points_in_boxes(points, turned.repeat(70, 1)).tolist() == [2] * 70
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_counts_are_the_sums_of_the_table_whatever_the_boxes(dtype):
+    generator = torch.Generator().manual_seed(0)
+    coord = torch.rand(3000, 3, generator=generator, dtype=dtype) * 6 - 3
+    boxes = torch.randn(40, 7, generator=generator, dtype=dtype) * torch.tensor([2, 2, 2, 1, 1, 1, 3], dtype=dtype)
+    boxes[0] = torch.tensor([0, 0, 0, 9, 9, 9, 0.3])  # everything
+    boxes[1, 3] = -1  # nothing
+    boxes[2, 3:6], boxes[3, 0], boxes[4, 6] = torch.inf, torch.nan, torch.nan
+    boxes[5] = torch.tensor([1e6, 0, 0, 2e6, 9, 9, 0])
+    boxes[6, :3], boxes[6, 3:6], boxes[6, 6] = coord[7], 0, 0.5  # a point, on its border
+    assert torch.equal(count_points_in_boxes(coord, boxes), points_in_boxes(coord, boxes).sum(1))
+    assert count_points_in_boxes(coord, boxes[6:7]).item() == 1
+    assert count_points_in_boxes(coord[:0], boxes).tolist() == [0] * 40
+    assert count_points_in_boxes(coord, boxes[:0]).tolist() == []
+
+
 def test_suppression_drops_strictly_above_its_threshold():
     pair = torch.cat([box(), box(center=(0.5, 0, 0))])  # IoU 1/3
     scores = torch.tensor([0.9, 0.8])
