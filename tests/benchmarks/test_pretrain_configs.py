@@ -11,6 +11,11 @@ OTHERS = {"evaluation": "segmentation"}  # any will do
 NAMES = [name for name in available("pretrain") if name != "none"]
 
 
+def task_of(name: str) -> dict[str, str]:
+    """The evaluation that a backbone or a recipe of this name can have."""
+    return {"evaluation": "detection" if name.startswith(("votenet", "h3dnet")) else "segmentation"}
+
+
 def config(name: str, **overrides) -> dict:
     return compose(Request({"pretrain": name, **OTHERS}, overrides))["pretrain"]
 
@@ -31,6 +36,49 @@ def test_a_config_is_named_after_its_file_and_gives_a_loss_that_reaches_the_enco
 
 def test_from_scratch_is_a_config_without_a_method():
     assert config("none") == {"name": "none", "version": 1, "method": None}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dataset", "weight", "ratio"),
+    [
+        ("point_transformer", "s3dis", 4.0, [0.2, 0.9]),
+        ("point_transformer", "scannet", 2.0, [0.2, 0.9]),
+        ("stratified_transformer", "s3dis", 4.0, [0.2, 0.9]),
+        ("votenet", "scannet", 1.0, [0.2, 0.8]),
+        ("votenet", "sunrgbd", 1.0, [0.2, 0.8]),
+        ("h3dnet", "scannet", 1.0, [0.2, 0.8]),
+    ],
+)
+def test_weight_and_kept_share_are_those_of_the_released_code_for_backbone_and_data(backbone, dataset, weight, ratio):
+    request = Request({"pretrain": "mm3dscene", "backbone": backbone, "dataset": dataset, **task_of(backbone)})
+    method = compose(request)["pretrain"]["method"]
+    assert (method["rec_weight"], method["views"]["keep_ratio"]) == (weight, ratio)
+    chosen = compose(Request(request.choices, {"pretrain.method.rec_weight": 3.0}))["pretrain"]["method"]
+    assert chosen["rec_weight"] == 3.0
+
+
+def test_every_recipe_says_what_the_released_code_bases_differ_in():
+    for name in available("recipe"):
+        chosen = compose(Request({"recipe": name, **task_of(name)}))
+        assert chosen["pretrain"]["method"]["rec_weight"] in (1.0, 2.0, 4.0), name
+
+
+@pytest.mark.parametrize("detector", ["votenet", "h3dnet"])
+@pytest.mark.parametrize("dataset", ["scannet", "sunrgbd"])
+def test_detectors_pre_train_as_the_released_code_or_as_the_text(detector, dataset):
+    def recipe(suffix: str) -> dict:
+        choices = {"backbone": detector, "recipe": f"{detector}_{dataset}{suffix}", "evaluation": "detection"}
+        return compose(Request(choices))["recipe"]
+
+    code, text = recipe("")["pretrain"], recipe("_paper")["pretrain"]
+    assert recipe("_official")["pretrain"] == code
+    assert (code["epochs"], code["optimizer"]["weight_decay"]) == (500, 0.0)
+    assert code["schedule"]["milestones"] == [0.5, 0.7, 0.9]  # 250, 350, 450 of 500
+    assert code["batch_norm"]["every"] * code["epochs"] == pytest.approx(20)
+    assert (text["epochs"], text["batch"], text["optimizer"]["weight_decay"]) == (300, 8, 0.0005)
+    assert (text["schedule"]["milestones"], text["batch_norm"]) == ([0.6, 0.8], None)
+    assert text["optimizer"]["_target_"] == "torch.optim.AdamW"
+    assert recipe("_paper")["finetune"] == recipe("")["finetune"]
 
 
 def test_the_official_preset_holds_the_values_of_the_released_code():

@@ -132,6 +132,19 @@ def test_the_machine_is_resolved_and_the_protocol_has_defaults(root: Path):
     assert Protocol.of({"protocol": {"scenes": 0.5}}).chosen(["a", "b"]) in (["a"], ["b"])
 
 
+def test_lists_follow_the_seed_of_the_run_unless_they_have_their_own():
+    scenes = [f"room_{n}" for n in range(30)]
+    half = {"scenes": 0.5, "points_per_scene": 20, "boxes_per_scene": 1}
+    followed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": None}}) for seed in (0, 1)]
+    assert followed[0].chosen(scenes) != followed[1].chosen(scenes)
+    assert [limit.seed for limit in followed[1].limits()] == [1, 1]
+    fixed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": 1}}) for seed in (0, 1)]
+    assert fixed[0] == fixed[1] == followed[1]
+    for wrong in (-1, 0.5, "a", True):
+        with pytest.raises(UserError, match=r"protocol\.list_seed"):
+            Protocol.of({"protocol": {"list_seed": wrong}})
+
+
 def test_metrics_get_the_data_sets_classes(root: Path):
     settings = config(root)
     assert build_metric(settings, facts_of(settings)).class_names[0] == "ceiling"

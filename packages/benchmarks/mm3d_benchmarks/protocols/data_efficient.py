@@ -1,10 +1,17 @@
 """Fine-tuning with few labels: a share of the scenes, or some labeled points or boxes in each.
 
 The lists of the papers are not published. Ours are nested (10 % is part of 20 %), keep all visits of one place
-together, and follow a hash of the names alone, so that they are the same on every machine, for every seed and every
-pre-training. The official lists of ScanNet's data-efficient benchmark can be given instead. Shares of the detection
-curve: 10, 20, 40, 80 %;
-points per scene: 20, 50, 100, 200 (facebookresearch/ContrastiveSceneContexts).
+together, and follow a hash of the names and of a list seed alone, so that they are the same on every machine and for
+every pre-training. The hash is :func:`mm3d_core.seeding.derive`, BLAKE2b of the words, each with its type:
+
+    scenes    places in rising order of derive("data_efficient", seed, place); visits of a place by name
+    points    the first of a permutation by the generator of derive("few_points", seed, scene)
+    boxes     the first of a permutation by the generator of derive("few_boxes", seed, scene)
+
+The official lists of ScanNet's data-efficient benchmark, which come with its download, can be given instead
+(``protocol.scene_list``). Theirs are not nested, and their points were chosen by clustering features; ours by chance.
+Shares of the detection curve: 10, 20, 40, 80 %; points per scene: 20, 50, 100, 200
+(facebookresearch/ContrastiveSceneContexts).
 """
 
 from collections.abc import Sequence
@@ -19,17 +26,20 @@ from mm3d_core.errors import UserError
 from mm3d_core.seeding import derive, numpy_generator
 
 
-def scene_share(scenes: Sequence[str], share: float) -> list[str]:
+def scene_share(scenes: Sequence[str], share: float, seed: int = 0) -> list[str]:
     """A share of a scene list, at least one scene, in the list's order.
 
     Places are taken in the order of their hash until the share is reached; the visits of the last one may be cut.
+
+    Args:
+        seed: another one gives another list.
 
     Raises:
         UserError: a share outside (0, 1].
     """
     if not 0 < share <= 1:
         raise UserError(f"protocol.scenes={share}: a share of the scenes lies above 0 and up to 1")
-    order = sorted(scenes, key=lambda name: (derive("data_efficient", place_of(name)), name))
+    order = sorted(scenes, key=lambda name: (derive("data_efficient", seed, place_of(name)), name))
     chosen = set(order[: max(1, round(share * len(scenes)))])
     return [name for name in scenes if name in chosen]
 
@@ -60,29 +70,31 @@ def listed_scenes(scenes: Sequence[str], path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class FewPoints:
-    """Labels of ``count`` points of each scene, the others are ignored; always the same points."""
+    """Labels of ``count`` points of each scene, the others are ignored; always the same points for one list seed."""
 
     count: int
+    seed: int = 0
 
     def __call__(self, sample: Sample, num_points: int) -> Sample:
         """Applied to a sample read from a scene of ``num_points`` points."""
         if sample.segment is None:
             return sample
-        random = numpy_generator("few_points", sample.name)
+        random = numpy_generator("few_points", self.seed, sample.name)
         kept = random.permutation(num_points)[: self.count]  # a longer list begins with the shorter one
         return replace(sample, segment=np.where(np.isin(sample.index, kept), sample.segment, -1))
 
 
 @dataclass(frozen=True)
 class FewBoxes:
-    """``count`` boxes of each scene, always the same; instances outside of them lose their number and do not vote."""
+    """``count`` boxes of each scene, always the same for one list seed; other instances lose their number and votes."""
 
     count: int
+    seed: int = 0
 
     def __call__(self, sample: Sample, num_points: int) -> Sample:
         if sample.boxes is None:
             return sample
-        order = numpy_generator("few_boxes", sample.name).permutation(len(sample.boxes))
+        order = numpy_generator("few_boxes", self.seed, sample.name).permutation(len(sample.boxes))
         boxes = sample.boxes[np.sort(order[: self.count])]
         if sample.instance is None:
             return replace(sample, boxes=boxes)

@@ -178,6 +178,7 @@ class Recipe:
         steps: total optimizer steps, over ``epochs`` (a profile's abbreviation; schedules stretch to it).
         batch: scenes per optimizer step, over all devices.
         votes: what detection's points vote for, see ``targets.detection_targets``.
+        mm3dscene: values in which the released code bases differ; read by ``pretrain/mm3dscene.yaml`` alone.
         others: see ``loading.Sampling``, ``loading.SceneLoader`` and ``mm3d_core.training.Settings``.
     """
 
@@ -202,6 +203,7 @@ class Recipe:
     crop: Mapping[str, Any] | None = None
     shift: bool = True
     votes: str = "hull"
+    mm3dscene: Mapping[str, Any] | None = None
     path: str = field(default="recipe", kw_only=True)
 
     @classmethod
@@ -278,12 +280,15 @@ class Protocol:
     Attributes:
         scenes: share of the labeled scenes, see ``protocols.data_efficient``.
         scene_list: file with the names of the scenes to use instead of a share.
+        list_seed: draws the lists of scenes, points and boxes; null in a configuration stands for the run's seed, so
+            that the seeds of a table differ in their lists too.
         points_per_scene, boxes_per_scene: labels left in each scene; None: all.
         train: ``all`` or a form of probe, see ``protocols.probe``.
     """
 
     scenes: float = 1.0
     scene_list: str | None = None
+    list_seed: int = 0
     points_per_scene: int | None = None
     boxes_per_scene: int | None = None
     train: str = "all"
@@ -300,21 +305,26 @@ class Protocol:
         unknown = [name for name in section if name not in known]
         if unknown:
             raise UserError(f"protocol.{unknown[0]}: there is no such key; known are {', '.join(known)}")
+        if section.get("list_seed") is None:
+            section["list_seed"] = int(config.get("seed", 0))
+        seed = section["list_seed"]
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UserError(f"protocol.list_seed={seed}: give a whole number from 0 on, or null for the run's seed")
         return cls(**section)
 
     def chosen(self, scenes: Sequence[str]) -> list[str]:
         """The scenes to fine-tune on."""
         if self.scene_list is not None:
             return listed_scenes(scenes, Path(self.scene_list))
-        return scene_share(scenes, self.scenes)
+        return scene_share(scenes, self.scenes, self.list_seed)
 
     def limits(self) -> list[LabelLimit]:
         """What takes labels away within a scene."""
         limits: list[LabelLimit] = []
         if self.points_per_scene is not None:
-            limits.append(FewPoints(self.points_per_scene))
+            limits.append(FewPoints(self.points_per_scene, self.list_seed))
         if self.boxes_per_scene is not None:
-            limits.append(FewBoxes(self.boxes_per_scene))
+            limits.append(FewBoxes(self.boxes_per_scene, self.list_seed))
         return limits
 
 

@@ -22,7 +22,14 @@ KEY_LENGTH = 12
 
 #: Sections of the composed configuration that each kind does not read; what a kind cannot see cannot change its key.
 _UNSEEN = {
-    "pretrain": ("evaluation", "protocol", "task", "backbone.task", "recipe.finetune"),
+    "pretrain": (
+        "evaluation",
+        "protocol",
+        "task",
+        "backbone.task",
+        "recipe.finetune",
+        "recipe.pretrain.mm3dscene",
+    ),  # fmt: skip (the last: the method that reads it holds its values)
     "finetune": ("evaluation", "pretrain", "backbone.decoder", "recipe.pretrain"),
     "evaluate": (
         "pretrain",
@@ -30,6 +37,7 @@ _UNSEEN = {
         "recipe",
         "protocol.scenes",
         "protocol.scene_list",
+        "protocol.list_seed",
         "protocol.points_per_scene",
         "protocol.boxes_per_scene",
     ),  # fmt: skip (protocol.train stays: it decides which network is scored)
