@@ -88,10 +88,18 @@ def test_modules_have_the_published_counts():
     proposal = (model.clustering, model.head, model.matching, model.refinement)
     assert sum(map(count, proposal)) == 308_834
     assert (count(model.matching.faces), count(model.matching.edges)) == (28_224, 28_992)
+    assert [count(flag) for flag in model.flags.values()] == [32_896 + 256 + 258] * 3
+    assert count(model.clustering) == 66_688
+    assert count(model.head) == 2 * 16_512 + 18_447 + 2 * 256
+    assert [count(head) for head in (model.matching.match, model.matching.semantic_match)] == [1_056 + 64 + 66] * 2
+    refinement = model.refinement
+    assert [count(stack) for stack in (refinement.faces, refinement.edges)] == [2 * 1_056 + 2 * 64] * 2
+    assert count(refinement.first) + count(refinement.head) == 73_856 + 2 * 16_512 + 18_447 + 3 * 256
     assert len(list(model.parameters())) == 394
     assert len(model.state_dict()) == 730
     other = H3DNet(FourTowers(1), 10, 12, torch.ones(10, 3))
     assert [count(module) for module in other.primitives.values()] == [102_159, 102_030, 101_901]
+    assert sum(map(count, (other.clustering, other.head, other.matching, other.refinement))) == 292_322
 
 
 def test_the_encoder_has_four_levels_on_the_same_seeds():

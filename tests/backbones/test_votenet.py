@@ -77,6 +77,10 @@ def test_modules_have_the_published_counts():
     assert count(model.voting) == 199_171
     assert count(model.clustering) == 66_688
     assert count(model.clustering) + count(model.head) == 112_737
+    assert count(model.encoder) == 641_920
+    sunrgbd = VoteNet(PointNet2Encoder(1), 10, 12, torch.ones(10, 3))
+    assert count(sunrgbd.clustering) + count(sunrgbd.head) == 110_415
+    assert (model.codec.width, sunrgbd.codec.width) == (97, 79)
     assert len(list(model.parameters())) == 77
     assert len(model.state_dict()) == 146
     assert sum(buffer.numel() for name, buffer in model.named_buffers() if name in model.state_dict()) == 7_959
