@@ -1,4 +1,7 @@
-"""What one step of pre-training costs, part by part, and against a supervised step on the same scans."""
+"""What one step of pre-training costs, part by part, and against a supervised step on the same scans.
+
+``python -m mm3d_benchmarks.runs.bench_pretraining`` measures and prints this for the backbones of the suite.
+"""
 
 import statistics as stats
 import time
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from mm3d_core.points import PointBatch
@@ -41,17 +44,12 @@ def step_seconds(steps: Sequence[Step], repeats: int = 3) -> list[float]:
     return [stats.median(column) for column in list(zip(*seconds[1:], strict=True))]
 
 
-def view_seconds(
-    views: Callable[[PointBatch, Generator], dict[str, PointBatch]],
-    scenes: list[PointBatch],
-    repeats: int = 3,
-) -> float:
-    """Median seconds to make the views (statistic and masks) of some scenes one after the other, as workers do."""
+def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
+    """Median seconds of some work, after one time that does not count."""
     seconds = []
-    for number in range(repeats + 1):
+    for _ in range(repeats + 1):
         start = time.perf_counter()
-        for scene in scenes:
-            views(scene, torch.Generator().manual_seed(number))
+        work()
         seconds.append(time.perf_counter() - start)
     return stats.median(seconds[1:])
 
