@@ -236,8 +236,8 @@ def test_color_ranges_labels_and_instances_are_brought_to_the_contract() -> None
     assert train_ids(np.array([[0], [255], [-100], [-1], [12]]), 13, Path("x")).tolist() == [0, -1, -1, -1, 12]
     with pytest.raises(BrokenSceneError, match="outside of the 13 classes"):
         train_ids(np.array([13]), 13, Path("x"))
-    assert instance_ids(np.array([0, 1, 5]), 0).tolist() == [-1, 0, 4]
-    assert instance_ids(np.array([-1, 0, 5]), -1).tolist() == [-1, 0, 5]
+    assert instance_ids(np.array([0, 1, 5]), 0, Path("x")).tolist() == [-1, 0, 4]
+    assert instance_ids(np.array([-1, 0, 5]), -1, Path("x")).tolist() == [-1, 0, 5]
 
 
 def test_files_of_one_scene_must_belong_together(pointcept: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm3d_benchmarks.datasets.scene import VERSION, Scene, open_dataset, write_scene
+from mm3d_benchmarks.datasets.scene import VERSION, Scene, open_dataset, read_record, write_scene
 from mm3d_core.errors import UserError
 
 
@@ -57,7 +57,7 @@ def test_the_record_counts_classes_and_sums_sizes(tmp_path: Path) -> None:
     assert record["box_counts"] == {"2": 2}
     assert record["box_size_sums"]["2"] == [2.0, 3.0, 4.0]
     assert record["source"] == {"from": "here"}
-    assert json.loads((tmp_path / "a" / "scene.json").read_text()) == record
+    assert read_record(tmp_path, "a") == record
 
 
 def test_the_same_scene_gives_the_same_bytes(tmp_path: Path) -> None:

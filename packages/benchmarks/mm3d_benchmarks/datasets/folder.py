@@ -8,7 +8,6 @@ they hold, for example ``"x y z r g b"`` (mmdetection3d's ScanNet points) or ``"
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.pcd import read_pcd, unpack_color
 from mm3d_benchmarks.datasets.ply import read_ply
+from mm3d_benchmarks.datasets.processed import load_archive, load_array, load_binary
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_core.errors import UserError
@@ -89,6 +89,9 @@ class FolderReader:
         """One scan; rows with NaN coordinates (sensors' missing returns) are dropped and counted."""
         path = self.files[name]
         values = self._values(path)
+        strange = next((n for n, v in values.items() if v.ndim != 1 or v.dtype.kind not in "biuf" or not len(v)), None)
+        if strange is not None:
+            raise BrokenSceneError(f"{path}: column {strange} is no column of numbers; export it again")
         try:
             coord = np.stack([values[axis] for axis in "xyz"], axis=1).astype(np.float64)
         except KeyError as error:
@@ -124,8 +127,13 @@ class FolderReader:
         base = self.raw.parent if self.raw.is_file() else self.raw
         files: dict[str, Path] = {}
         for path in paths:
-            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(path.relative_to(base).with_suffix("")))
-            files[name if name not in files else f"{name}_{path.suffix[1:]}"] = path
+            stem = str(path.relative_to(base))[: -len(path.suffix)]
+            name = re.sub(r"[^A-Za-z0-9_.-]+|^\.+", "_", stem)
+            if name in files:
+                name = f"{name}_{path.suffix[1:]}"
+            if name in files:
+                raise UserError(f"{path}: becomes the scene {name}, as {files[name]} does; rename one of them")
+            files[name] = path
         return files
 
     def _values(self, path: Path) -> dict[str, np.ndarray]:
@@ -140,15 +148,11 @@ class FolderReader:
             return values
         if suffix == ".npz":
             return self._archive(path)
-        return self._table(path, np.fromfile(path, "<f4") if suffix == ".bin" else _numpy(path))
+        return self._table(path, load_binary(path, "<f4") if suffix == ".bin" else load_array(path))
 
     def _archive(self, path: Path) -> dict[str, np.ndarray]:
         """``coord``/``color``/``normal`` arrays, or one table (VoteNet's ``pc``) that ``columns`` describes."""
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+        arrays = load_archive(path)
         if "coord" not in arrays:
             if len(arrays) != 1:
                 raise BrokenSceneError(f"{path}: neither an array coord nor a single table; it has {', '.join(arrays)}")
@@ -156,10 +160,9 @@ class FolderReader:
         values: dict[str, np.ndarray] = {}
         for key, names in (("coord", "x y z"), ("color", "r g b"), ("normal", "nx ny nz")):
             if key in arrays:
-                if arrays[key].ndim != 2 or arrays[key].shape[1] != 3 or len(arrays[key]) != len(arrays["coord"]):
-                    raise BrokenSceneError(
-                        f"{path}: {key} has shape {arrays[key].shape}, not ({len(arrays['coord'])}, 3)"
-                    )
+                shape, expected = arrays[key].shape, (*arrays["coord"].shape[:1], 3)
+                if shape != expected or len(shape) != 2:
+                    raise BrokenSceneError(f"{path}: {key} has shape {shape}, not {expected}")
                 values.update(zip(names.split(), arrays[key].T, strict=True))
         return values
 
@@ -175,13 +178,6 @@ class FolderReader:
                 f"{' '.join(self.columns)!r}; correct columns"
             )
         return {name: table[:, i] for i, name in enumerate(self.columns) if name != "_"}
-
-
-def _numpy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
 
 
 def _color(values: dict[str, np.ndarray], color_range: float | None, path: Path) -> np.ndarray | None:

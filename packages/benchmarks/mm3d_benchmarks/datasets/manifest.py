@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import VERSION
+from mm3d_core.untrusted import parse_json
 
 EMBEDDED_MARK = "embedded.json"  # the generator leaves it beside the raw files it writes
 
@@ -66,8 +66,10 @@ def build_manifest(
 def origin_of(raw: Path, unmarked: str = "official") -> dict[str, Any]:
     """Where raw files come from: the embedded generator leaves a mark; without one it is what ``unmarked`` says."""
     try:
-        mark = json.loads((raw / EMBEDDED_MARK).read_text(encoding="utf-8"))
+        mark = parse_json((raw / EMBEDDED_MARK).read_bytes())
     except (OSError, ValueError):
+        return {"kind": unmarked}
+    if not isinstance(mark, dict):
         return {"kind": unmarked}
     return {"kind": "embedded", **{key: mark[key] for key in ("generator", "profile", "seed", "knobs") if key in mark}}
 

@@ -5,13 +5,17 @@ Source: the format's description in the PCL documentation; the compression is li
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
+from mm3d_benchmarks.datasets.texttable import read_rows, typed
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
+LONGEST_HEADER = 2**16  # bytes
+ROOM = 64 * 2**20  # bytes that compressed points may expand to beyond twice the file's size
 
 
 def read_pcd(path: Path) -> np.ndarray:
@@ -26,7 +30,7 @@ def read_pcd(path: Path) -> np.ndarray:
         raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return _read(data)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise BrokenSceneError(f"{path}: damaged PCD ({error}); export it again") from error
 
 
@@ -42,7 +46,7 @@ def _read(data: bytes) -> np.ndarray:
     header: dict[str, list[str]] = {}
     at = 0
     while "DATA" not in header:
-        end = data.index(b"\n", at)
+        end = data.index(b"\n", at, LONGEST_HEADER)
         words = data[at:end].decode("ascii", "replace").split()
         at = end + 1
         if words and not words[0].startswith("#"):
@@ -55,17 +59,24 @@ def _read(data: bytes) -> np.ndarray:
     ]
     dtype = np.dtype(fields)
     points = int(header["POINTS"][0]) if "POINTS" in header else int(header["WIDTH"][0]) * int(header["HEIGHT"][0])
+    if points < 0 or ("WIDTH" in header and points != int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])):
+        raise ValueError(f"{points} points, but WIDTH times HEIGHT is another number")
     layout = header["DATA"][0]
     if layout == "ascii":
         return _ascii(data[at:], dtype, points)
     if layout == "binary":
-        return np.frombuffer(data, dtype, points, at).copy()
+        rows = np.frombuffer(data, dtype, points, at)
+        if data[at + points * dtype.itemsize :].strip(b"\0"):  # PCL may pad with zeros
+            raise ValueError(f"more data than the {points} points of the header")
+        return rows
     if layout != "binary_compressed":
         raise ValueError(f"unknown DATA {layout!r}")
     packed, size = (int(n) for n in np.frombuffer(data, "<u4", 2, at))
+    if size != points * dtype.itemsize or packed > len(data) - at - 8:
+        raise ValueError(f"{packed} bytes, expanded to {size}, do not hold {points} points")
+    if size > 2 * len(data) + ROOM:
+        raise ValueError(f"expands to {size:,} bytes: store it as DATA binary")
     body = decompress_lzf(data[at + 8 : at + 8 + packed], size)
-    if size != points * dtype.itemsize:
-        raise ValueError(f"{size} bytes do not hold {points} points")
     rows = np.empty(points, dtype)
     start = 0
     for name in dtype.names or ():  # the compressed layout stores field after field
@@ -78,16 +89,18 @@ def _read(data: bytes) -> np.ndarray:
 
 
 def _ascii(text: bytes, dtype: np.dtype, points: int) -> np.ndarray:
-    values = np.array(text.split(), np.float64)
     width = sum(int(np.prod(dtype[name].shape, dtype=int)) for name in dtype.names or ())
-    if values.size < points * width:
-        raise ValueError(f"{points} points need {points * width} numbers, there are {values.size}")
-    columns = values[: points * width].reshape(points, width)
+    if 2 * points * width > len(text) + 1:
+        raise ValueError(f"{points} points need {points * width} numbers, there are {len(text)} bytes")
+    lines = io.BytesIO(text)
+    columns = read_rows(lines, points, width)
+    if lines.read().strip():
+        raise ValueError(f"more lines than the {points} points of the header")
     rows = np.empty(points, dtype)
     start = 0
     for name in dtype.names or ():
         wide = int(np.prod(dtype[name].shape, dtype=int))
-        rows[name] = columns[:, start : start + wide].reshape(rows[name].shape)
+        rows[name] = typed(columns[:, start : start + wide], dtype[name].base, name).reshape(rows[name].shape)
         start += wide
     return rows
 
@@ -100,7 +113,7 @@ def decompress_lzf(data: bytes, size: int) -> bytes:
     """
     out = bytearray()
     at = 0
-    while at < len(data):
+    while at < len(data) and len(out) <= size:
         control = data[at]
         at += 1
         if control < 32:  # control + 1 literal bytes
@@ -116,8 +129,8 @@ def decompress_lzf(data: bytes, size: int) -> bytes:
         start = len(out) - back
         if start < 0:
             raise ValueError("compressed data points before its start")
-        for k in range(length + 2):  # byte by byte: the copy may overlap what it writes
-            out.append(out[start + k])
+        piece = out[start : start + length + 2]
+        out += (piece * (-(-(length + 2) // len(piece))))[: length + 2]  # the copy may overlap what it writes
     if len(out) != size:
         raise ValueError(f"compressed data expands to {len(out)} bytes, not {size}")
     return bytes(out)

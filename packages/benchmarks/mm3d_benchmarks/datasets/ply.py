@@ -6,12 +6,14 @@ list property is read as one block when every list has the same length, as trian
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
+from mm3d_benchmarks.datasets.texttable import read_rows, typed
 from mm3d_core.atomic import atomic_write
 
 # fmt: off
@@ -32,6 +34,7 @@ NAMES = {
     "f8": "double",
 }
 BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+LONGEST_HEADER = 2**16  # bytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         order, elements, start = _parse_header(data)
         read = _read_ascii if order == "" else _read_binary
         tables = read(data, start, order, elements)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise BrokenSceneError(f"{path}: damaged PLY ({error}); download or export it again") from error
     vertices = tables.get("vertex")
     if vertices is None or len(vertices) == 0 or vertices.dtype.names is None:
@@ -96,7 +99,7 @@ def stack(vertices: np.ndarray, names: tuple[str, ...], dtype: type) -> np.ndarr
 
 def _parse_header(data: bytes) -> tuple[str, list[Element], int]:
     """Byte order, elements and the offset of the first data byte."""
-    end = data.find(b"end_header")
+    end = data.find(b"end_header", 0, LONGEST_HEADER)
     if not data.startswith(b"ply") or end < 0:
         raise ValueError("no PLY header")
     start = data.index(b"\n", end) + 1
@@ -108,6 +111,8 @@ def _parse_header(data: bytes) -> tuple[str, list[Element], int]:
         if words[0] == "format":
             order = BYTE_ORDERS[words[1]]
         elif words[0] == "element":
+            if int(words[2]) < 0:
+                raise ValueError(f"{words[2]} {words[1]} rows")
             elements.append(Element(words[1], int(words[2]), []))
         elif words[0] == "property" and words[1] == "list":
             elements[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
@@ -133,6 +138,9 @@ def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -
                 fields += [(f"{name} count", order + count), (name, order + kind, (3,))]
         dtype = np.dtype(fields)
         have = len(data) - start
+        shortest = dtype.itemsize - 3 * sum(np.dtype(kind).itemsize for _, kind, count in element.properties if count)
+        if have < element.count * shortest:
+            raise ValueError(f"{element.count} {element.name} rows do not fit into {have} bytes")
         if have < element.count * dtype.itemsize and not lists:
             raise ValueError(
                 f"{element.count} {element.name} rows need {element.count * dtype.itemsize} bytes, {have} are left"
@@ -141,11 +149,13 @@ def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -
         rows = np.frombuffer(data, dtype, element.count if fits else have // dtype.itemsize, start)
         if lists and any((rows[f"{name} count"] != 3).any() for name, _, _ in lists):
             tables[element.name] = None
-            break
+            return tables
         if not fits:
             raise ValueError(f"{element.name} has {len(rows)} of {element.count} rows")
         tables[element.name] = _triangles(rows, lists) if lists else rows
         start += element.count * dtype.itemsize
+    if data[start:].strip():
+        raise ValueError(f"{len(data) - start} bytes behind the last element: its counts and its data disagree")
     return tables
 
 
@@ -160,23 +170,39 @@ def _triangles(rows: np.ndarray, lists: list[tuple[str, str, str | None]]) -> np
 def _read_ascii(data: bytes, start: int, order: str, elements: list[Element]) -> dict[str, np.ndarray | None]:
     """The same for text, line by line."""
     del order
-    lines = data[start:].split(b"\n")
+    lines = io.BytesIO(data)
+    lines.seek(start)
     tables: dict[str, np.ndarray | None] = {}
-    at = 0
     for element in elements:
-        block = lines[at : at + element.count]
-        at += element.count
-        if len(block) < element.count or (block and not block[-1].strip()):
-            raise ValueError(f"fewer than {element.count} {element.name} lines")
         lists = [p for p in element.properties if p[2] is not None]
-        values = [line.split() for line in block]
+        if 2 * element.count * len(element.properties) > len(data) - start + 1:
+            raise ValueError(f"{element.count} {element.name} rows do not fit into {len(data) - start} bytes")
         if lists:
-            triangles = len(element.properties) == 1 and all(len(v) == 4 and v[0] == b"3" for v in values)
-            tables[element.name] = np.array([v[1:] for v in values], np.float64).astype(np.int32) if triangles else None
+            faces = _ascii_triangles(lines, element)
+            tables[element.name] = faces
+            if faces is None:
+                return tables
             continue
-        columns = np.array(values, np.float64).reshape(element.count, len(element.properties))
+        columns = read_rows(lines, element.count, len(element.properties))
         rows = np.empty(element.count, np.dtype([(name, kind) for name, kind, _ in element.properties]))
         for column, (name, _, _) in enumerate(element.properties):
-            rows[name] = columns[:, column]
+            rows[name] = typed(columns[:, column], rows.dtype[name], name)
         tables[element.name] = rows
+    if lines.read().strip():
+        raise ValueError("lines behind the last element: its counts and its data disagree")
     return tables
+
+
+def _ascii_triangles(lines: io.BytesIO, element: Element) -> np.ndarray | None:
+    """(F, 3) int32, or None where the element's lists are not triangles; their lines must be there all the same."""
+    start = lines.tell()
+    try:
+        rows = read_rows(lines, element.count, 4)
+        if len(element.properties) == 1 and (rows[:, 0] == 3).all():
+            return typed(rows[:, 1:], np.dtype(np.int32), element.name)
+    except ValueError:
+        pass
+    lines.seek(start)
+    if sum(1 for _, line in zip(range(element.count), lines, strict=False) if line.strip()) < element.count:
+        raise ValueError(f"fewer than {element.count} {element.name} lines")
+    return None

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.manifest import build_manifest, origin_of
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, Reader
-from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset, read_record, write_scene
+from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, check_name, open_dataset, read_record, write_scene
 from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 
@@ -86,6 +86,7 @@ def prepare_dataset(
     names = sorted({name for scenes in splits.values() for name in scenes})
     if not names:
         raise UserError(f"{raw}: the splits of {dataset} name no scene")
+    _refuse_names(raw, names)
     _refuse_foreign_target(out, dataset)
     outcomes: dict[str, Outcome] = {}
     with tqdm(total=len(names), desc=f"prepare {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
@@ -198,6 +199,15 @@ def _refuse_foreign_target(out: Path, dataset: str) -> None:
         raise UserError(f"{out}: cannot be created ({error.strerror}); choose another folder") from error
     if not os.access(out, os.W_OK):
         raise UserError(f"{out}: read-only; choose another folder")
+
+
+def _refuse_names(raw: Path, names: list[str]) -> None:
+    """Names come from lists in the raw data; one that is a path would be written outside of the target."""
+    for name in names:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise UserError(f"{raw}: {error}; correct the split list or the file that names it") from error
 
 
 def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:

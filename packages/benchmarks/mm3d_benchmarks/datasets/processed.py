@@ -6,15 +6,17 @@ they can run any program. ``.pkl`` info files of mmdetection3d must be turned in
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.arrays import read_archive, read_array
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.scene import check_name
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 
 class ProcessedReader:
@@ -58,19 +60,40 @@ def load_array(path: Path) -> np.ndarray:
         BrokenSceneError: naming the file.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        return read_array(path)
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+
+
+def load_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file. Raises as :func:`load_array`."""
+    try:
+        return read_archive(path)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+
+
+def load_table(path: Path, columns: int) -> np.ndarray:
+    """An ``.npy`` file as a table of at least ``columns`` columns and one row. Raises as :func:`load_array`."""
+    table = load_array(path)
+    if table.ndim != 2 or len(table) == 0 or table.shape[1] < columns:
+        raise BrokenSceneError(f"{path}: shape {table.shape}, not (N, {columns}); export it again")
+    return table
 
 
 def load_binary(path: Path, dtype: str, columns: int = 0) -> np.ndarray:
     """A headerless little-endian file as (N,) or (N, columns)."""
     try:
+        rest = path.stat().st_size % np.dtype(dtype).itemsize
         values = np.fromfile(path, dtype)
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    if rest:
+        raise BrokenSceneError(f"{path}: {rest} bytes too many for {np.dtype(dtype)} numbers; export it again")
     if columns and (values.size == 0 or values.size % columns):
         raise BrokenSceneError(f"{path}: {values.size} numbers are no rows of {columns}; export it again")
     return values.reshape(-1, columns) if columns else values
@@ -90,16 +113,53 @@ def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
             "default=lambda v: v.tolist())' FILE.pkl FILE.json"
         )
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["data_list"]
-        return {Path(entry["lidar_points"]["lidar_path"]).stem: entry for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
+        entries = parse_json(path.read_bytes())["data_list"]
+        infos = {Path(entry["lidar_points"]["lidar_path"]).stem: entry for entry in entries}
+        for name in infos:
+            check_name(name)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(f"{path}: not an info file of mmdetection3d 1.x ({error})") from error
+    return infos
+
+
+def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False) -> np.ndarray:
+    """(K, 8) float32 boxes of one entry of an info file.
+
+    Args:
+        path: the info file.
+        yaw: boxes have a seventh number, which is minus our heading; otherwise the heading is 0.
+
+    Raises:
+        BrokenSceneError: an entry that is no box.
+    """
+    rows = []
+    try:
+        for box in entry.get("instances", []):
+            numbers, label = [float(number) for number in box["bbox_3d"]], int(box["bbox_label_3d"])
+            rows.append([*numbers[:6], -numbers[6] if yaw else 0.0, label])
+            if len(numbers) not in ((7,) if yaw else (6, 7)) or not np.isfinite(numbers).all() or not 0 <= label < 100:
+                raise ValueError(f"{str(box)[:200]} is no box")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        raise BrokenSceneError(f"{path}: damaged boxes ({error!r}); write it again") from error
+    return np.array(rows, np.float32).reshape(-1, 8)
+
+
+def is_rigid(matrix: np.ndarray) -> bool:
+    """Whether (4, 4) ``matrix`` turns and shifts, to within the digits that files are written with."""
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return False
+    turn = matrix[:3, :3]
+    return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 0.01 and np.abs(matrix[3] - (0, 0, 0, 1)).max() < 1e-6)
 
 
 def bytes_of_color(color: np.ndarray, path: Path) -> np.ndarray:
     """(N, 3) uint8 from 0..255, [0, 1] or [-1, 1]."""
     if color.dtype == np.uint8:
         return color
+    if color.size == 0 or not np.isfinite(color).all():
+        raise BrokenSceneError(f"{path}: colors that are missing, NaN or infinite")
     low, high = float(color.min()), float(color.max())
     if low < 0:
         color, high = (color + 1) / 2, 1.0
@@ -115,21 +175,33 @@ def train_ids(labels: np.ndarray, classes: int, path: Path) -> np.ndarray:
     Raises:
         BrokenSceneError: any other id is outside the classes.
     """
-    ids = labels.reshape(-1).astype(np.int64)
+    ids = whole_numbers(labels, path).copy()
     ids[np.isin(ids, (-1, 255, -100))] = IGNORE
     if ids.size and (ids.min() < IGNORE or ids.max() >= classes):
         raise BrokenSceneError(f"{path}: labels from {ids.min()} to {ids.max()} are outside of the {classes} classes")
     return ids.astype(np.int16)
 
 
-def instance_ids(instance: np.ndarray, none: int) -> np.ndarray:
-    """(N,) int32 in which ``none`` (and anything negative) becomes -1."""
-    ids = instance.reshape(-1).astype(np.int64)
+def whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    """(N,) int64 of ids, also when they were stored as floats.
+
+    Raises:
+        BrokenSceneError: they are no ids.
+    """
+    values = values.reshape(-1)
+    if not (np.abs(values.astype(np.float64)) < 2**31).all() or (values != np.floor(values)).any():
+        raise BrokenSceneError(f"{path}: holds numbers that are no ids; export it again")
+    return values.astype(np.int64)
+
+
+def instance_ids(instance: np.ndarray, none: int, path: Path) -> np.ndarray:
+    """(N,) int32 in which ``none`` (and anything negative) becomes -1. Raises as :func:`whole_numbers`."""
+    ids = whole_numbers(instance, path)
     return np.where((ids == none) | (ids < 0), -1, ids - (none == 0)).astype(np.int32)
 
 
 def same_length(path: Path, **arrays: np.ndarray | None) -> None:
     """Refuse files of one scene that do not belong together."""
-    lengths = {name: len(value) for name, value in arrays.items() if value is not None}
+    lengths = {name: len(np.atleast_1d(value)) for name, value in arrays.items() if value is not None}
     if len(set(lengths.values())) > 1:
         raise BrokenSceneError(f"{path}: files of different lengths: {lengths}")

@@ -9,11 +9,13 @@ import numpy as np
 
 from mm3d_benchmarks.datasets.processed import (
     ProcessedReader,
+    boxes_of_info,
     bytes_of_color,
     instance_ids,
     load_array,
     load_binary,
     load_infos,
+    load_table,
     same_length,
     train_ids,
 )
@@ -54,14 +56,17 @@ class PointceptS3DIS(ProcessedReader):
         files = {path.stem: path for path in self.source_files(name)}
         if not {"coord", "color", "segment"} <= set(files):
             raise BrokenSceneError(f"{self.raw / name[:6] / name[7:]}: lacks coord.npy, color.npy or segment.npy")
-        arrays = {key: load_array(path) for key, path in files.items()}
+        arrays = {
+            key: load_table(path, 3) if key in ("coord", "color", "normal") else load_array(path)
+            for key, path in files.items()
+        }
         instance = arrays.get("instance")
         same_length(
             files["coord"], coord=arrays["coord"], color=arrays["color"], segment=arrays["segment"], instance=instance
         )
         segment = train_ids(arrays["segment"], len(CLASSES), files["segment"])
         coord = _shifted(arrays["coord"])
-        objects = None if instance is None else instance_ids(instance, -1)
+        objects = None if instance is None else instance_ids(instance, -1, files["instance"])
         scene = Scene(
             name,
             coord,
@@ -105,8 +110,8 @@ class PostechS3DIS(ProcessedReader):
     def read(self, name: str) -> ReadScene:
         """A room, shifted to its minimum corner; this form has no instances, so there are no boxes."""
         path = self.files[name]
-        table = load_array(path)
-        if table.ndim != 2 or table.shape[1] != 7 or len(table) == 0:
+        table = load_table(path, 7)
+        if table.shape[1] != 7:
             raise BrokenSceneError(f"{path}: shape {table.shape}, not (N, 7)")
         segment = train_ids(table[:, 6], len(CLASSES), path)
         if self.options["swapped"]:
@@ -147,15 +152,15 @@ class MMDetS3DIS(ProcessedReader):
         points = load_binary(paths[0], "<f4", 6)
         semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
         same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
-        boxes = [[*b["bbox_3d"][:6], 0.0, b["bbox_label_3d"]] for b in self.infos[name[:6]][name].get("instances", [])]
+        boxes = boxes_of_info(self.infos[name[:6]][name], self.raw / f"s3dis_infos_{name[:6]}.json")
         scene = Scene(
             name,
             points[:, :3].copy(),
             bytes_of_color(points[:, 3:], paths[0]),
             None,
             train_ids(semantic, len(CLASSES), paths[1]),
-            instance_ids(instance, 0),
-            np.array(boxes, np.float32).reshape(-1, 8),
+            instance_ids(instance, 0, paths[2]),
+            boxes,
         )
         return ReadScene(scene)
 

@@ -9,16 +9,20 @@ import numpy as np
 
 from mm3d_benchmarks.datasets.processed import (
     ProcessedReader,
+    boxes_of_info,
     bytes_of_color,
     instance_ids,
+    is_rigid,
     load_array,
     load_binary,
     load_infos,
+    load_table,
     same_length,
     train_ids,
+    whole_numbers,
 )
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
-from mm3d_benchmarks.datasets.scannet import NYU40, facts, nyu40_to_train
+from mm3d_benchmarks.datasets.scannet import NYU40, facts, nyu40_to_train, read_names
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_core.errors import UserError
 
@@ -54,7 +58,10 @@ class PointceptScanNet(ProcessedReader):
         files = {path.stem: path for path in self.source_files(name)}
         if not {"coord", "color"} <= set(files):
             raise BrokenSceneError(f"{self.raw}: {name} lacks coord.npy or color.npy")
-        arrays = {key: load_array(path) for key, path in files.items()}
+        arrays = {
+            key: load_table(path, 3) if key in ("coord", "color", "normal") else load_array(path)
+            for key, path in files.items()
+        }
         segment, instance = arrays.get("segment20"), arrays.get("instance")
         same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment20=segment, instance=instance)
         scene = Scene(
@@ -63,7 +70,7 @@ class PointceptScanNet(ProcessedReader):
             bytes_of_color(arrays["color"], files["color"]),
             arrays["normal"].astype(np.float32) if "normal" in arrays else None,
             None if segment is None else train_ids(segment, 20, files["segment20"]),
-            None if instance is None else instance_ids(instance, -1),
+            None if instance is None else instance_ids(instance, -1, files["instance"]),
         )
         return ReadScene(scene, [UNALIGNED])
 
@@ -97,7 +104,7 @@ class VoteNetScanNet(ProcessedReader):
                 raise UserError(
                     f"{self.raw / f'scannetv2_{split}.txt'}: not found; put ScanNet's split lists beside the arrays"
                 )
-            splits[split] = [name for name in found[0].read_text().split() if name in have]
+            splits[split] = [name for name in read_names(found[0]) if name in have]
         return splits
 
     def source_files(self, name: str) -> list[Path]:
@@ -107,9 +114,10 @@ class VoteNetScanNet(ProcessedReader):
     def read(self, name: str) -> ReadScene:
         """Vertices, labels and the stored boxes, which come from all vertices of the scan."""
         paths = self.source_files(name)
-        vertices, semantic, instance, boxes = (load_array(path) for path in paths)
-        if vertices.ndim != 2 or vertices.shape[1] < 6:
-            raise BrokenSceneError(f"{paths[0]}: shape {vertices.shape}, not (N, 6)")
+        vertices = load_table(paths[0], 6)
+        semantic, instance, boxes = (load_array(path) for path in paths[1:])
+        if boxes.size % 7 or not np.isfinite(boxes).all():
+            raise BrokenSceneError(f"{paths[3]}: shape {boxes.shape}, not (K, 7) finite numbers")
         same_length(paths[0], vert=vertices, sem_label=semantic, ins_label=instance)
         rows = []
         for box in boxes.reshape(-1, 7):
@@ -121,7 +129,7 @@ class VoteNetScanNet(ProcessedReader):
             bytes_of_color(vertices[:, 3:6], paths[0]),
             None,
             _train_ids_of_nyu40(semantic, paths[1]),
-            instance_ids(instance, 0),
+            instance_ids(instance, 0, paths[2]),
             np.array(rows, np.float32).reshape(-1, 8),
         )
         return ReadScene(scene)
@@ -160,17 +168,22 @@ class MMDetScanNet(ProcessedReader):
         points = load_binary(paths[0], "<f4", 6)
         semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
         same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
-        matrix = np.array(info.get("axis_align_matrix", np.eye(4)), np.float64)
+        file = next(f"scannet_infos_{split}.json" for split, names in self.names.items() if name in names)
+        try:
+            matrix = np.array(info.get("axis_align_matrix", np.eye(4)), np.float64)
+        except (TypeError, ValueError) as error:
+            raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no matrix") from error
+        if not is_rigid(matrix):
+            raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no rigid motion")
         coord = points[:, :3].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-        boxes = [[*b["bbox_3d"][:6], 0.0, b["bbox_label_3d"]] for b in info.get("instances", [])]
         scene = Scene(
             name,
             coord.astype(np.float32),
             bytes_of_color(points[:, 3:], paths[0]),
             None,
             _train_ids_of_nyu40(semantic, paths[1]),
-            instance_ids(instance, 0),
-            np.array(boxes, np.float32).reshape(-1, 8),
+            instance_ids(instance, 0, paths[2]),
+            boxes_of_info(info, self.raw / file),
         )
         return ReadScene(scene)
 
@@ -181,7 +194,7 @@ def _votenet_files(raw: Path) -> list[Path]:
 
 
 def _train_ids_of_nyu40(semantic: np.ndarray, path: Path) -> np.ndarray:
-    ids = semantic.reshape(-1).astype(np.int64)
+    ids = whole_numbers(semantic, path)
     if ids.size and (ids.min() < 0 or ids.max() > 40):
         raise BrokenSceneError(f"{path}: ids from {ids.min()} to {ids.max()} are not nyu40")
     return nyu40_to_train()[ids]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.processed import ProcessedReader, bytes_of_color, load_array, load_binary, load_infos
+from mm3d_benchmarks.datasets.processed import (
+    ProcessedReader,
+    boxes_of_info,
+    bytes_of_color,
+    load_archive,
+    load_array,
+    load_binary,
+    load_infos,
+)
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.datasets.sunrgbd import facts
@@ -52,12 +59,13 @@ class VoteNetSunRgbd(ProcessedReader):
     def read(self, name: str) -> ReadScene:
         """Points and boxes; stored votes are made again from the boxes when a batch is loaded."""
         points_path, boxes_path = self.source_files(name)
-        try:
-            with np.load(points_path, allow_pickle=False) as archive:
-                points = archive["pc"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BrokenSceneError(f"{points_path}: damaged or without array pc ({error}); export it again") from error
-        boxes = load_array(boxes_path).reshape(-1, 8).astype(np.float32)
+        points = load_archive(points_path).get("pc", np.zeros(0))
+        if points.ndim != 2 or points.shape[1] < 6 or len(points) == 0:
+            raise BrokenSceneError(f"{points_path}: no array pc of (N, 6); export it again")
+        boxes = load_array(boxes_path)
+        if boxes.size % 8:
+            raise BrokenSceneError(f"{boxes_path}: shape {boxes.shape}, not (K, 8)")
+        boxes = boxes.reshape(-1, 8).astype(np.float32)
         boxes[:, 3:6] *= 2
         return ReadScene(
             Scene(name, points[:, :3].astype(np.float32), bytes_of_color(points[:, 3:6], points_path), boxes=boxes)
@@ -95,8 +103,6 @@ class MMDetSunRgbd(ProcessedReader):
         """Points and boxes of a frame."""
         path = self.source_files(name)[0]
         points = load_binary(path, "<f4", 6)
-        rows = [
-            [*b["bbox_3d"][:6], -b["bbox_3d"][6], b["bbox_label_3d"]] for b in self.infos[name].get("instances", [])
-        ]
-        boxes = np.array(rows, np.float32).reshape(-1, 8)
+        file = next(f"sunrgbd_infos_{split}.json" for split, names in self.names.items() if name in names)
+        boxes = boxes_of_info(self.infos[name], self.raw / file, yaw=True)
         return ReadScene(Scene(name, points[:, :3].copy(), bytes_of_color(points[:, 3:], path), boxes=boxes))

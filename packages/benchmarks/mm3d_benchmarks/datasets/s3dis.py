@@ -35,6 +35,7 @@ MEAN_SIZES = ((1.2, 1.2, .75), (.6, .6, .9), (1.4, 1.4, .8), (1.0, 1.0, 2.0), (1
 CLUTTER = CLASSES.index("clutter")
 AREAS = tuple(f"Area_{k}" for k in range(1, 7))
 TEST_AREA = "Area_5"
+MOST_REPAIRS = 1000  # rows of one file; the release has a handful
 LEFT_OUT_OF_271 = "Area_5_hallway_6"  # the room that the prepared copy of several repositories lost to a damaged byte
 
 
@@ -149,8 +150,11 @@ def read_object(path: Path) -> tuple[np.ndarray, list[str]]:
             raise ValueError
         rows = _parse(data)
     except ValueError:
-        data, repairs = _repair(data)
-        rows = _parse(data)
+        data, repairs = _repair(data, path)
+        try:
+            rows = _parse(data)
+        except ValueError as error:
+            raise BrokenSceneError(f"{path}: damaged ({error}); unpack the release again") from error
     if len(rows) == 0:
         raise BrokenSceneError(f"{path}: no point in it; unpack the release again")
     if not np.isfinite(rows).all():
@@ -180,12 +184,16 @@ def _parse(data: bytes) -> np.ndarray:
     return values
 
 
-def _repair(data: bytes) -> tuple[bytes, list[str]]:
+def _repair(data: bytes, path: Path) -> tuple[bytes, list[str]]:
     """Text in which every row has six numbers, and what was done to get there."""
-    rows, repairs = [], []
-    for number, line in enumerate(data.splitlines() if b"\r" in data else data.split(b"\n"), start=1):
-        if not line.strip(b" \t\r\n"):
+    rows: list[bytes] = []
+    repairs: list[str] = []
+    for number, line in enumerate(io.BytesIO(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")), start=1):
+        line = line.rstrip(b"\n")
+        if not line.strip(b" \t"):
             continue
+        if len(repairs) > MOST_REPAIRS:
+            raise BrokenSceneError(f"{path}: more than {MOST_REPAIRS} damaged rows; unpack the release again")
         if _six_numbers(line) and not re.search(rb"[^\t -~]", line):
             rows.append(line)
             continue
@@ -205,6 +213,6 @@ def _repair(data: bytes) -> tuple[bytes, list[str]]:
 def _six_numbers(line: bytes) -> bool:
     """Whether a row is six numbers."""
     try:
-        return len([float(value) for value in line.split()]) == 6
+        return b"_" not in line and len([float(value) for value in line.split()]) == 6
     except ValueError:
         return False

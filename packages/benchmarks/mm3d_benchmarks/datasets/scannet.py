@@ -6,7 +6,6 @@ box means of the 18 detection classes as in facebookresearch/votenet (scannet/me
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import numpy as np
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.ply import read_ply, stack
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
-from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.scene import Scene, check_name
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 # fmt: off
 CLASSES = (
@@ -92,7 +92,7 @@ class ScanNetReader:
     def splits(self) -> dict[str, list[str]]:
         """Scene names by split, from the release's own lists; ``train`` and ``val`` are obligatory, ``test`` is not."""
         lists = {split: self._find(f"scannetv2_{split}.txt", required=split != "test") for split in SPLITS}
-        return {split: path.read_text().split() for split, path in lists.items() if path is not None}
+        return {split: read_names(path) for split, path in lists.items() if path is not None}
 
     def source_files(self, name: str) -> list[Path]:
         """Mesh, meta file and, except for test scans, segments and objects."""
@@ -133,14 +133,20 @@ class ScanNetReader:
         """nyu40 id of each raw category, columns found by name."""
         path = self._find(LABEL_TABLE, required=True)
         assert path is not None
-        lines = path.read_text(encoding="utf-8").splitlines()  # any line ends
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() or [""]  # any line ends
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); download it again") from error
         header = lines[0].split("\t")
         try:
             category, number = header.index("raw_category"), header.index("nyu40id")
         except ValueError as error:
             raise UserError(f"{path}: no columns raw_category and nyu40id; use the table of the v2 release") from error
         rows = [line.split("\t") for line in lines[1:] if line.strip()]
-        return {row[category].strip(): int(row[number]) for row in rows if len(row) > max(category, number)}
+        try:
+            return {row[category].strip(): int(row[number]) for row in rows if len(row) > max(category, number)}
+        except ValueError as error:
+            raise UserError(f"{path}: a nyu40id is no number ({error}); download it again") from error
 
     def _folder(self, name: str) -> Path:
         folder = self.raw / "scans" / name
@@ -167,6 +173,21 @@ class ScanNetReader:
         return None
 
 
+def read_names(path: Path) -> list[str]:
+    """The scene names of a split list.
+
+    Raises:
+        UserError: unreadable, or with something that cannot be a scene's name.
+    """
+    try:
+        names = path.read_text(encoding="utf-8").split()
+        for name in names:
+            check_name(name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a list of scenes ({error})") from error
+    return names
+
+
 def read_alignment(path: Path) -> np.ndarray | None:
     """(4, 4) float64 ``axisAlignment`` of a meta file (raw to aligned, column vectors), or None if it has none."""
     try:
@@ -183,6 +204,8 @@ def read_alignment(path: Path) -> np.ndarray | None:
                 raise BrokenSceneError(f"{path}: axisAlignment has {len(numbers)} values, not 16 numbers") from error
             if not np.isfinite(matrix).all():
                 raise BrokenSceneError(f"{path}: axisAlignment is not finite")
+            if np.abs(matrix[:3, :3] @ matrix[:3, :3].T - np.eye(3)).max() > 0.01:
+                raise BrokenSceneError(f"{path}: axisAlignment is no rigid motion; download it again")
             return matrix
     return None
 
@@ -204,7 +227,10 @@ def read_annotation(
     Raises:
         BrokenSceneError: a file is missing, not JSON, or does not fit the mesh.
     """
-    of_vertex = np.asarray(_json(segments, "segIndices"))
+    try:
+        of_vertex = np.asarray(_json(segments, "segIndices"))
+    except ValueError as error:
+        raise BrokenSceneError(f"{segments}: segIndices is no list of numbers ({error})") from error
     if of_vertex.shape != (count,) or not np.issubdtype(of_vertex.dtype, np.integer):
         raise BrokenSceneError(f"{segments}: segIndices has shape {of_vertex.shape}, but the mesh has {count} vertices")
     groups = _json(objects, "segGroups")
@@ -215,8 +241,10 @@ def read_annotation(
     for group in groups:
         try:
             label, number = str(group["label"]), int(group["objectId"])
-            members = np.asarray(group["segments"], np.int64)
-        except (KeyError, TypeError, ValueError) as error:
+            members = np.asarray(group["segments"])
+            if members.size and (members.dtype.kind not in "iu" or members.ndim != 1 or abs(number) >= 2**31):
+                raise ValueError(f"{members.dtype} {members.shape}")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BrokenSceneError(f"{objects}: a group lacks objectId, label or segments ({error})") from error
         nyu40 = ids.get(label, 0)
         if label not in ids:
@@ -265,7 +293,7 @@ def vertex_normals(coord: np.ndarray, faces: np.ndarray, path: Path) -> np.ndarr
 def _json(path: Path, key: str) -> Any:
     """One key of a JSON file."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error.strerror}); download it again") from error
     except ValueError as error:

@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.arrays import read_array
 from mm3d_core.atomic import atomic_write, write_json
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 MANIFEST = "manifest.json"
 RECORD = "scene.json"
@@ -39,6 +42,17 @@ ATTRIBUTES: dict[str, tuple[type, tuple[int, ...]]] = {
     "instance": (np.int32, ()),
     "boxes": (np.float32, (8,)),
 }
+
+
+def check_name(name: Any) -> None:
+    """A scene's name becomes a folder's and a file's: it must stay within the data set.
+
+    Raises:
+        ValueError: empty, hidden, a path, the manifest's name, unprintable or longer than file systems allow.
+    """
+    good = isinstance(name, str) and re.fullmatch(r"[^/\\]{1,150}", name) and name.isprintable()
+    if not good or name.startswith(".") or name == MANIFEST or len(name.encode(errors="replace")) > 200:
+        raise ValueError(f"{str(name)[:200]!r} cannot be the name of a scene")
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,7 @@ def write_scene(
         ValueError: the scene breaks the contract.
     """
     scene.check()
+    check_name(scene.name)
     folder = root / scene.name
     for stale in (RECORD, *(f"{name}.npy" for name in ATTRIBUTES)):
         _remove(folder / stale)
@@ -135,17 +150,19 @@ def write_scene(
     record = {"points": scene.num_points, "files": files, "source": dict(source or {}), **_counts(scene)}
     if remarks:
         record["remarks"] = list(remarks)
-    write_json(folder / RECORD, record)
+    write_json(folder / RECORD, {**record, "checksum": _checksum(record)})
     return record
 
 
 def read_record(root: Path, name: str) -> dict[str, Any] | None:
-    """The record of a complete scene, or None when the scene is missing, half-written or not readable as JSON."""
+    """The record of a complete scene, or None when the scene is missing, half-written or its record is damaged."""
     try:
-        record = json.loads((root / name / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((root / name / RECORD).read_bytes())
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
+        return None
+    return record
 
 
 def hash_file(path: Path) -> str:
@@ -190,17 +207,23 @@ class PreparedDataset:
             raise UserError(f"{self.root / MANIFEST}: split {split!r} is empty; prepare the data set with its scenes")
         return list(splits[split])
 
-    def load(self, name: str, memory_map: bool = True) -> Scene:
+    def load(self, name: str, memory_map: bool = True, checksums: bool = True) -> Scene:
         """One scene; with ``memory_map`` only the rows that are touched are read from disk.
 
+        Args:
+            checksums: compare each file's with the manifest's when this process first loads it.
+
         Raises:
-            UserError: a file is missing or damaged.
+            UserError: a file is missing, damaged, or another one than the manifest describes.
         """
         if name not in self.manifest["scenes"]:
             raise UserError(f"{self.root / MANIFEST}: no scene {name!r}")
         arrays = {}
-        for file in self.manifest["scenes"][name]["files"]:
-            arrays[file.removesuffix(".npy")] = _load_array(self.root / name / file, memory_map and file != "boxes.npy")
+        for file, checksum in self.manifest["scenes"][name]["files"].items():
+            path = self.root / name / file
+            if checksums:
+                _compare_checksum(path, checksum)
+            arrays[file.removesuffix(".npy")] = _load_array(path, memory_map and file != "boxes.npy")
         try:
             return Scene(name, **arrays)
         except (TypeError, ValueError) as error:
@@ -225,26 +248,67 @@ def open_dataset(root: Path | str) -> PreparedDataset:
     path = Path(root) / MANIFEST
     remedy = "prepare the data set first: mm3d prepare dataset=<name> raw=<folder>"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; {remedy}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable ({error}); {remedy}") from error
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
         raise UserError(f"{path}: not a manifest of version {VERSION}; {remedy}")
+    try:
+        _check_manifest(manifest)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error!r}); delete it and prepare the data set again") from error
     return PreparedDataset(Path(root), manifest)
 
 
-def _load_array(path: Path, memory_map: bool) -> np.ndarray:
-    """An ``.npy`` file, never a pickle; memory maps are read-only, arrays without elements cannot be mapped."""
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """What every user of a manifest relies on: scenes, their files, and splits of them."""
+    if not isinstance(manifest["dataset"], str) or not isinstance(manifest["splits"], dict):
+        raise ValueError("no data set or splits")
+    for name, entry in manifest["scenes"].items():
+        check_name(name)
+        for file, checksum in entry["files"].items():
+            if file.removesuffix(".npy") not in ATTRIBUTES or not re.fullmatch(r"[0-9a-f]{64}", checksum):
+                raise ValueError(f"scene {name} names a file {file!r}")
+        if "coord.npy" not in entry["files"] or type(entry["points"]) is not int or entry["points"] < 1:
+            raise ValueError(f"scene {name} has no points")
+    for split, names in manifest["splits"].items():
+        strange = next((name for name in names if name not in manifest["scenes"]), None)
+        if not isinstance(names, list) or strange is not None:
+            raise ValueError(f"split {split} names {strange!r}, which is no scene")
+
+
+_compared: set[tuple[str, int, int, str]] = set()  # path, time stamp, size and checksum of files that agreed
+
+
+def _compare_checksum(path: Path, checksum: str) -> None:
+    """Hold a file against the manifest, once per process and version of the file."""
     try:
-        try:
-            return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
-        except ValueError:
-            return np.load(path, allow_pickle=False)
+        found = path.stat()
+        key = (str(path), found.st_mtime_ns, found.st_size, checksum)
+        if key in _compared:
+            return
+        agrees = hash_file(path) == checksum
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; prepare the data set again") from error
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); prepare the data set again") from error
+    if not agrees:
+        raise UserError(f"{path}: damaged, or changed since it was prepared; prepare the data set again")
+    _compared.add(key)
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's canonical JSON."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _load_array(path: Path, memory_map: bool) -> np.ndarray:
+    """An ``.npy`` file, never a pickle; memory maps are read-only."""
+    try:
+        return read_array(path, memory_map)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); prepare the data set again") from error
 
 

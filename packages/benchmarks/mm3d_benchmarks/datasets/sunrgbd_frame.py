@@ -9,16 +9,20 @@ from 1, and with that the colors of a public extraction agree with the image exa
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
+from mm3d_core.untrusted import parse_json
 
 MAX_DEPTH = 8.0  # metres; the toolbox sets larger values to it
 AXIS_SWAP = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])  # C: camera to depth frame
+MOST_PIXELS = 2**22  # of an image; the release's largest have half a million
 NOT_OBJECTS = ("wall", "floor", "ceiling")  # annotated as objects, but not boxed
 
 
@@ -101,12 +105,14 @@ def boxes_of_annotation(path: Path) -> list[tuple[str, np.ndarray, np.ndarray, n
         per object (class name, centroid (3,), half sizes (3,) along the basis, orientation (3,)), upright frame.
     """
     try:
-        objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
+        return list(_boxes(parse_json(path.read_bytes())["objects"]))
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BrokenSceneError(f"{path}: damaged ({error}); unpack the frame again") from error
-    boxes = []
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise BrokenSceneError(f"{path}: damaged ({error!r}); unpack the frame again") from error
+
+
+def _boxes(objects: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     for item in objects or []:
         name = item["name"].split(":")[0] if item else ""
         if not item or name in NOT_OBJECTS or not item.get("polygon"):
@@ -119,27 +125,32 @@ def boxes_of_annotation(path: Path) -> list[tuple[str, np.ndarray, np.ndarray, n
         half = np.array([np.linalg.norm(along), np.linalg.norm(across), height]) / 2
         front = (corner[0] + corner[1]) / 2 - center[:2]
         orientation = np.array([*front / max(float(np.linalg.norm(front)), 1e-12), 0.0])
-        boxes.append((name, center, half, orientation))
-    return boxes
+        if not np.isfinite([*center, *half]).all():
+            raise ValueError(f"a {name} with corners that are not finite")
+        yield name, center, half, orientation
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
     try:
-        values = np.array(path.read_text().split(), np.float64)
+        values = np.array(path.read_text(encoding="utf-8").split(), np.float64)
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise BrokenSceneError(f"{path}: not numbers ({error})") from error
-    if values.size != count:
-        raise BrokenSceneError(f"{path}: {values.size} numbers, not {count}")
+    if values.size != count or not np.isfinite(values).all():
+        raise BrokenSceneError(f"{path}: {values.size} numbers, not {count} finite ones")
     return values
 
 
 def _image(path: Path, mode: str | None = None) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:  # other formats can start programs
+            if math.prod(image.size) > MOST_PIXELS:
+                raise ValueError(f"{image.size[0]} x {image.size[1]} pixels")
             return np.asarray(image.convert(mode) if mode else image)
     except FileNotFoundError as error:
         raise BrokenSceneError(f"{path}: not found; unpack the release again") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except UnidentifiedImageError as error:
+        raise BrokenSceneError(f"{path}: neither PNG nor JPEG; unpack the release again") from error
+    except Exception as error:  # Pillow raises anything from struct.error to DecompressionBombError on damaged bytes
         raise BrokenSceneError(f"{path}: damaged image ({error}); unpack the release again") from error

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
+from mm3d_benchmarks.datasets.matfile import read_mat
 from mm3d_core.errors import UserError
 
 V2_BOXES, V2_IMAGE_BOXES = "SUNRGBDMeta3DBB_v2.mat", "SUNRGBDMeta2DBB_v2.mat"
 V1_BOXES, SPLIT = "SUNRGBDMeta.mat", "allsplit.mat"
+DAMAGE = (KeyError, ValueError, TypeError, IndexError, AttributeError)  # of fields that are not what they should be
 # classname, centroid (3,), coeffs (3,) half sizes, orientation (3,)
 RawBox = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
@@ -48,13 +49,17 @@ def read_frames(raw: Path, version: str, truncate: bool) -> list[Frame]:
     """
     path = find(raw, V2_BOXES)
     meta = _structs(path, "SUNRGBDMeta")
-    boxes = _boxes_v1(raw, truncate) if version == "v1" else _boxes_v2(raw, meta, truncate)
+    source = find(raw, V1_BOXES) if version == "v1" else path
+    try:
+        boxes = _boxes_v1(raw, truncate) if version == "v1" else _boxes_v2(raw, meta, truncate)
+    except DAMAGE as error:
+        raise UserError(f"{source}: damaged ({error!r}); download it again") from error
     frames = []
     for number, item in enumerate(meta):
         try:
             depth, color = release_path(_text(item["depthpath"])), release_path(_text(item["rgbpath"]))
-            k, rtilt = np.asarray(item["K"], float).reshape(3, 3), np.asarray(item["Rtilt"], float).reshape(3, 3)
-        except (KeyError, ValueError) as error:
+            k, rtilt = _real(item["K"]).reshape(3, 3), _real(item["Rtilt"]).reshape(3, 3)
+        except DAMAGE as error:
             raise UserError(f"{path}: frame {number + 1} is damaged ({error}); download it again") from error
         found = boxes.get(folder_of(depth))
         if found is None:
@@ -71,7 +76,10 @@ def read_split(raw: Path) -> tuple[list[str], list[str]]:
     for key in ("alltrain", "alltest"):
         if key not in table:
             raise UserError(f"{path}: no variable {key}; it must be the toolbox's traintestSUNRGBD/allsplit.mat")
-        halves.append([release_path(_text(cell)) for cell in np.asarray(table[key], object).ravel()])
+        try:
+            halves.append([release_path(_text(cell)) for cell in np.asarray(table[key], object).ravel()])
+        except DAMAGE as error:
+            raise UserError(f"{path}: {key} is damaged ({error}); download it again") from error
     return halves[0], halves[1]
 
 
@@ -89,10 +97,16 @@ def find(raw: Path, name: str) -> Path:
 
 
 def release_path(path: str) -> str:
-    """A path of the metadata from ``SUNRGBD/`` on, without repeated or final slashes."""
+    """A path of the metadata from ``SUNRGBD/`` on, without repeated or final slashes.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
     start = path.find("SUNRGBD/")
     if start < 0:
-        raise ValueError(f"path {path!r} does not contain SUNRGBD/")
+        raise ValueError(f"path {path[:200]!r} does not contain SUNRGBD/")
+    if ".." in path.split("/") or not path.isprintable():
+        raise ValueError(f"path {path[:200]!r} leads out of SUNRGBD/")
     return re.sub(r"/+", "/", path[start:]).rstrip("/")
 
 
@@ -112,10 +126,13 @@ def _boxes_v2(raw: Path, meta: list[Any], truncate: bool) -> dict[str, list[RawB
     if len(images) != len(boxes):
         raise UserError(f"{path}: {len(images)} frames, but {V2_BOXES} has {len(boxes)}")
     kept = []
-    for solid, image in zip(boxes, images, strict=True):
-        flat = _items(image, "groundtruth2DBB")
-        same = [j < len(flat) and _text(flat[j]["classname"]) == box[0] for j, box in enumerate(solid)]
-        kept.append(solid[: same.index(False) if False in same else None])
+    try:
+        for solid, image in zip(boxes, images, strict=True):
+            flat = _items(image, "groundtruth2DBB")
+            same = [j < len(flat) and _text(flat[j]["classname"]) == box[0] for j, box in enumerate(solid)]
+            kept.append(solid[: same.index(False) if False in same else None])
+    except DAMAGE as error:
+        raise UserError(f"{path}: damaged ({error!r}); download it again") from error
     return dict(zip(folders, kept, strict=True))
 
 
@@ -133,14 +150,16 @@ def _boxes_v1(raw: Path, truncate: bool) -> dict[str, list[RawBox]]:
 
 
 def _raw_box(item: Any) -> RawBox:
-    numbers = [np.asarray(item[key], float).ravel() for key in ("centroid", "coeffs", "orientation")]
+    numbers = [_real(item[key]).ravel() for key in ("centroid", "coeffs", "orientation")]
+    if [len(part) for part in numbers] != [3, 3, 3]:
+        raise ValueError(f"a box of {[len(part) for part in numbers]} numbers, not three times three")
     return _text(item["classname"]), numbers[0], numbers[1], numbers[2]
 
 
 def _structs(path: Path, variable: str) -> list[Any]:
     """The elements of a struct array."""
     table = _load(path)
-    if variable not in table or table[variable].dtype.names is None:
+    if variable not in table or not isinstance(table[variable], np.ndarray) or table[variable].dtype.names is None:
         raise UserError(f"{path}: no struct {variable}; it must be the file of the release")
     return list(table[variable].ravel())
 
@@ -149,6 +168,14 @@ def _items(item: Any, field: str) -> list[Any]:
     """The elements of a nested struct array; empty ones come as 0x0 arrays of any type."""
     value = np.asarray(item[field])
     return [] if value.size == 0 or value.dtype.names is None else list(value.ravel())
+
+
+def _real(value: Any) -> np.ndarray:
+    """Real numbers, which may be wrapped in cells."""
+    value = np.asarray(value)
+    if np.iscomplexobj(value):
+        raise ValueError("complex numbers")
+    return value.astype(float)
 
 
 def _text(value: Any) -> str:
@@ -162,8 +189,8 @@ def _text(value: Any) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return loadmat(path)
+        return read_mat(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); download it again") from error
-    except Exception as error:  # scipy raises anything from TypeError to zlib.error on damaged bytes
+    except ValueError as error:
         raise UserError(f"{path}: damaged MAT file ({error}); download it again") from error

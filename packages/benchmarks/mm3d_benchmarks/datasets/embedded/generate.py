@@ -41,6 +41,7 @@ from mm3d_benchmarks.datasets.embedded.write_sunrgbd import write_frame, write_m
 from mm3d_benchmarks.datasets.manifest import EMBEDDED_MARK
 from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 GENERATOR = 4  # version: raise it when the same seed gives other scenes
 CODES = {"scannet": 1, "s3dis": 2, "sunrgbd": 3}
@@ -113,7 +114,7 @@ def _claim(out: Path, mark: dict[str, Any]) -> None:
     path = out / EMBEDDED_MARK
     if path.exists():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_bytes())
         except ValueError as error:
             raise UserError(f"{path}: damaged ({error}); delete {out} and generate again") from error
         if found != mark:

@@ -1,0 +1,102 @@
+"""NumPy files from anywhere: plain numbers, exactly as many as the header says, in memory that the file's size allows.
+
+``numpy.load`` alone believes a header before it has seen the data, and unpacks whatever an archive holds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+NUMBERS = "biuf"
+ROOM = 64 * 2**20  # bytes that an archive may unpack to beyond twice its own size
+MEMBERS = 200  # arrays of one archive
+
+
+def read_array(path: Path, memory_map: bool = False) -> np.ndarray:
+    """An ``.npy`` file of plain numbers.
+
+    Args:
+        memory_map: read from disk what is touched; an array without elements is read at once.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: damaged, not plain numbers, or of another size than its header says.
+    """
+    with open(path, "rb") as stream:
+        shape, _, dtype, needed = _header(stream, NUMBERS)
+        have = os.fstat(stream.fileno()).st_size - stream.tell()
+    if have != needed:
+        raise ValueError(f"{dtype} {shape} takes {needed} bytes, the file has {have}")
+    return np.load(path, mmap_mode="r" if memory_map and needed else None, allow_pickle=False)
+
+
+def read_archive(path: Path, kinds: str = NUMBERS) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz`` file, by name.
+
+    Args:
+        kinds: kinds of numpy type that are expected; ``"biufU"`` for text beside numbers.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: damaged, not such arrays, or larger than an honest file of its size unpacks to.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            total, allowed = sum(member.file_size for member in members), 2 * path.stat().st_size + ROOM
+            if total > allowed or len(members) > MEMBERS:
+                raise ValueError(
+                    f"{len(members)} arrays of {total:,} bytes in {path.stat().st_size:,}: store them uncompressed"
+                )
+            arrays = {member.filename.removesuffix(".npy"): _member(archive, member, kinds) for member in members}
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # zipfile and zlib have errors of many kinds for damaged bytes
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if len(arrays) != len(members):
+        raise ValueError("two arrays of one name")
+    return arrays
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str) -> np.ndarray:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename}: compressed otherwise than numpy does")
+    with archive.open(member) as stream:
+        shape, fortran, dtype, needed = _header(stream, kinds)
+        if stream.tell() + needed != member.file_size:
+            raise ValueError(f"{member.filename}: {dtype} {shape} takes {needed} bytes, not what the archive holds")
+        data = bytearray(needed)
+        view, at = memoryview(data), 0
+        while at < needed:
+            got = stream.readinto(view[at : at + 2**20])  # type: ignore[arg-type]
+            if not got:
+                raise ValueError(f"{member.filename}: ends early")
+            at += got
+        stream.read(1)  # compares the checksum
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(stream: IO[bytes], kinds: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, order (True: Fortran's), type, and bytes of the data, which the stream then stands before."""
+    form: Any = np.lib.format
+    version = form.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the format is for other things than plain numbers")
+    try:
+        read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError:
+        raise
+    except Exception as error:  # the header is Python text: its parser has errors of many kinds
+        raise ValueError(f"damaged header ({type(error).__name__})") from error
+    if dtype.kind not in kinds or dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise ValueError(f"holds {str(dtype)[:50]}, not plain numbers")
+    if any(length < 0 for length in shape) or len(shape) > 8:
+        raise ValueError(f"impossible shape {str(shape)[:80]}")
+    return shape, fortran, dtype, math.prod(shape) * dtype.itemsize
