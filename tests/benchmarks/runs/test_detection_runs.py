@@ -70,6 +70,16 @@ def test_a_detector_is_pretrained_finetuned_and_scored(root: Path, tmp_path: Pat
     assert not [name for name in account["fresh"] if name.startswith("encoder.")]
 
 
+def test_points_in_canonical_order_and_several_random_votes_run_through_every_stage(root: Path, tmp_path: Path):
+    settings = detection(root)
+    settings["backbone"]["encoder"]["canonical_order"] = True
+    settings["backbone"]["task"]["detection"] |= {"vote_factor": 2, "train_sampling": "random"}
+    run_pretrain(settings, tmp_path / "pretrain", {})
+    run_finetune(settings, tmp_path / "finetune", {"pretrain": tmp_path / "pretrain"})
+    run_evaluate(settings, tmp_path / "evaluate", {"finetune": tmp_path / "finetune"})
+    assert json.loads((tmp_path / "evaluate/metrics.json").read_text())["metrics"]["classes_scored"] == 1
+
+
 def test_a_frozen_detector_trains_its_head_alone(root: Path, tmp_path: Path):
     run_finetune(detection(root, protocol={"train": "head"}), tmp_path / "probe", {})
     assert len(json.loads((tmp_path / "probe/metrics.json").read_text())["frozen_encoder"]) == 64
