@@ -5,6 +5,7 @@ import torch
 from core.tiny import TinyEncoder, generator, joined, scan
 from hydra.utils import instantiate
 
+from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_benchmarks.runs.compose import Request, available, compose
 
 OTHERS = {"evaluation": "segmentation"}  # any will do
@@ -25,7 +26,10 @@ def test_a_config_is_named_after_its_file_and_gives_a_loss_that_reaches_the_enco
     settings = config(name)
     assert settings["name"] == name
     torch.manual_seed(0)
-    method = instantiate(settings["method"], encoder=TinyEncoder())
+    # The text's levels on the way down, sampled nested, are a matter of Point Transformer.
+    ones = (1, 1, 1)
+    narrow = PointTransformer(6, (8, 16, 16), ones, ones, neighbors=(8, 8, 8), strides=(1, 4, 4))
+    method = instantiate(settings["method"], encoder=narrow if name == "mm3dscene_paper" else TinyEncoder())
     views = joined([method.views(scan(400, seed), generator(seed)) for seed in range(2)])
     loss = method.loss(views, generator())["loss"]
     loss.backward()
@@ -102,6 +106,10 @@ def test_the_paper_preset_holds_the_values_of_the_text():
     assert method["chamfer"]["kind"] == "sum"
     assert (method["contrast"]["temperature"], method["contrast"]["normalize"]) == (1.0, False)
     assert method["decoder"]["with_coord"] is False
+    assert method["views"]["discrete"] is True
+    assert (method["correspondence"], method["outputs"]) == ("nested", "encoder")
+    assert (method["contrast"]["max_points"], method["contrast"]["reduction"]) == (None, "sum")
+    assert (method["rec_weight"], method["csd_weight"]) == (1.0, 1.0)
 
 
 def test_ablations_differ_from_the_method_only_where_they_say():

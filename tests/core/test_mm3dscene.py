@@ -2,12 +2,14 @@
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from core.tiny import TinyEncoder, generator, joined, scan
+from core.tiny import IdentityEncoder, TinyEncoder, generator, joined, scan
 
+from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_core.contrastive import InfoNCE
 from mm3d_core.masking import MaskedViews
 from mm3d_core.mm3dscene import MM3DScene
@@ -163,6 +165,45 @@ def test_every_correspondence_and_direction_gives_a_finite_loss(correspondence, 
     assert model.loss(batch(model), generator())["loss"].isfinite()
 
 
+def test_masks_by_the_first_layer_follow_the_student_of_the_moment():
+    views = MaskedViews(LocalStatistic(terms=("coord", "first_layer")), keep_ratio=0.4)
+    model = method(views=views)
+    assert model.planned_views == ()
+    shown = batch(model)
+    assert set(shown) == {"scene"}
+    before = views.finish(shown["scene"], generator(), model.embed)["student"].coord
+    expected = LocalStatistic(terms=("coord", "first_layer"))(scan(150, 0), model.embed)
+    rows = expected.argsort(descending=True, stable=True)[:60]
+    torch.testing.assert_close(before[:60], scan(150, 0).coord[rows])
+    first: Any = model.encoder.near
+    torch.nn.init.normal_(first[0].weight, generator=generator(7))
+    after = views.finish(shown["scene"], generator(), model.embed)["student"].coord
+    assert not torch.equal(before, after)
+    assert model.loss(shown, generator())["loss"].isfinite()
+
+
+def test_an_encoder_without_a_layer_for_single_points_has_no_such_term():
+    with pytest.raises(ValueError, match="first_layer"):
+        MM3DScene(IdentityEncoder(), views=MaskedViews(LocalStatistic(terms=("first_layer",))))
+
+
+def test_the_levels_on_the_way_down_can_be_used_and_have_to_be_offered():
+    torch.manual_seed(0)
+    narrow: dict[str, Any] = {
+        "channels": (8, 16, 16),
+        "depths": (1, 1, 1),
+        "decoder_depths": (1, 1, 1),
+        "neighbors": (8, 8, 8),
+    }
+    encoder = PointTransformer(**narrow, strides=(1, 4, 4))
+    model = MM3DScene(encoder, decoder=SMALL, outputs="encoder")
+    model.loss(batch(model), generator())["loss"].backward()
+    reached = {name.split(".")[0] for name, p in encoder.named_parameters() if p.grad is not None}
+    assert reached == {"down", "encoder_blocks"}  # nothing of the way up
+    with pytest.raises(ValueError, match=r"no encode\(\)"):
+        MM3DScene(IdentityEncoder(), outputs="encoder")
+
+
 def test_only_the_chosen_levels_are_used():
     model = method(levels=[1])
     terms = model.loss(batch(model), generator())
@@ -220,6 +261,7 @@ def test_a_method_without_decoders_says_that_it_cannot_reconstruct():
         ({"levels": [2]}, "the encoder has levels 0 to 1"),
         ({"levels": []}, "the encoder has levels 0 to 1"),
         ({"correspondence": "same"}, "correspondence must be"),
+        ({"outputs": "both"}, "outputs must be"),
     ],
 )
 def test_bad_options_are_refused_by_name(options, message):

@@ -93,6 +93,17 @@ def test_scaling_gives_zero_to_one():
     assert min_max(torch.tensor([2.0, 6.0, 4.0])).tolist() == [0.0, 1.0, 0.5]
 
 
+def test_the_first_layer_of_the_student_is_a_term_that_the_step_brings():
+    points = scan(60)
+    statistic = LocalStatistic(terms=("first_layer",))
+    doubled = statistic(points, lambda p: 2 * p.coord)
+    torch.testing.assert_close(doubled, LocalStatistic(terms=("coord",))(points))  # scaling takes the factor away
+    with pytest.raises(ValueError, match="first layer"):
+        statistic(points)
+    without = scan(60, color=False)
+    assert statistic(without, lambda p: p.coord).shape == (60,)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -19,6 +19,14 @@ class TinyEncoder(nn.Module):
     def plan_spec(self) -> None:
         return None
 
+    def encode(self, points: PointBatch) -> list[PointBatch]:
+        """There is no way up: the levels as they are."""
+        return self(points)
+
+    @torch.no_grad()
+    def first_layer(self, points: PointBatch) -> Tensor:
+        return self.near(points.feat)
+
     def forward(self, points: PointBatch) -> list[PointBatch]:
         fine = points.with_feat(self.near(points.feat))
         offset = (points.counts() // 4).clamp_min(1).cumsum(0)

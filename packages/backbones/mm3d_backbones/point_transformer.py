@@ -98,6 +98,36 @@ class PointTransformer(nn.Module):
 
     def forward(self, points: PointBatch) -> list[PointBatch]:
         """The decoder's features at every level, finest first."""
+        levels, around, encoded = self._encoded(points)
+        decoded: list[PointBatch] = []
+        for number in reversed(range(len(levels))):
+            level = levels[number]
+            if number == len(levels) - 1:
+                feat = self.up[number](encoded[number], level.offset)
+            else:
+                feat = self.up[number](encoded[number], decoded[-1].feat, levels[number + 1].up)
+            feat = self.decoder_blocks[number](feat, around[number])
+            decoded.append(level_points(points, level, feat))
+        return decoded[::-1]
+
+    def encode(self, points: PointBatch) -> list[PointBatch]:
+        """The encoder's features at every level, finest first, before any way up. Raises as :meth:`forward`."""
+        levels, _, encoded = self._encoded(points)
+        return [level_points(points, level, feat) for level, feat in zip(levels, encoded, strict=True)]
+
+    @torch.no_grad()
+    def first_layer(self, points: PointBatch) -> Tensor:
+        """(N, channels[0]) what the first layer makes of each point alone, by its running statistics."""
+        first = self.down[0]
+        training = first.training
+        first.eval()
+        try:
+            return first(points.feat)
+        finally:
+            first.train(training)
+
+    def _encoded(self, points: PointBatch) -> tuple[tuple[PlanLevel, ...], list[Neighborhood], list[Tensor]]:
+        """The plan's levels, their neighborhoods and the encoder's features."""
         if points.feat.shape[1] != self.in_channels:
             raise ValueError(f"points: feat has {points.feat.shape[1]} channels, the network reads {self.in_channels}")
         levels = plan_of(points, self._spec).levels
@@ -110,17 +140,7 @@ class PointTransformer(nn.Module):
                 feat = self.down[number](feat, levels[number - 1], level)
             feat = self.encoder_blocks[number](feat, around[number])
             encoded.append(feat)
-
-        decoded: list[PointBatch] = []
-        for number in reversed(range(len(levels))):
-            level = levels[number]
-            if number == len(levels) - 1:
-                feat = self.up[number](encoded[number], level.offset)
-            else:
-                feat = self.up[number](encoded[number], feat, levels[number + 1].up)
-            feat = self.decoder_blocks[number](feat, around[number])
-            decoded.append(level_points(points, level, feat))
-        return decoded[::-1]
+        return levels, around, encoded
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ safetensors.
 
 import hashlib
 import io
+import math
+import mmap
 import os
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,18 +81,55 @@ def drop_previous(folder: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     """Verify and read one checkpoint; ValueError says how it is damaged."""
-    data = memoryview(path.read_bytes())
-    if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise ValueError("is damaged or not a checkpoint of this project")
-    if hashlib.sha256(data[HEADER_SIZE:]).hexdigest().encode() != bytes(data[len(MAGIC) : HEADER_SIZE - 1]):
-        raise ValueError("is damaged (its checksum does not fit its content)")
     try:
-        state = torch.load(io.BytesIO(data[HEADER_SIZE:]), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of foreign bytes
-        raise ValueError(f"cannot be read ({type(error).__name__})") from error
+        with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data[: len(MAGIC)] != MAGIC:
+                raise ValueError("is damaged or not a checkpoint of this project")
+            payload = io.BytesIO(memoryview(data)[HEADER_SIZE:])
+            if hashlib.sha256(payload.getbuffer()).hexdigest().encode() != data[len(MAGIC) : HEADER_SIZE - 1]:
+                raise ValueError("is damaged (its checksum does not fit its content)")
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
+    state = read_tensors(payload)
     if not isinstance(state, dict):
         raise ValueError("does not hold a training state")
     return state
+
+
+def read_tensors(source: Path | io.BytesIO) -> Any:
+    """What ``torch.save`` wrote, of tensors and plain containers alone; nothing is unpickled.
+
+    Raises:
+        ValueError: damaged, with other things in it, or with tensors larger than the file.
+    """
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise ValueError("compressed, which torch never does")
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever zipfile and torch make of foreign bytes
+        raise ValueError(f"cannot be read ({type(error).__name__}: {str(error).split(chr(10))[0][:200]})") from error
+    for tensor in _tensors(content):
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+            raise ValueError("holds tensors that are not plain")
+        if math.prod(tensor.shape) * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"promises a tensor of {tuple(tensor.shape)}, which is not in it")
+    return content
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    """All tensors in nested containers, each container once and without recursion."""
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, Mapping) else value)
 
 
 # ----------------------------------------------------------------------------- weights
@@ -149,7 +189,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(
             f"{path}: is not a whole safetensors file ({error}); restore it or run its training again"
         ) from error

@@ -56,6 +56,11 @@ class Teacher(nn.Module):
         return self.network(points)
 
     @torch.no_grad()
+    def encode(self, points: PointBatch) -> list[PointBatch]:
+        """The levels that the copy knows on its way down, see :class:`mm3d_core.mm3dscene.MM3DScene`."""
+        return self.network.encode(points)  # pyright: ignore[reportCallIssue]
+
+    @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Move towards the student by one step of the average."""
         for own, its in zip(self.network.parameters(), student.parameters(), strict=True):

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from mm3d_core.points import PointBatch
-from mm3d_core.statistics import LocalStatistic
+from mm3d_core.statistics import Embed, LocalStatistic
 
 ORDERS = ("preserved", "abandoned", "random")
 ROUNDING = 1e-6  # 0.29 * 100 is 28.999...: a share asked for in decimals must give its whole number of points
@@ -70,30 +70,37 @@ class MaskedViews:
 
     @property
     def needs_batch(self) -> bool:
-        """Whether masking has to wait for the whole batch (scaling or ratio per batch)."""
-        return self.draw == "batch" or (self.statistic.scope == "batch" and self.order != "random")
+        """Whether masking has to wait for the training step (scaling or ratio per batch, a term of the student's)."""
+        waits = self.statistic.scope == "batch" or self.statistic.needs_network
+        return self.draw == "batch" or (waits and self.order != "random")
 
     def __call__(self, points: PointBatch, generator: Generator) -> dict[str, PointBatch]:
         """The two views of one scene: ``student`` and ``target``, both in falling order of score.
 
-        Both carry the attribute ``score`` (N,), the student also ``match`` (N,), its row within the target's
-        scene. Where the
-        batch is needed first, the one view is ``scene``, with the statistic's terms as attributes, for :meth:`finish`.
+        Both carry the attribute ``score`` (N,), the student also ``match`` (N,), its row within the target's scene.
+        Where masking has to wait, the one view is ``scene``, with the statistic's terms as attributes, for
+        :meth:`finish`.
 
         Raises:
             ValueError: the scene has too few points for this ratio and gap.
             UserError: the statistic needs colors and the scan has none.
         """
-        differences = {} if self.order == "random" else self.statistic.differences(points)
+        known = [name for name in self.statistic.terms if name != "first_layer"]
+        differences = {} if self.order == "random" else self.statistic.differences(points, only=known)
         if self.needs_batch:
             named = {f"difference_{name}": value for name, value in differences.items()}
             return {"scene": points.with_attributes(**named)}
         return self._mask(points, differences, generator)
 
-    def finish(self, scenes: PointBatch, generator: Generator) -> dict[str, PointBatch]:
-        """The two views of a batch of prepared scenes. Raises as :meth:`__call__`."""
+    def finish(self, scenes: PointBatch, generator: Generator, embed: Embed | None = None) -> dict[str, PointBatch]:
+        """The two views of a batch of prepared scenes; ``embed`` is the student's first layer, if a term needs it.
+
+        Raises as :meth:`__call__`.
+        """
         prefix = "difference_"
         differences = {n.removeprefix(prefix): v for n, v in scenes.attributes.items() if n.startswith(prefix)}
+        if self.statistic.needs_network and self.order != "random":
+            differences |= self.statistic.differences(scenes, embed, only=["first_layer"])
         return self._mask(scenes, differences, generator)
 
     def draw_ratio(self, generator: Generator, size: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ conf/pretrain/mm3dscene_paper.yaml hold all values of the one and of the other.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -22,6 +22,7 @@ from mm3d_core.distillation import Correspondence, Teacher, correspond
 from mm3d_core.encoder import Encoder
 from mm3d_core.masking import MaskedViews
 from mm3d_core.monitors import enrichment, feature_spread, similarities
+from mm3d_core.nested import with_nested_plans
 from mm3d_core.points import PointBatch
 from mm3d_core.reconstruction import Chamfer, FoldingDecoder
 
@@ -36,14 +37,19 @@ class MM3DScene(nn.Module):
         chamfer: compares predicted points with all points of the target.
         teacher: options of :class:`Teacher`.
         contrast: compares student and teacher features, scene by scene and level by level.
-        correspondence: see :func:`mm3d_core.distillation.correspond`.
+        correspondence: see :func:`mm3d_core.distillation.correspond`; ``nested`` samples both views so that every
+            point of a student's level is also one of the target's, and matches exactly. It makes the geometry plans in
+            the step, not in loader workers.
+        outputs: the encoder's levels as it returns them (``decoder``, for networks that go down and up again, as in the
+            released code), or what it knows on the way down (``encoder``, the paper's text), where it offers that.
         levels: which of the encoder's levels are used, finest is 0; None uses all.
         rec_weight: weight of the reconstruction, the sum of the levels' chamfer distances. With the mean over scenes, 4
             (S3DIS) and 2 (ScanNet) equal the released code, which sums over the 4 or 2 scenes of a GPU.
         csd_weight: weight of the consistency, the sum of the levels' InfoNCE.
 
     Raises:
-        ValueError: both weights are 0 or one is negative, or a level that the encoder does not have.
+        ValueError: both weights are 0 or one is negative, a level that the encoder does not have, or a choice that it
+            does not offer.
     """
 
     def __init__(
@@ -55,7 +61,8 @@ class MM3DScene(nn.Module):
         chamfer: Chamfer | None = None,
         teacher: Mapping[str, Any] | None = None,
         contrast: InfoNCE | None = None,
-        correspondence: Correspondence = "interpolate",
+        correspondence: Correspondence | Literal["nested"] = "interpolate",
+        outputs: Literal["decoder", "encoder"] = "decoder",
         levels: Sequence[int] | None = None,
         rec_weight: float = 4.0,
         csd_weight: float = 1.0,
@@ -63,15 +70,21 @@ class MM3DScene(nn.Module):
         super().__init__()
         if min(rec_weight, csd_weight) < 0 or rec_weight == csd_weight == 0:
             raise ValueError(f"rec_weight={rec_weight} and csd_weight={csd_weight} must not be negative, nor both 0")
-        if correspondence not in get_args(Correspondence):
-            raise ValueError(f"correspondence must be one of {get_args(Correspondence)}, not {correspondence!r}")
+        known = (*get_args(Correspondence), "nested")
+        if correspondence not in known:
+            raise ValueError(f"correspondence must be one of {known}, not {correspondence!r}")
+        if correspondence == "nested" and cast(Encoder, encoder).plan_spec() is None:
+            raise ValueError("correspondence='nested' needs an encoder whose sampling can be planned (plan_spec)")
+        _check_offers(encoder, outputs, views)
         channels = cast(Encoder, encoder).channels
         self.levels = tuple(range(len(channels))) if levels is None else tuple(levels)
         if not self.levels or not set(self.levels) <= set(range(len(channels))):
             raise ValueError(f"levels={self.levels}, but the encoder has levels 0 to {len(channels) - 1}")
         self.encoder = encoder
         self.views = views or MaskedViews()
-        self.correspondence: Correspondence = correspondence
+        self.nested = correspondence == "nested" and csd_weight > 0
+        self.correspondence: Correspondence = "exact" if correspondence == "nested" else correspondence
+        self.outputs = outputs
         self.rec_weight, self.csd_weight = rec_weight, csd_weight
         self.chamfer = chamfer or Chamfer()
         self.contrast = contrast or InfoNCE()
@@ -85,7 +98,7 @@ class MM3DScene(nn.Module):
     @property
     def planned_views(self) -> tuple[str, ...]:
         """The views that a network reads, for which geometry plans are worth making."""
-        if self.views.needs_batch:
+        if self.views.needs_batch or self.nested:
             return ()
         return ("student", "target") if self.teacher else ("student",)
 
@@ -100,11 +113,13 @@ class MM3DScene(nn.Module):
             the batch; ``enrichment`` where the scans were marked by :func:`mm3d_core.monitors.mark_classes`.
         """
         if "scene" in views:
-            views = self.views.finish(views["scene"], generator)
+            views = self.views.finish(views["scene"], generator, self.embed)
         student, target = views["student"], views["target"]
+        if self.nested:
+            student, target = with_nested_plans(student, target, cast(Encoder, self.encoder).plan_spec())
         terms = _mask_terms(student, target)
         with record_function("mm3dscene/student"):
-            levels = self._chosen(self.encoder(student))
+            levels = self._levels_of(self.encoder, student)
         for number, level in zip(self.levels, levels, strict=True):
             terms[f"spread_level{number}"] = feature_spread(level.feat)
         total = student.coord.new_zeros(())
@@ -112,7 +127,7 @@ class MM3DScene(nn.Module):
             total = total + self._reconstruct(levels, target, terms)
         if self.teacher is not None:
             with record_function("mm3dscene/teacher"):
-                teacher_levels = self._chosen(self.teacher(target))
+                teacher_levels = self._levels_of(self.teacher, target)
             with record_function("mm3dscene/consistency"):
                 total = total + self._agree(levels, teacher_levels, terms, generator)
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
@@ -130,10 +145,16 @@ class MM3DScene(nn.Module):
         """
         if self.decoders is None:
             raise ValueError("rec_weight is 0: this method has no decoders that could reconstruct")
-        levels = self._chosen(self.encoder(student))
+        levels = self._levels_of(self.encoder, student)
         return [decoder(level) for decoder, level in zip(self.decoders, levels, strict=True)]
 
-    def _chosen(self, levels: list[PointBatch]) -> list[PointBatch]:
+    def embed(self, points: PointBatch) -> Tensor:
+        """(N, C) what the student's first layer makes of each point now, without gradient, for the local statistic."""
+        encoder: Any = self.encoder
+        return encoder.first_layer(points)
+
+    def _levels_of(self, network: Any, points: PointBatch) -> list[PointBatch]:
+        levels = network(points) if self.outputs == "decoder" else network.encode(points)
         return [levels[number] for number in self.levels]
 
     def _reconstruct(self, levels: list[PointBatch], target: PointBatch, terms: dict[str, Tensor]) -> Tensor:
@@ -182,6 +203,17 @@ class MM3DScene(nn.Module):
             return level.feat.sum() * 0, level.feat.new_zeros(()), level.feat.new_zeros(())
         loss, positive, negative = (torch.stack(column).mean() for column in zip(*values, strict=True))
         return loss, positive, negative
+
+
+def _check_offers(encoder: nn.Module, outputs: str, views: MaskedViews | None) -> None:
+    """Raise ValueError for what this encoder cannot do."""
+    if outputs not in ("decoder", "encoder"):
+        raise ValueError(f"outputs must be 'decoder' or 'encoder', not {outputs!r}")
+    if outputs == "encoder" and not hasattr(encoder, "encode"):
+        raise ValueError(f"outputs='encoder': {type(encoder).__name__} has no encode(); set outputs to 'decoder'")
+    if views is not None and views.statistic.needs_network and not hasattr(encoder, "first_layer"):
+        name = type(encoder).__name__
+        raise ValueError(f"the statistic's term first_layer: {name} has no first layer that reads each point alone")
 
 
 def _mask_terms(student: PointBatch, target: PointBatch) -> dict[str, Tensor]:

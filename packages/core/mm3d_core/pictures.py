@@ -10,7 +10,7 @@ from torch import Generator
 from mm3d_core.masking import ROUNDING, MaskedViews
 from mm3d_core.mm3dscene import MM3DScene
 from mm3d_core.points import PointBatch
-from mm3d_core.statistics import LocalStatistic
+from mm3d_core.statistics import Embed, LocalStatistic
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,8 +28,9 @@ def reconstruction_picture(method: MM3DScene, points: PointBatch, generator: Gen
     device = next(method.parameters()).device
     views = method.views(points.with_attributes(row=torch.arange(points.num_points)), generator)
     if "scene" in views:
-        views = method.views.finish(views["scene"], generator)
-    arrays = statistic_picture(method.views, points)
+        views = method.views.finish(views["scene"].to(device), generator, method.embed)
+    embed = method.embed if method.views.statistic.needs_network else None
+    arrays = statistic_picture(method.views, points.to(device), embed)
     for name, view in (("input", views["student"]), ("target", views["target"])):
         arrays |= {name: _array(view.coord), f"{name}_rows": _array(view.attributes["row"])}
     arrays["masked"] = arrays["target"][len(arrays["input"]) :]  # the student's points are the first of the target's
@@ -45,23 +46,25 @@ def reconstruction_picture(method: MM3DScene, points: PointBatch, generator: Gen
 
 
 @torch.no_grad()
-def statistic_picture(views: MaskedViews, points: PointBatch) -> Arrays:
+def statistic_picture(views: MaskedViews, points: PointBatch, embed: Embed | None = None) -> Arrays:
     """``scan``, ``scan_color`` (if present) and ``statistic`` of one scan, see :func:`reconstruction_picture`."""
-    arrays = {"scan": _array(points.coord), "statistic": _array(_statistic(views)(points))}
+    arrays = {"scan": _array(points.coord), "statistic": _array(_statistic(views)(points, embed))}
     if "color" in points.attributes:
         arrays["scan_color"] = _array(points.attributes["color"].float())
     return arrays
 
 
 @torch.no_grad()
-def mask_ladder(views: MaskedViews, points: PointBatch, ratios: Sequence[float], generator: Generator) -> Arrays:
+def mask_ladder(
+    views: MaskedViews, points: PointBatch, ratios: Sequence[float], generator: Generator, embed: Embed | None = None
+) -> Arrays:
     """What each of several keep ratios leaves of one scan (Figure 7).
 
     Returns:
         ``scan`` (N, 3) metres, ``statistic`` (N,) and ``kept`` (R, N) bool: ``kept[i]`` marks the points kept at
         ``ratios[i]``; the sets are nested, whatever the order.
     """
-    statistic = _statistic(views)(points)
+    statistic = _statistic(views)(points, embed).cpu()
     score = {
         "preserved": lambda: statistic,
         "abandoned": lambda: -statistic,

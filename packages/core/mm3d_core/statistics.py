@@ -7,7 +7,7 @@ whole batch; ``scope`` chooses), and a term without contrast, such as a constant
 counts as 0 (the release divides by zero).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,8 @@ from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from pointops import knn_query
 
-TERMS = ("coord", "color", "embedding")
+TERMS = ("coord", "color", "embedding", "first_layer")
+Embed = Callable[[PointBatch], Tensor]  # points -> (N, C)
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class LocalStatistic:
 
     Args:
         terms: which differences to add up, of ``coord`` (metres), ``color`` (the attribute ``color``, (N, 3) in [0, 1])
-            and ``embedding`` (a frozen random map of both, see :func:`point_embedding`).
+            ``embedding`` (a frozen random map of both, see :func:`point_embedding`) and ``first_layer`` (what the
+            student's first layer makes of each point at this moment; known in the training step only).
         weights: one factor per term; 1 each by default.
         neighbors: nearest points compared with, the point itself included; a smaller scene uses all it has.
         squared: add squared differences (released code) or plain distances (Eq. 1 of the paper).
@@ -63,21 +65,35 @@ class LocalStatistic:
         if self.missing_color not in ("error", "drop"):
             raise ValueError(f"missing_color must be 'error' or 'drop', not {self.missing_color!r}")
 
-    def __call__(self, points: PointBatch) -> Tensor:
-        """(N,) float32 score of each point. Raises as :meth:`differences`."""
-        return self.combine(self.differences(points), points)
+    @property
+    def needs_network(self) -> bool:
+        """Whether a term asks for the student, which loader workers do not have."""
+        return "first_layer" in self.terms
 
-    def differences(self, points: PointBatch) -> dict[str, Tensor]:
+    def __call__(self, points: PointBatch, embed: Embed | None = None) -> Tensor:
+        """(N,) float32 score of each point. Arguments and errors as of :meth:`differences`."""
+        return self.combine(self.differences(points, embed), points)
+
+    def differences(
+        self, points: PointBatch, embed: Embed | None = None, only: Sequence[str] = TERMS
+    ) -> dict[str, Tensor]:
         """Each term before scaling: (N,) float32 sums over the neighbors.
+
+        Args:
+            embed: the student's first layer, for the term ``first_layer``.
+            only: terms to make now.
 
         Raises:
             UserError: a term needs colors and the scan has none.
+            ValueError: ``first_layer`` without ``embed``.
         """
-        names = self._available(points)
+        names = [name for name in self._available(points) if name in only]
+        if not names:
+            return {}
         index, _ = knn_query(self.neighbors, points.coord, points.offset)
         own = torch.arange(points.num_points, device=points.coord.device).unsqueeze(1)
         index = torch.where(index < 0, own, index.long())  # a missing neighbor differs from the point by nothing
-        return {name: self._difference(self._value(name, points), index) for name in names}
+        return {name: self._difference(self._value(name, points, embed), index) for name in names}
 
     def combine(self, differences: Mapping[str, Tensor], points: PointBatch) -> Tensor:
         """The weighted sum of the scaled terms, (N,) float32."""
@@ -90,7 +106,7 @@ class LocalStatistic:
         return score
 
     def _available(self, points: PointBatch) -> tuple[str, ...]:
-        if "color" in points.attributes or set(self.terms) == {"coord"}:
+        if "color" in points.attributes or set(self.terms) <= {"coord", "first_layer"}:
             return tuple(self.terms)
         if self.missing_color == "error" or self.terms == ("color",):
             raise UserError(
@@ -99,7 +115,11 @@ class LocalStatistic:
             )
         return tuple(name for name in self.terms if name != "color")
 
-    def _value(self, name: str, points: PointBatch) -> Tensor:
+    def _value(self, name: str, points: PointBatch, embed: Embed | None) -> Tensor:
+        if name == "first_layer":
+            if embed is None:
+                raise ValueError("the term first_layer needs the student's first layer, which is not known here")
+            return embed(points).detach().float()
         if name == "coord":
             return points.coord
         if name == "color":

@@ -342,7 +342,7 @@ class _Loop:
             self.scaler.load_state_dict(state["scaler"])
             self.overflows = state["overflows"]
             self.meter.load_state(state["meter"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
                 f"{self.folder}: its checkpoint belongs to another network ({str(error)[:300]}); "
                 "delete it or choose another folder"

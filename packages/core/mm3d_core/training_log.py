@@ -8,6 +8,7 @@ from typing import Any
 
 from mm3d_core.atomic import write_text
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 LOG_FILE = "log.jsonl"
 
@@ -98,7 +99,7 @@ def truncate_log(path: Path, step: int) -> None:
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] > step or not line.endswith("\n"):
+            if parse_json(line)["step"] > step or not line.endswith("\n"):
                 break
         except (ValueError, KeyError, TypeError):
             break
@@ -107,11 +108,22 @@ def truncate_log(path: Path, step: int) -> None:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run's log so far."""
+    """The records of a run's log so far.
+
+    Raises:
+        UserError: the log is damaged.
+    """
     path = folder / LOG_FILE
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    try:
+        lines = path.read_bytes().split(b"\n")
+        records = [parse_json(line) for line in lines if line.endswith(b"}")]
+        if any(type(record["step"]) is not int for record in records):
+            raise ValueError("a step that is no number")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete the run's folder and run it again") from error
+    return records
 
 
 def _open_tensorboard(folder: Path, step: int) -> Any:

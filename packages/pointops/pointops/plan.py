@@ -207,16 +207,19 @@ class GeometryPlan:
         return GeometryPlan(tuple(_map(level, change) for level in self.levels), self.spec)
 
 
-def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec) -> GeometryPlan:
+def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec, sample: Tensor | None = None) -> GeometryPlan:
     """All tables of ``spec`` for these points, searched on their device.
 
     Args:
         coord: (N, 3) float32, metres.
         offset: (B,) cumulative ends.
         spec: what to make.
+        sample: (M,) rows of level 1 in sampling order, scene by scene, in place of farthest point sampling; deeper
+            levels are its prefixes as always.
 
     Raises:
-        ValueError: bad points or offsets, or a scene too small where ``spec.missing`` is ``refuse``.
+        ValueError: bad points or offsets, a sample of another size than ``spec`` asks for, or a scene too small where
+            ``spec.missing`` is ``refuse``.
     """
     coord, ends = coord.detach(), offset.long()
     rows = torch.arange(coord.shape[0], dtype=torch.int32, device=coord.device)
@@ -225,7 +228,7 @@ def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec) -> GeometryPlan:
         raise ValueError("levels[0] is the input itself: it has no sampling and no level before it")
     levels = [PlanLevel(coord, ends, rows, rows, _neighbors(coord, ends, first, spec, 0))]
     for number, level in enumerate(spec.levels[1:], start=1):
-        levels.append(_next_level(levels[-1], level, spec, number))
+        levels.append(_next_level(levels[-1], level, spec, number, sample if number == 1 else None))
     local = [_add_local(levels, number, level, spec) for number, level in enumerate(spec.levels)]
     return GeometryPlan(tuple(local), spec)
 
@@ -237,10 +240,16 @@ def level_counts(counts: Sequence[int], spec: LevelSpec) -> list[int]:
     return [min(count, max(1, count // spec.stride + spec.extra)) for count in counts]
 
 
-def _next_level(before: PlanLevel, level: LevelSpec, spec: PlanSpec, number: int) -> PlanLevel:
+def _next_level(
+    before: PlanLevel, level: LevelSpec, spec: PlanSpec, number: int, given: Tensor | None = None
+) -> PlanLevel:
     counts = torch.diff(before.offset, prepend=before.offset.new_zeros(1)).tolist()
     offset = torch.tensor(level_counts(counts, level), device=before.offset.device).cumsum(0)
-    if number == 1:
+    if given is not None:
+        if given.shape != (int(offset[-1]),):
+            raise ValueError(f"sample has shape {tuple(given.shape)}, but level 1 has {int(offset[-1])} points")
+        sample = given.to(device=offset.device, dtype=torch.int32)
+    elif number == 1:
         sample = farthest_point_sampling(before.coord, before.offset, offset, skip_origin=spec.skip_origin)
     else:
         sample = _prefix(before.offset, offset)

@@ -45,7 +45,9 @@ def save_artefacts(
     points = points_of(plain(data.load(scene), numpy_generator(seed, "artefacts")), sampling.inputs)
     picture: Any = reconstruction_picture
     arrays = picture(method, points, generator(seed, "artefacts"))
-    ladder = mask_ladder(views, points, LADDER, generator(seed, "ladder"))
+    embed: Any = method.embed if views.statistic.needs_network else None
+    device = next(method.parameters()).device
+    ladder = mask_ladder(views, points.to(device), LADDER, generator(seed, "ladder"), embed)
     arrays |= {"ladder_kept": ladder["kept"], "ladder_ratios": np.array(LADDER)}
     save_arrays(folder / ARRAYS, arrays)
     draw_reconstruction(folder / PICTURE, arrays, scene)
@@ -90,7 +92,7 @@ def draw_reconstruction(path: Path, arrays: dict[str, np.ndarray], title: str) -
     panels += [(name, name.replace("_level", ", level ")) for name in levels[:1]]
     figure = Figure(figsize=(4 * len(panels), 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{title}: what pre-training sees and rebuilds")
+    figure.suptitle(f"{title}: what pre-training sees and rebuilds", parse_math=False)
     low, high = arrays["scan"].min(axis=0), arrays["scan"].max(axis=0)
     for number, (name, label) in enumerate(panels, start=1):
         axes: Any = figure.add_subplot(1, len(panels), number, projection="3d")
