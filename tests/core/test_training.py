@@ -34,8 +34,9 @@ def assert_same(first: nn.Module | dict, second: nn.Module | dict) -> None:
 
 
 def records(folder: Path) -> list[dict]:
-    """The log without times."""
-    return [{name: value for name, value in record.items() if "seconds" not in name} for record in read_log(folder)]
+    """The log without times and memory."""
+    cost = ("seconds_per_step", "peak_memory_bytes")
+    return [{name: value for name, value in record.items() if name not in cost} for record in read_log(folder)]
 
 
 def start(folder: Path, steps: int, pause: float, processes: int = 1) -> subprocess.Popen:

@@ -7,8 +7,9 @@ import json
 import time
 from typing import Any
 
+from mm3d_benchmarks.runs.health import COLUMNS, health
 from mm3d_benchmarks.runs.plan import Plan
-from mm3d_benchmarks.runs.progress import STATES, Standing, by_sweep, clock, counts, survey
+from mm3d_benchmarks.runs.progress import STATES, Standing, by_sweep, clock, counts, survey, what
 from mm3d_benchmarks.runs.store import Store
 from mm3d_benchmarks.runs.sweepfile import find_sweeps
 from mm3d_core.errors import UserError
@@ -32,20 +33,21 @@ def status(options: argparse.Namespace) -> int:
             "sweeps": by_sweep(plan, standings),
             "total": counts(standings),
             "runs": [s.to_json() for s in standings],
+            "pretraining": health(plan.of_kind("pretrain"), store),
         }
         print(json.dumps(value, indent=1, sort_keys=True))
         return 0
     from rich.console import Console
 
     if not options.watch:
-        Console().print(table(plan, look(plan, store)))
+        Console().print(table(plan, look(plan, store), store))
         return 0
     from rich.live import Live
 
-    with Live(table(plan, look(plan, store)), auto_refresh=False) as live:
+    with Live(table(plan, look(plan, store), store), auto_refresh=False) as live:
         while True:
             time.sleep(2)
-            live.update(table(plan, look(plan, store)), refresh=True)
+            live.update(table(plan, look(plan, store), store), refresh=True)
 
 
 def look(plan: Plan, store: Store) -> list[Standing]:
@@ -60,8 +62,8 @@ def look(plan: Plan, store: Store) -> list[Standing]:
     return survey(specs, store, {job: state.word for job, state in job_states(sent).items() if state.alive})
 
 
-def table(plan: Plan, standings: list[Standing]) -> Any:
-    """Counts by sweep, and a line for each run that is not done and not merely waiting."""
+def table(plan: Plan, standings: list[Standing], store: Store) -> Any:
+    """Counts by sweep, a line for each run that is not done and not merely waiting, and how pre-trainings fare."""
     from rich.console import Group
     from rich.table import Table
 
@@ -76,7 +78,7 @@ def table(plan: Plan, standings: list[Standing]) -> Any:
     overview.add_row("distinct runs", *(str(total[state] or "") for state in STATES))
     open_runs = [s for s in standings if s.state not in ("done", "waiting")]
     if not open_runs:
-        return overview
+        return Group(overview, *_health(plan, store))
     detail = Table()
     for heading in ("run", "kind", "what", "state", "step", "loss", "s/step", "left", "job", "last error"):
         detail.add_column(heading, overflow="fold" if heading in ("what", "last error") else "ellipsis")
@@ -87,7 +89,24 @@ def table(plan: Plan, standings: list[Standing]) -> Any:
             s.job, s.error[:200],
         )  # fmt: skip
     rest = len(open_runs) - SHOWN
-    return Group(overview, detail, *([f"and {rest} more"] if rest > 0 else []))
+    return Group(overview, detail, *([f"and {rest} more"] if rest > 0 else []), *_health(plan, store))
+
+
+def _health(plan: Plan, store: Store) -> list[Any]:
+    """A table of the pre-trainings that have logged a step; nothing where there is none."""
+    from rich.table import Table
+
+    specs = {spec.key: spec for spec in plan.of_kind("pretrain")}
+    found = health(specs.values(), store)
+    if not found:
+        return []
+    shown = Table(title="pre-trainings, last logged step; values per level, finest first", title_justify="left")
+    for heading in ("run", "what", *COLUMNS):
+        shown.add_column(heading, overflow="fold")
+    for key, texts in list(found.items())[:SHOWN]:
+        shown.add_row(key, what(specs[key]), *texts.values())
+    rest = len(found) - SHOWN
+    return [shown, *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _short(value: float | None) -> str:

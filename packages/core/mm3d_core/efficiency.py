@@ -38,8 +38,9 @@ class Meter:
             self._times = [*self._times[-KEPT_TIMES + 1 :], seconds]
 
     def rates(self) -> dict[str, float]:
-        """The newest step time, for the log."""
-        return {"seconds_per_step": round(self._times[-1], 4)} if self._times else {}
+        """The newest step time and the peak of memory so far, for the log."""
+        memory = {"peak_memory_bytes": float(peak_memory(self._device))}
+        return {"seconds_per_step": round(self._times[-1], 4), **memory} if self._times else memory
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: the seconds so far."""
