@@ -1,28 +1,82 @@
-"""Operations behave under torch's dispatcher: opcheck, torch.compile without graph breaks."""
+"""Operations behave under torch's dispatcher: opcheck, torch.compile without graph breaks, little overhead."""
+
+import time
 
 import pytest
 import torch
 
+import pointops
 from pointops import chamfer_nearest, knn_query
 from pointops.grouping import grouping2
+from pointops.inverse import inverse_table
 
 XYZ, OFFSET = torch.rand(30, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 30])
-CALLS = {
+SEARCHES = {
     "knn": (XYZ, OFFSET, XYZ.clone(), OFFSET, 4, "minus_one"),
     "ball": (XYZ, OFFSET, XYZ.clone(), OFFSET, 4, 0.4, 0.0, "index", "first_hit", False),
     "farthest_point_sampling": (XYZ, OFFSET, torch.tensor([3, 7]), False),
     "nearest_pair": (XYZ, OFFSET, XYZ.clone(), OFFSET),
 }
+IDX = torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+TABLE = inverse_table(IDX, 30)
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_opcheck(name):
-    torch.library.opcheck(getattr(torch.ops.pointops, name).default, CALLS[name])
+def feature(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(sum(shape))).requires_grad_()
+
+
+PLACED, LOGIT = feature(30, 4, 8), feature(30, 4, 2)
+FEATURES = {
+    "gather": (feature(30, 8), IDX, None, None),
+    "gather with a table": (feature(30, 8), IDX, *TABLE),
+    "gather float64": (feature(30, 8).detach().double().requires_grad_(), IDX, None, None),
+    "gather bfloat16": (feature(30, 8).detach().bfloat16().requires_grad_(), IDX.long(), None, None),
+    "gather nothing": (feature(0, 8), IDX.new_full((3, 4), -1), None, None),
+    "gather by nobody": (feature(30, 8), IDX[:0], None, None),
+    "scatter": (PLACED, IDX, None, None, 30),
+    "relation": (feature(30, 8), feature(30, 8), PLACED, IDX, None, None, False),
+    "relation without position": (feature(30, 8), feature(30, 8), None, IDX, None, None, True),
+    "relation_backward": (PLACED.detach(), IDX, None, None, 30, False),
+    "aggregate": (feature(30, 8), PLACED, LOGIT, IDX, None, None, True),
+    "aggregate unsoftened": (feature(30, 8), PLACED, LOGIT, IDX, *TABLE, False),
+    "aggregate float16": (*(t.detach().half() for t in (feature(30, 8), PLACED, LOGIT)), IDX, None, None, True),
+    "aggregate by nobody": (feature(30, 8), PLACED[:0], LOGIT[:0], IDX[:0], None, None, True),
+    "aggregate_backward": (*(t.detach() for t in (feature(30, 8), feature(30, 8), PLACED, LOGIT)), IDX, *TABLE, True),
+    "interpolate": (feature(30, 8), IDX, feature(30, 4), None, None),
+    "interpolate_backward": (*(t.detach() for t in (feature(30, 8), feature(30, 8))), IDX, LOGIT[..., 0], *TABLE, True),
+    "segment_sum": (feature(30, 8), OFFSET),
+    "segment_max": (feature(30, 8), OFFSET),
+    "segment_softmax": (feature(30, 8), OFFSET),
+    "attention_relation_step": (feature(30, 2, 4), feature(30, 2, 4), feature(4), *IDX.clamp_min(0)[:2]),
+    "attention_fusion_step": (feature(4, 2), feature(30, 2, 4), *IDX.clamp_min(0)[:2]),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_opcheck_of_searches(name):
+    torch.library.opcheck(getattr(torch.ops.pointops, name).default, SEARCHES[name])
+
+
+@pytest.mark.parametrize("case", FEATURES)
+def test_opcheck_of_features(case):
+    operation = getattr(torch.ops.pointops, case.split(" ")[0]).default
+    arguments = tuple(
+        value.detach() if "backward" in case and isinstance(value, torch.Tensor) else value for value in FEATURES[case]
+    )
+    torch.library.opcheck(operation, arguments)
 
 
 def test_opcheck_with_gradients():
     points = [XYZ.clone().requires_grad_(), XYZ.clone().requires_grad_()]
     torch.library.opcheck(torch.ops.pointops.nearest_pair.default, (points[0], OFFSET, points[1], OFFSET))
+
+
+def test_every_operation_is_checked_here():
+    known = (
+        {case.split(" ")[0] for case in FEATURES} | set(SEARCHES) | {"window_attention", "window_attention_backward"}
+    )
+    defined = {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("pointops::")}
+    assert defined <= known
 
 
 @pytest.mark.slow
@@ -35,3 +89,40 @@ def test_compile_keeps_one_graph():
     feat = torch.rand(30, 5, generator=torch.Generator().manual_seed(1))
     compiled = torch.compile(model, fullgraph=True)
     torch.testing.assert_close(compiled(XYZ, OFFSET, feat), model(XYZ, OFFSET, feat))
+
+
+@pytest.mark.slow
+def test_compile_keeps_one_graph_of_all_feature_operations_and_their_gradients():
+    def model(feat, position, logit, weight):
+        relation = pointops.neighbor_relation(feat, feat, position, IDX)
+        out = pointops.softmax_aggregation(feat, relation, logit, IDX, inverse=TABLE)
+        out = out + pointops.aggregation(feat, position, logit, IDX) + pointops.interpolate(feat, IDX, weight)
+        out = out + pointops.subtraction(out, feat, IDX).sum(1)
+        pooled = pointops.segment_softmax(out, OFFSET) + pointops.segment_max(out, OFFSET).sum(0)
+        votes = pointops.vote_scatter(pooled, IDX[:, 0], 30).mean()
+        pairs = IDX.clamp_min(0)[:2].unbind(0)
+        related = pointops.attention_relation_step(*(votes.view(30, 2, 4),) * 2, weight[0], *pairs)
+        return (
+            pointops.attention_fusion_step(related, votes.view(30, 2, 4), *pairs)
+            + pointops.segment_sum(out, OFFSET)[0, 0]
+        )
+
+    inputs = (feature(30, 8), PLACED, LOGIT, feature(30, 4))
+    results = []
+    for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        out = run(*inputs)
+        results.append([out.detach(), *torch.autograd.grad(out.square().sum(), inputs)])
+    for eager, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, eager)
+
+
+def test_a_call_costs_little():
+    """At most 15 microseconds for the smallest feature operation through torch.ops (the bar; twice that when busy)."""
+    feat, idx = torch.rand(64, 4), torch.zeros(64, 1, dtype=torch.int32)
+    best = 1.0
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(200):
+            torch.ops.pointops.gather(feat, idx, None, None)
+        best = min(best, (time.perf_counter() - start) / 200)
+    assert best < 30e-6

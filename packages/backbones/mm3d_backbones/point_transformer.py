@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_core.points import PointBatch
-from pointops import aggregation, grouping2, interpolate, subtraction
+from pointops import InverseTable, grouping2, interpolate, neighbor_relation, softmax_aggregation
 from pointops.grouping import relative_coordinates
 from pointops.plan import PlanLevel, PlanSpec, Table
 
@@ -145,16 +145,23 @@ class PointTransformer(nn.Module):
 
 @dataclass(frozen=True)
 class Neighborhood:
-    """k neighbors of each of M points: ``index`` (M, k) rows, ``relative`` (M, k, 3) neighbor minus point, metres."""
+    """k neighbors of each of M points.
+
+    Attributes:
+        index: (M, k) rows.
+        relative: (M, k, 3) neighbor minus point, metres.
+        inverse: of ``index``, if the plan has it.
+    """
 
     index: Tensor
     relative: Tensor
+    inverse: InverseTable | None = None
 
     @classmethod
     def of(cls, table: Table | None, source: Tensor, query: Tensor) -> Neighborhood:
         """From a plan's table over the coordinates ``source`` (N, 3), for the points ``query`` (M, 3)."""
         assert table is not None, "the plan was checked against plan_spec(), which asks for this table"
-        return cls(table.index, relative_coordinates(table.index, source, query))
+        return cls(table.index, relative_coordinates(table.index, source, query), table.inverse)
 
 
 class PointwiseTransition(nn.Module):
@@ -181,7 +188,8 @@ class TransitionDown(nn.Module):
     def forward(self, feat: Tensor, fine: PlanLevel, coarse: PlanLevel) -> Tensor:
         """(N, in) of the fine level -> (M, out) of the coarse one."""
         around = Neighborhood.of(coarse.down, fine.coord, coarse.coord)
-        grouped = torch.cat([around.relative.to(feat.dtype), grouping2(feat, around.index)], -1)
+        near = grouping2(feat, around.index, inverse=around.inverse)
+        grouped = torch.cat([around.relative.to(feat.dtype), near], -1)
         return self.norm(self.linear(grouped)).relu().amax(1)
 
 
@@ -196,7 +204,7 @@ class TransitionUp(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor, table: Table) -> Tensor:
         """(N, fine) and (M, coarse) -> (N, fine)."""
         assert table.weight is not None
-        return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight)
+        return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight, inverse=table.inverse)
 
 
 class SceneContext(nn.Module):
@@ -278,8 +286,9 @@ class VectorAttention(nn.Module):
             (N, C); channel g * (C / share) + m is weighted by the m-th weight.
         """
         position = self.position(around.relative.to(feat.dtype))
-        relation = position - subtraction(self.query(feat), self.key(feat), around.index)
-        return aggregation(self.value(feat), position, self.weight(relation).softmax(1), around.index)
+        table, inverse = around.index, around.inverse
+        relation = neighbor_relation(self.query(feat), self.key(feat), position, table, inverse=inverse)
+        return softmax_aggregation(self.value(feat), position, self.weight(relation), table, inverse=inverse)
 
 
 class PointNorm(nn.BatchNorm1d):

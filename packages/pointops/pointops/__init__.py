@@ -9,6 +9,7 @@ from pointops.aggregation import aggregation
 from pointops.attention import attention_fusion_step, attention_relation_step
 from pointops.ball_query import ball_query, random_ball_query
 from pointops.chamfer import chamfer_distance, chamfer_nearest
+from pointops.gather import gather_rows, scatter_rows
 from pointops.grouping import (
     ball_query_and_group,
     grouping,
@@ -31,12 +32,15 @@ from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_sl
 from pointops.sampling import farthest_point_sampling
 from pointops.segment import segment_broadcast, segment_max, segment_mean, segment_softmax, segment_sum
 from pointops.subtraction import subtraction
+from pointops.vector_attention import neighbor_relation, softmax_aggregation
+from pointops.vote import Votes, vote_scatter
 from pointops.voxel import voxel_cells, voxel_grid, voxel_hash
 from pointops.window_attention import window_attention
 from pointops.windows import WindowPairs, window_pairs
 
 __all__ = [
     "InverseTable",
+    "Votes",
     "WindowPairs",
     "aggregation",
     "attention_fusion_step",
@@ -48,6 +52,7 @@ __all__ = [
     "chamfer_distance",
     "chamfer_nearest",
     "farthest_point_sampling",
+    "gather_rows",
     "grouping",
     "grouping2",
     "interpolate",
@@ -60,18 +65,22 @@ __all__ = [
     "knn_query",
     "knn_query_and_group",
     "kpconv_neighbors",
+    "neighbor_relation",
     "offset2batch",
     "offset2counts",
     "query_and_group",
     "random_ball_query",
+    "scatter_rows",
     "scene_slices",
     "segment_broadcast",
     "segment_max",
     "segment_mean",
     "segment_softmax",
     "segment_sum",
+    "softmax_aggregation",
     "subtraction",
     "three_nn",
+    "vote_scatter",
     "voxel_cells",
     "voxel_grid",
     "voxel_hash",

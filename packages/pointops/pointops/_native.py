@@ -26,6 +26,15 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_ball": (_P, _P, _L, _P, _P, _L, _F, _F, _I, _I, _I, _I, _P, _P),
     "pointops_nearest_pair": (_P, _P, _L, _P, _P, _I, _P, _P, _P, _P),
     "pointops_fps": (_P, _P, _L, _P, _I, _I, _P),
+    "pointops_gather": (_P, _L, _L, _P, _L, _I, _P),
+    "pointops_scatter": (_P, _L, _L, _P, _L, _I, _P),
+    "pointops_inverse": (_P, _L, _L, _P, _P),
+    "pointops_relation": (_P, _P, _L, _P, _P, _L, _L, _L, _F, _I, _P),
+    "pointops_relation_backward": (_P, _L, _P, _L, _L, _L, _F, _I, _P, _P),
+    "pointops_aggregate": (_P, _L, _P, _P, _P, _L, _L, _L, _L, _I, _I, _P),
+    "pointops_aggregate_backward": (_P, _P, _L, _P, _P, _P, _L, _L, _L, _L, _I, _I, _P, _P, _P),
+    "pointops_interpolate": (_P, _L, _P, _P, _L, _L, _L, _I, _P),
+    "pointops_interpolate_backward": (_P, _P, _L, _P, _P, _L, _L, _L, _I, _P, _P),
 }
 
 
@@ -62,7 +71,8 @@ def call(name: str, *arguments: object, bad: Sequence[str] = ("xyz", "new_xyz"))
     """Run one kernel; tensors are passed by address, lists of ends as int64 arrays.
 
     Raises:
-        ValueError: coordinates that are NaN, infinite or beyond 1e18; ``bad`` names the two point arguments.
+        ValueError: coordinates that are NaN, infinite or beyond 1e18 (``bad`` names the two point arguments), or row
+            numbers out of range.
         MemoryError: the kernel could not allocate.
     """
     kernels = library()
@@ -71,6 +81,8 @@ def call(name: str, *arguments: object, bad: Sequence[str] = ("xyz", "new_xyz"))
     code = getattr(kernels, name)(*(_passed(value) for value in arguments))
     if code in (2, 3):
         raise ValueError(f"{bad[code - 2]} holds coordinates that are NaN, infinite or beyond 1e+18")
+    if code == 4:
+        raise ValueError("idx must name rows that exist, or -1")
     if code:
         raise MemoryError(f"{name}: out of memory")
 

@@ -7,8 +7,10 @@ A neighbor -1 is a row of zeros.
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _dispatch
 from pointops.ball_query import ball_query
+from pointops.gather import gather_rows
+from pointops.inverse import InverseTable
 from pointops.knn import knn_query
 
 
@@ -31,16 +33,10 @@ def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = No
     return torch.cat([relative_coordinates(idx, xyz, xyz if new_xyz is None else new_xyz).to(feat.dtype), grouped], -1)
 
 
-def grouping2(feat: Tensor, idx: Tensor) -> Tensor:
-    """feat[idx]: (N, C) and (M, k) -> (M, k, C); -1 gives zeros. Gradient to ``feat``."""
-    if feat.ndim != 2:
-        raise ValueError(f"feat must be (N, C), not {tuple(feat.shape)}")
-    idx = _check.index("idx", idx, feat.shape[0], 2)
-    if feat.shape[0] == 0:
-        return feat.new_zeros(*idx.shape, feat.shape[1])
-    rows = feat.index_select(0, idx.clamp_min(0).view(-1)).view(*idx.shape, feat.shape[1])
-    known = idx.device.type == "cpu" and not torch.compiler.is_compiling()
-    return rows if known and not bool((idx < 0).any()) else rows.masked_fill((idx < 0)[..., None], 0)
+def grouping2(feat: Tensor, idx: Tensor, *, inverse: InverseTable | None = None) -> Tensor:
+    """feat[idx]: (N, C) and (M, k) -> (M, k, C); -1 gives zeros. Gradient to ``feat``; see also ``gather_rows``."""
+    _dispatch.check_index(idx, 2)
+    return gather_rows(feat, idx, inverse=inverse)
 
 
 def relative_coordinates(idx: Tensor, xyz: Tensor, new_xyz: Tensor) -> Tensor:

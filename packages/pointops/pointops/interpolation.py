@@ -4,11 +4,16 @@ Names and argument order are those of Pointcept's ``pointops.interpolation`` (MI
     out_j = sum_t w_jt f[i_t],   w_jt = 1 / (d_jt + 1e-8), normalized over t;   d is the distance, not its square.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from pointops import _check
+from pointops import _check, _dispatch, _native, _register
+from pointops.gather import gather_rows_reference, scatter_rows_reference
+from pointops.inverse import InverseTable, table_for
 from pointops.knn import knn_query
 
 EPSILON = 1e-8  # PointNet++ and Point Transformer alike
@@ -59,27 +64,97 @@ def interpolation_weights(idx: Tensor, distance: Tensor) -> Tensor:
     return weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
-def interpolate(feat: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
+def interpolate(feat: Tensor, idx: Tensor, weight: Tensor, *, inverse: InverseTable | None = None) -> Tensor:
     """Weighted sum of rows: out[j] = sum_t weight[j, t] feat[idx[j, t]]; idx -1 counts as a row of zeros.
 
     Args:
         feat: (N, C).
         idx: (M, k) int32 or int64.
         weight: (M, k); cast to the dtype of ``feat``.
+        inverse: of ``idx`` over the N rows, see :func:`pointops.gather.gather_rows`.
 
     Returns:
-        (M, C). Gradients to ``feat`` and ``weight``.
+        (M, C) in the dtype of ``feat``. Gradients to ``feat`` and ``weight``.
+
+    Raises:
+        ValueError: bad shapes or types, rows out of range (on the CPU), or an inverse of another table.
     """
-    if idx.shape != weight.shape or idx.ndim != 2:
+    _dispatch.check_index(idx, 2)
+    _dispatch.check_features("feat", feat, None, None)
+    if idx.shape != weight.shape:
         raise ValueError(f"weight must have the shape of idx, {tuple(idx.shape)}, not {tuple(weight.shape)}")
-    _check.index("idx", idx, feat.shape[0], 2)
-    weight = weight.to(feat.dtype).masked_fill(idx < 0, 0.0)
-    if feat.shape[0] == 0:
-        return feat.new_zeros(idx.shape[0], feat.shape[1])
-    return functional.embedding_bag(idx.clamp_min(0), feat, per_sample_weights=weight, mode="sum")
+    _dispatch.check_device(idx, "feat", feat, weight)
+    return _interpolate(feat, idx, weight.to(feat.dtype), *_dispatch.tables(inverse, idx, feat.shape[0]))
 
 
 def interpolate_reference(feat: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
     """What ``interpolate`` means: gather, multiply, sum."""
-    rows = torch.cat([feat, feat.new_zeros(1, feat.shape[1])])[idx.long()]
-    return (rows * weight.to(feat.dtype).unsqueeze(-1)).sum(1)
+    rows = gather_rows_reference(_dispatch.accumulated(feat), idx)
+    return (rows * weight.unsqueeze(-1)).sum(1).to(feat.dtype)
+
+
+def _run(feat: Tensor, idx: Tensor, weight: Tensor, start: Tensor | None, entry: Tensor | None) -> Tensor:
+    how = _dispatch.kernels(feat)
+    if how == "torch":
+        return interpolate_reference(feat, _check.index("idx", idx, feat.shape[0]), weight)
+    rows, feat, weight = _dispatch.rows32(idx, feat.shape[0]), feat.contiguous(), weight.contiguous()
+    if how == "Triton":
+        from pointops.triton import features
+
+        return features.interpolate(feat, rows, weight)
+    out = _fake(feat, idx, weight, start, entry)
+    sizes = (*idx.shape, feat.shape[1], _native.threads())
+    _native.call("pointops_interpolate", feat, feat.shape[0], rows, weight, *sizes, out)
+    return out
+
+
+def _fake(feat: Tensor, idx: Tensor, weight: Tensor, start: Tensor | None, entry: Tensor | None) -> Tensor:
+    return feat.new_empty((idx.shape[0], feat.shape[1]))
+
+
+def _run_backward(
+    grad: Tensor, feat: Tensor, idx: Tensor, weight: Tensor, start: Tensor | None, entry: Tensor | None, weighed: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients with respect to feat and weight (empty unless ``weighed``)."""
+    how = _dispatch.kernels(feat)
+    if how == "torch":
+        wide = _dispatch.accumulated(grad).unsqueeze(1)
+        feat_grad = scatter_rows_reference(wide * weight.unsqueeze(-1), idx, feat.shape[0]).to(feat.dtype)
+        slope = (wide * gather_rows_reference(_dispatch.accumulated(feat), idx)).sum(-1).to(weight.dtype)
+        return feat_grad, slope if weighed else weight.new_empty(0)
+    rows = _dispatch.rows32(idx, feat.shape[0])
+    grad, feat, weight = (part.contiguous() for part in (grad, feat, weight))
+    if how == "Triton":
+        from pointops.triton import features
+
+        table = table_for(rows, feat.shape[0], start, entry)
+        slope = features.weight_gradient(grad, feat, rows) if weighed else weight.new_empty(0)
+        return features.scatter_weighted(grad, weight, *table), slope
+    out = _fake_backward(grad, feat, idx, weight, start, entry, weighed)
+    sizes = (*idx.shape, feat.shape[1], _native.threads())
+    wanted = (out[0], out[1] if weighed else None)
+    _native.call("pointops_interpolate_backward", grad, feat, feat.shape[0], rows, weight, *sizes, *wanted)
+    return out
+
+
+def _fake_backward(
+    grad: Tensor, feat: Tensor, idx: Tensor, weight: Tensor, start: Tensor | None, entry: Tensor | None, weighed: bool
+) -> tuple[Tensor, Tensor]:
+    return feat.new_empty(feat.shape), weight.new_empty(idx.shape if weighed else (0,))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    weighed = ctx.needs_input_grad[2]
+    feat_grad, weight_grad = _interpolate_backward(grad, *ctx.saved_tensors, weighed)
+    return feat_grad, None, weight_grad if weighed else None, None, None
+
+
+_TABLE = "Tensor feat, Tensor idx, Tensor weight, Tensor? start, Tensor? entry"
+_interpolate_backward = _register.operation(
+    f"interpolate_backward(Tensor grad, {_TABLE}, bool weighed) -> (Tensor, Tensor)", _run_backward, _fake_backward
+)
+_interpolate = _register.differentiable(f"interpolate({_TABLE}) -> Tensor", _run, _fake, _save, _gradient)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _native
 
 
 class InverseTable(NamedTuple):
@@ -41,15 +41,37 @@ def inverse_table(idx: Tensor, rows: int) -> InverseTable:
     Raises:
         ValueError: entries out of range, or more than 2^31 - 1 of them.
     """
-    idx = _check.index("idx", idx, rows)
+    _check.at_least("rows", rows, 0)
+    if not isinstance(idx, Tensor) or idx.dtype not in (torch.int32, torch.int64):
+        raise ValueError("idx must be an int32 or int64 tensor")
     if idx.numel() > _check.MAX_ROWS:
         raise ValueError(f"idx has {idx.numel()} entries; positions are int32")
+    if idx.device.type != "cpu" or _native.library() is None:
+        return inverse_table_reference(_check.index("idx", idx, rows), rows)
+    if idx.dtype == torch.int64:
+        idx = _check.index("idx", idx, rows).int()
+    start, entry = idx.new_empty(rows + 1), idx.new_empty(idx.numel())
+    _native.call("pointops_inverse", idx.contiguous(), idx.numel(), rows, start, entry)
+    return InverseTable(start, entry[: int(start[-1])])
+
+
+def inverse_table_reference(idx: Tensor, rows: int) -> InverseTable:
+    """What ``inverse_table`` means: the places, sorted by the row that they name."""
     flat = idx.reshape(-1).long()
     present = (flat >= 0).nonzero()[:, 0]
     order = torch.argsort(flat[present], stable=True)
     counts = torch.bincount(flat[present], minlength=rows)
     start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return InverseTable(start.int(), present[order].int())
+
+
+def table_for(idx: Tensor, rows: int, start: Tensor | None, entry: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The table given, or one made without waiting for the device: places that name no row then come last."""
+    if start is not None and entry is not None:
+        return start, entry
+    flat = torch.where(idx < 0, rows, idx).view(-1)
+    names, order = torch.sort(flat, stable=True)
+    return torch.searchsorted(names, torch.arange(rows + 1, device=idx.device), out_int32=True), order.int()
 
 
 def join_inverse(tables: Sequence[InverseTable], entries: Sequence[int]) -> InverseTable:

@@ -1,18 +1,20 @@
 """Reductions over consecutive rows: segment s owns rows offset[s-1] .. offset[s]-1 of the value.
 
-Order within a segment is the row order, so results are reproducible bit by bit.
+Order within a segment is the row order, so results are reproducible bit by bit, gradients included.
 """
 
 import torch
 from torch import Tensor
 
-from pointops import _check
-from pointops.offsets import offset2batch
+from pointops import _check, _register
+from pointops.gather import gather_rows, scatter_rows
+from pointops.inverse import InverseTable
 
 
 def segment_sum(value: Tensor, offset: Tensor) -> Tensor:
     """(N, ...) and ends (S,) -> (S, ...) sums; an empty segment gives 0. Gradient to ``value``."""
-    return _reduce(value, offset, "sum")
+    _check_segments(value, offset)
+    return _sum(value, offset)
 
 
 def segment_mean(value: Tensor, offset: Tensor) -> Tensor:
@@ -23,35 +25,74 @@ def segment_mean(value: Tensor, offset: Tensor) -> Tensor:
 
 def segment_max(value: Tensor, offset: Tensor) -> Tensor:
     """(N, ...) and ends (S,) -> (S, ...) maxima; an empty segment gives 0. Gradient shared among equal maxima."""
-    filled = _reduce(value, offset, "amax")
-    empty = (torch.diff(offset, prepend=offset.new_zeros(1)) == 0).view(-1, *[1] * (value.ndim - 1))
-    return filled.masked_fill(empty, 0)
+    _check_segments(value, offset)
+    return _max(value, offset)
 
 
 def segment_softmax(value: Tensor, offset: Tensor) -> Tensor:
     """Softmax over the rows of each segment, separately for every further axis: (N, ...) -> (N, ...)."""
-    owner = _owner(value, offset)
-    peak = _reduce(value.detach(), offset, "amax").index_select(0, owner)
-    power = (value - peak).exp()
-    return power / segment_sum(power, offset).index_select(0, owner)
+    _check_segments(value, offset)
+    return _softmax(value, offset)
 
 
 def segment_broadcast(value: Tensor, offset: Tensor) -> Tensor:
     """(S, ...) values of segments -> (N, ...) values of their rows. Gradient to ``value``."""
     if value.shape[0] != offset.shape[0]:
         raise ValueError(f"value has {value.shape[0]} rows, offset has {offset.shape[0]} segments")
-    return value.index_select(0, offset2batch(offset))
+    rows = int(offset[-1]) if offset.shape[0] else 0
+    return _spread(value, offset, rows)
 
 
-def _owner(value: Tensor, offset: Tensor) -> Tensor:
-    _check.ends("offset", offset, value.shape[0], "value") if offset.device.type == "cpu" else None
-    return offset2batch(offset)
+def _check_segments(value: Tensor, offset: Tensor) -> None:
+    """Raises ValueError for bad ends; not while a graph is compiled, and not on a GPU, where it would wait."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
+        raise ValueError("value must be a floating-point tensor of rows")
+    if offset.device.type == "cpu" and not torch.compiler.is_compiling():
+        _check.ends("offset", offset, value.shape[0], "value")
 
 
-def _reduce(value: Tensor, offset: Tensor, how: str) -> Tensor:
-    owner = _owner(value, offset)
-    if how == "sum":
-        return value.new_zeros(offset.shape[0], *value.shape[1:]).index_add(0, owner, value)
-    index = owner.view(-1, *[1] * (value.ndim - 1)).expand_as(value)
+def _owner(offset: Tensor, rows: int) -> Tensor:
+    """(rows,) int32 segment of each row."""
+    return torch.searchsorted(offset, torch.arange(rows, device=offset.device, dtype=offset.dtype), right=True).int()
+
+
+def _inverse(offset: Tensor, rows: int) -> InverseTable:
+    """The inverse of ``_owner``: rows lie together already."""
+    start = torch.cat([offset.new_zeros(1), offset]).int()
+    return InverseTable(start, torch.arange(rows, device=offset.device, dtype=torch.int32))
+
+
+def _run_sum(value: Tensor, offset: Tensor) -> Tensor:
+    rows, segments = value.shape[0], offset.shape[0]
+    flat = value.reshape(rows, value[:1].numel() if rows else 0) if value.ndim != 2 else value
+    out = scatter_rows(flat, _owner(offset, rows), segments, inverse=_inverse(offset, rows))
+    return out.view(segments, *value.shape[1:]) if rows else value.new_zeros(segments, *value.shape[1:])
+
+
+def _spread(value: Tensor, offset: Tensor, rows: int) -> Tensor:
+    flat = value.reshape(value.shape[0], -1) if value.ndim != 2 else value
+    out = gather_rows(flat, _owner(offset, rows), inverse=_inverse(offset, rows))
+    return out.view(rows, *value.shape[1:])
+
+
+def _peaks(value: Tensor, offset: Tensor) -> Tensor:
+    """(S, ...) maxima, minus infinity for an empty segment."""
+    index = _owner(offset, value.shape[0]).long().view(-1, *[1] * (value.ndim - 1)).expand_as(value)
     blank = value.new_full((offset.shape[0], *value.shape[1:]), -torch.inf)
-    return blank.scatter_reduce(0, index, value, how, include_self=True)
+    return blank.scatter_reduce(0, index, value, "amax", include_self=True)
+
+
+def _run_max(value: Tensor, offset: Tensor) -> Tensor:
+    empty = (torch.diff(offset, prepend=offset.new_zeros(1)) == 0).view(-1, *[1] * (value.ndim - 1))
+    return _peaks(value, offset).masked_fill(empty, 0)
+
+
+def _run_softmax(value: Tensor, offset: Tensor) -> Tensor:
+    rows = value.shape[0]
+    power = (value - _spread(_peaks(value.detach(), offset), offset, rows)).exp()
+    return power / _spread(_run_sum(power, offset), offset, rows)
+
+
+_sum = _register.composed("segment_sum(Tensor value, Tensor offset) -> Tensor", _run_sum)
+_max = _register.composed("segment_max(Tensor value, Tensor offset) -> Tensor", _run_max)
+_softmax = _register.composed("segment_softmax(Tensor value, Tensor offset) -> Tensor", _run_softmax)
