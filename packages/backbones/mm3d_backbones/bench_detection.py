@@ -4,7 +4,7 @@
 
 A step is forward, losses, backward and Adam update on synthetic furnished rooms, with the geometry plan made beforehand
 (as by loader workers); the plan is timed by itself. Parts of the forward pass are the network's direct modules, with
-the searches that they make on votes. The table is Markdown.
+the searches that they make on votes. Seconds are CPU time, so that other processes do not count. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -73,24 +73,24 @@ def batch_of(points: int, scenes: int, seed: int = 0) -> tuple[PointBatch, dict[
 
 
 def measure(name: str, points: PointBatch, labels: dict[str, Tensor], repeats: int) -> dict[str, float]:
-    """Median seconds of a step, of its parts and of the plan; the first, untimed step warms up."""
+    """Median CPU seconds of a step, of its parts and of the plan; the first, untimed step warms up."""
     torch.manual_seed(0)
     model = DETECTORS[name]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     spec = model.encoder.plan_spec()  # type: ignore[operator,union-attr]
     records: list[dict[str, float]] = []
     for repeat in range(repeats + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         planned = points.with_plan(make_plan(points.coord, points.offset, spec))
-        marks = [start, time.perf_counter()]
+        marks = [start, time.process_time()]
         with timed_children(model) as inside:
             loss = model.loss(planned, labels)["loss"]  # type: ignore[operator]
-        marks.append(time.perf_counter())
+        marks.append(time.process_time())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        marks.append(time.perf_counter())
+        marks.append(time.process_time())
         optimizer.step()
-        marks.append(time.perf_counter())
+        marks.append(time.process_time())
         gaps = [late - early for early, late in pairwise(marks)]
         spent = dict(zip(("plan", "forward", "backward", "optimizer"), gaps, strict=True))
         rest = spent.pop("forward") - sum(inside.values())
@@ -109,10 +109,10 @@ def timed_children(model: nn.Module) -> Iterator[dict[str, float]]:
             started: list[float] = []
 
             def before(*_: object, started: list[float] = started) -> None:
-                started.append(time.perf_counter())
+                started.append(time.process_time())
 
             def after(*_: object, name: str = name, started: list[float] = started) -> None:
-                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started.pop()
+                seconds[name] = seconds.get(name, 0.0) + time.process_time() - started.pop()
 
             handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:
@@ -126,7 +126,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
     """Markdown: seconds and share of the step for each part of each network."""
     lines = []
     for name, seconds in results.items():
-        lines += ["", f"| {name} | seconds | share of the step |", "|---|---|---|"]
+        lines += ["", f"| {name} | CPU seconds | share of the step |", "|---|---|---|"]
         for part, value in seconds.items():
             share = "made by the loader" if part == "plan" else f"{value / seconds['step']:.0%}"
             lines.append(f"| {part} | {value:.3f} | {share} |")
