@@ -28,7 +28,7 @@ inline Peak peak(const float* values, const int32_t* rows) {
 }
 
 struct Sampler {
-  Tree tree;
+  const Tree& tree;
   std::vector<float> running;  // blocks * 8, squared distance to the nearest sample
   struct Level {
     std::vector<float> value;  // nodes * 8, the largest running distance below each child
@@ -36,10 +36,9 @@ struct Sampler {
   };
   std::vector<Level> levels;
 
-  Sampler(const float* xyz, int64_t count, bool skip_origin) {
-    tree.build(xyz, count);
+  Sampler(const Tree& tree_, bool skip_origin) : tree(tree_) {
     running.assign(tree.blocks * kLeaf, kPadding);
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < tree.points; ++i) {
       const float* p = tree.block(i / 8) + i % 8;
       running[i] = skip_origin && square_sum(p[0], p[8], p[16]) <= kOrigin2 ? kNever : kUntouched;
     }
@@ -90,11 +89,10 @@ struct Sampler {
   }
 };
 
-void sample_scene(const float* xyz, int64_t count, int64_t asked, bool skip_origin, int32_t start, int32_t* sample) {
-  if (asked == 0) return;
+// xyz are the points of the tree in their own order.
+void sample_scene(const float* xyz, const Tree& tree, int64_t asked, bool skip_origin, int32_t start, int32_t* sample) {
   sample[0] = start;
-  if (asked == 1) return;
-  Sampler sampler(xyz, count, skip_origin);
+  Sampler sampler(tree, skip_origin);
   int32_t last = 0;
   for (int64_t j = 1; j < asked; ++j) {
     sampler.add(xyz[3 * int64_t{last}], xyz[3 * int64_t{last} + 1], xyz[3 * int64_t{last} + 2]);
@@ -113,15 +111,18 @@ void sample_scene(const float* xyz, int64_t count, int64_t asked, bool skip_orig
 
 using namespace pointops;
 
-extern "C" int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const int64_t* sample_ends,
-                            int skip_origin, int threads, int32_t* sample) {
+extern "C" int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                            const int64_t* sample_ends, int skip_origin, int threads, int32_t* sample) {
   return guarded([&]() -> int {
-    if (!all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
+    if (!index && !all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
     parallel_for(threads, scenes, 1, [&](int64_t low, int64_t high) {
       for (int64_t s = low; s < high; ++s) {
-        const int64_t start = s ? ends[s - 1] : 0, from = s ? sample_ends[s - 1] : 0;
-        sample_scene(xyz + 3 * start, ends[s] - start, sample_ends[s] - from, skip_origin != 0,
-                     static_cast<int32_t>(start), sample + from);
+        const int64_t start = s ? ends[s - 1] : 0, from = s ? sample_ends[s - 1] : 0, asked = sample_ends[s] - from;
+        if (asked == 0) continue;
+        Tree own;
+        if (!index) own.build(xyz + 3 * start, ends[s] - start);
+        const Tree& tree = index ? static_cast<const Index*>(index)->trees[s] : own;
+        sample_scene(xyz + 3 * start, tree, asked, skip_origin != 0, static_cast<int32_t>(start), sample + from);
       }
     });
     return POINTOPS_OK;

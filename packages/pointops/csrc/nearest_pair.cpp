@@ -86,12 +86,23 @@ struct Group {
     row = all(INT32_MAX);
   }
 
+  // Equal distances are rare: the branch leaves them out of the chain of dependent steps.
   inline void offer(float px, float py, float pz, int32_t r) {
     const FW d2 = square_sum(all(px) - x, all(py) - y, all(pz) - z);
     const IW rows = all(r);
-    const Mask closer = (d2 < best) | ((d2 == best) & (rows < row));
-    best = select(closer, d2, best);
+    const Lanes closer = less(d2, best), tied = equal(d2, best);
+    best = min(d2, best);
     row = select(closer, rows, row);
+    if (any(tied)) row = select(tied, min(rows, row), row);
+  }
+
+  // Whether any query can find something in child c of a node.
+  inline bool useful(const float* node, int c) const {
+    const FW zero = all(0.0f);
+    const FW dx = max(max(all(node[c]) - x, x - all(node[24 + c])), zero);
+    const FW dy = max(max(all(node[8 + c]) - y, y - all(node[32 + c])), zero);
+    const FW dz = max(max(all(node[16 + c]) - z, z - all(node[40 + c])), zero);
+    return any(less_equal(square_sum(dx, dy, dz), best));
   }
 
   // False when it gave up; best and row are then upper bounds.
@@ -108,37 +119,38 @@ struct Group {
     while (depth) {
       const Entry at = stack[--depth];
       if (at.bound > most) continue;
-      const F8 b = bounds(cloud.levels[at.level].node(at.node), box);
+      if (at.level < cloud.top() && !useful(cloud.levels[at.level + 1].node(at.node >> 3), at.node & 7)) continue;
+      const float* node = cloud.levels[at.level].node(at.node);
+      const F8 b = bounds(node, box);
       Mask near = b <= all8(most);
       if (!near) continue;
       float bound[8];
       store8(bound, b);
+      // The nearest child first.
+      int nearest = lowest_bit(near);
+      for (Mask rest = near & (near - 1); rest; rest &= rest - 1)
+        if (bound[lowest_bit(rest)] < bound[nearest]) nearest = lowest_bit(rest);
+      near &= ~(Mask{1} << nearest);
       if (at.level) {
-        // The nearest child last, so that it comes off the stack first.
-        int nearest = lowest_bit(near);
-        for (Mask rest = near & (near - 1); rest; rest &= rest - 1)
-          if (bound[lowest_bit(rest)] < bound[nearest]) nearest = lowest_bit(rest);
-        for (Mask rest = near & ~(Mask{1} << nearest); rest; rest &= rest - 1) {
-          const int c = lowest_bit(rest);
+        for (; near; near &= near - 1) {
+          const int c = lowest_bit(near);
           stack[depth++] = {at.level - 1, at.node * 8 + c, bound[c]};
         }
         stack[depth++] = {at.level - 1, at.node * 8 + nearest, bound[nearest]};
         continue;
       }
-      for (; near; near &= near - 1) {
-        const int c = lowest_bit(near);
-        if (bound[c] > most) continue;
-        if (++leaves > most_leaves) return false;
-        const int64_t leaf = at.node * 8 + c;
-        const float* p = cloud.block(leaf);
-        const int32_t* r = cloud.rows(leaf);
-        Mask useful = distances(p, box) <= all8(most);
-        for (; useful; useful &= useful - 1) {
-          const int i = lowest_bit(useful);
-          offer(p[i], p[8 + i], p[16 + i], r[i]);
+      for (int c = nearest;;) {
+        if (useful(node, c)) {
+          if (++leaves > most_leaves) return false;
+          const float* p = cloud.block(at.node * 8 + c);
+          const int32_t* r = cloud.rows(at.node * 8 + c);
+          for (int i = 0; i < kLeaf; ++i) offer(p[i], p[8 + i], p[16 + i], r[i]);
         }
-        most = highest(best);
+        if (!near) break;
+        c = lowest_bit(near);
+        near &= near - 1;
       }
+      most = highest(best);
     }
     return true;
   }
@@ -152,11 +164,20 @@ void one_way(const Side& side, const float* cloud_xyz, int64_t begin, int64_t en
   int misses = 0;  // groups in a row that gave up
   for (int64_t b = begin; b < end; b += kBlocks) {
     group.load_queries(side.queries, b);
-    if (warm)
+    for (int p = 0; p < kBlocks; ++p) {  // the results lie anywhere
+      const int64_t block = std::min(b + p, end - 1);
+      for (int i = 0; i < side.queries.size(block); ++i) {
+        prefetch(side.distance2 + side.queries.rows(block)[i]);
+        prefetch(side.idx + side.queries.rows(block)[i]);
+      }
+    }
+    if (warm) {
       for (int i = 3; i < W; i += 4) {
         const float* p = cloud_xyz + 3 * int64_t{last[i]};
         group.offer(p[0], p[1], p[2], last[i]);
       }
+      group.best = next_up(group.best);  // so that meeting the same points again is not a tie
+    }
     const bool done = group.walk(side.cloud, misses < 2 ? kManyLeaves : kFewLeaves);
     misses = done ? 0 : misses + 1;
     float best[W];

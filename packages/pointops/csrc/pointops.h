@@ -26,17 +26,24 @@ POINTOPS_API const char* pointops_flavor(void);
 /* Whether this processor can run the given flavor (callable in the baseline library on any machine). */
 POINTOPS_API int pointops_supports(const char* flavor);
 
+/* An index: the search trees of a batch, for several calls on the same points. The calls below build their own where
+ * `index` is NULL, and sort their queries where `query_index` is NULL; otherwise these must have been made from the very
+ * same points and ends, which must live on unchanged. Free it when no call uses it. */
+POINTOPS_API int pointops_index_make(const float* xyz, const int64_t* ends, int64_t scenes, int threads, void** index);
+POINTOPS_API void pointops_index_free(void* index);
+
 /* k nearest neighbors, sorted by (squared distance, row). query == xyz searches the cloud for itself.
  * idx (M, k), dist (M, k) square roots; missing neighbors: idx -1, or the scene's first row if first_point; dist 1e5. */
-POINTOPS_API int pointops_knn(const float* xyz, const int64_t* ends, int64_t scenes, const float* query,
-                              const int64_t* query_ends, int64_t k, int first_point, int threads, int32_t* idx,
-                              float* dist);
+POINTOPS_API int pointops_knn(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                              const float* query, const int64_t* query_ends, const void* query_index, int64_t k,
+                              int first_point, int threads, int32_t* idx, float* dist);
 
 /* Up to k hits per query, low2 <= d2 < high2 (<= if inclusive) or d2 = 0; the first in row order, or the nearest.
  * Short rows repeat the first hit (an empty ball: the scene's first row) if repeat, else hold -1; missing dist 1e5. */
-POINTOPS_API int pointops_ball(const float* xyz, const int64_t* ends, int64_t scenes, const float* query,
-                               const int64_t* query_ends, int64_t k, float low2, float high2, int inclusive, int nearest,
-                               int repeat, int threads, int32_t* idx, float* dist);
+POINTOPS_API int pointops_ball(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                               const float* query, const int64_t* query_ends, const void* query_index, int64_t k,
+                               float low2, float high2, int inclusive, int nearest, int repeat, int threads, int32_t* idx,
+                               float* dist);
 
 /* Nearest neighbor of every point in the other cloud, both ways: squared distances and rows (-1 and 0 without any). */
 POINTOPS_API int pointops_nearest_pair(const float* xyz, const int64_t* ends, int64_t scenes, const float* other,
@@ -45,8 +52,8 @@ POINTOPS_API int pointops_nearest_pair(const float* xyz, const int64_t* ends, in
 
 /* Farthest point sampling, scene by scene, ties to the lowest row. skip_origin: points with |p|^2 <= 1e-3 are never
  * chosen but as the first. sample holds the rows, sample_ends their cumulative ends. */
-POINTOPS_API int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const int64_t* sample_ends,
-                              int skip_origin, int threads, int32_t* sample);
+POINTOPS_API int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                              const int64_t* sample_ends, int skip_origin, int threads, int32_t* sample);
 
 #ifdef __cplusplus
 }

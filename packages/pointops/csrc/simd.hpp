@@ -2,6 +2,7 @@
 // AVX-512 and AVX2 builds use intrinsics; every other build uses plain loops that compilers vectorise themselves.
 // Comparisons return one bit per lane. No fused multiply-add anywhere: see the numerical contract in README.md.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -53,6 +54,8 @@ inline I8 all8(int32_t a) { return {_mm256_set1_epi32(a)}; }
 inline F8 operator+(F8 a, F8 b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F8 operator-(F8 a, F8 b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline F8 operator*(F8 a, F8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline I8 operator+(I8 a, I8 b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline F8 root(F8 a) { return {_mm256_sqrt_ps(a.v)}; }
 inline F8 min(F8 a, F8 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline F8 max(F8 a, F8 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Mask operator<(F8 a, F8 b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)); }
@@ -120,6 +123,16 @@ inline F8 operator*(const F8& a, const F8& b) {
   POINTOPS_EACH r.v[i] = a.v[i] * b.v[i];
   return r;
 }
+inline I8 operator+(const I8& a, const I8& b) {
+  I8 r;
+  POINTOPS_EACH r.v[i] = a.v[i] + b.v[i];
+  return r;
+}
+inline F8 root(const F8& a) {
+  F8 r;
+  POINTOPS_EACH r.v[i] = std::sqrt(a.v[i]);
+  return r;
+}
 inline F8 min(const F8& a, const F8& b) {
   F8 r;
   POINTOPS_EACH r.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
@@ -181,11 +194,26 @@ inline FW all(float a) { return {_mm512_set1_ps(a)}; }
 inline IW all(int32_t a) { return {_mm512_set1_epi32(a)}; }
 inline FW operator+(FW a, FW b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline FW operator-(FW a, FW b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline IW operator+(IW a, IW b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline FW root(FW a) { return {_mm512_sqrt_ps(a.v)}; }
 inline FW operator*(FW a, FW b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Mask operator<(FW a, FW b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
 inline Mask operator<=(FW a, FW b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
 inline Mask operator==(FW a, FW b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 inline Mask operator<(IW a, IW b) { return _mm512_cmplt_epi32_mask(a.v, b.v); }
+inline FW min(FW a, FW b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline FW max(FW a, FW b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline IW min(IW a, IW b) { return {_mm512_min_epi32(a.v, b.v)}; }
+struct Lanes {
+  __mmask16 m;
+};
+inline Lanes less(FW a, FW b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Lanes less_equal(FW a, FW b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+inline Lanes equal(FW a, FW b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+inline bool any(Lanes a) { return !_kortestz_mask16_u8(a.m, a.m); }
+inline FW select(Lanes m, FW yes, FW no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+inline IW select(Lanes m, IW yes, IW no) { return {_mm512_mask_blend_epi32(m.m, no.v, yes.v)}; }
+inline FW next_up(FW a) { return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_set1_epi32(1)))}; }
 inline FW select(Mask m, FW yes, FW no) { return {_mm512_mask_blend_ps(static_cast<__mmask16>(m), no.v, yes.v)}; }
 inline IW select(Mask m, IW yes, IW no) { return {_mm512_mask_blend_epi32(static_cast<__mmask16>(m), no.v, yes.v)}; }
 inline float highest(FW a) {
@@ -195,6 +223,9 @@ inline float highest(FW a) {
 // counter + 1 where a < b
 inline IW count_less(IW counter, FW a, FW b) {
   return {_mm512_mask_add_epi32(counter.v, _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), counter.v, _mm512_set1_epi32(1))};
+}
+inline IW count_less(IW counter, IW a, IW b) {
+  return {_mm512_mask_add_epi32(counter.v, _mm512_cmplt_epi32_mask(a.v, b.v), counter.v, _mm512_set1_epi32(1))};
 }
 // Writes the lanes of m to p, in order; up to W lanes beyond them are overwritten.
 inline void compress(float* p, FW a, Mask m) {
@@ -226,6 +257,20 @@ inline IW all(int32_t a) { return all8(a); }
 inline IW count_less(IW counter, FW a, FW b) {
   return {_mm256_sub_epi32(counter.v, _mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)))};
 }
+inline IW count_less(IW counter, IW a, IW b) { return {_mm256_sub_epi32(counter.v, _mm256_cmpgt_epi32(b.v, a.v))}; }
+inline IW min(IW a, IW b) { return {_mm256_min_epi32(a.v, b.v)}; }
+struct Lanes {
+  __m256 m;
+};
+inline Lanes less(FW a, FW b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+inline Lanes less_equal(FW a, FW b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+inline Lanes equal(FW a, FW b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+inline bool any(Lanes a) { return !_mm256_testz_ps(a.m, a.m); }
+inline FW select(Lanes m, FW yes, FW no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
+inline IW select(Lanes m, IW yes, IW no) { return {_mm256_blendv_epi8(no.v, yes.v, _mm256_castps_si256(m.m))}; }
+inline FW next_up(FW a) {
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_set1_epi32(1)))};
+}
 inline __m256i lanes_of(Mask m) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
   return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(m)), bit), bit);
@@ -246,6 +291,59 @@ inline void compress8_store(int32_t* p, I8 a, Mask m) {
 inline IW count_less(const IW& counter, const FW& a, const FW& b) {
   IW r;
   for (int i = 0; i < 8; ++i) r.v[i] = counter.v[i] + (a.v[i] < b.v[i]);
+  return r;
+}
+inline IW count_less(const IW& counter, const IW& a, const IW& b) {
+  IW r;
+  for (int i = 0; i < 8; ++i) r.v[i] = counter.v[i] + (a.v[i] < b.v[i]);
+  return r;
+}
+inline IW min(const IW& a, const IW& b) {
+  IW r;
+  for (int i = 0; i < 8; ++i) r.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return r;
+}
+struct Lanes {
+  int32_t m[8];  // -1 or 0
+};
+inline Lanes less(const FW& a, const FW& b) {
+  Lanes r;
+  for (int i = 0; i < 8; ++i) r.m[i] = -(a.v[i] < b.v[i]);
+  return r;
+}
+inline Lanes less_equal(const FW& a, const FW& b) {
+  Lanes r;
+  for (int i = 0; i < 8; ++i) r.m[i] = -(a.v[i] <= b.v[i]);
+  return r;
+}
+inline Lanes equal(const FW& a, const FW& b) {
+  Lanes r;
+  for (int i = 0; i < 8; ++i) r.m[i] = -(a.v[i] == b.v[i]);
+  return r;
+}
+inline bool any(const Lanes& a) {
+  int32_t seen = 0;
+  for (int i = 0; i < 8; ++i) seen |= a.m[i];
+  return seen != 0;
+}
+inline FW select(const Lanes& m, const FW& yes, const FW& no) {
+  FW r;
+  for (int i = 0; i < 8; ++i) r.v[i] = m.m[i] ? yes.v[i] : no.v[i];
+  return r;
+}
+inline IW select(const Lanes& m, const IW& yes, const IW& no) {
+  IW r;
+  for (int i = 0; i < 8; ++i) r.v[i] = m.m[i] ? yes.v[i] : no.v[i];
+  return r;
+}
+inline FW next_up(const FW& a) {
+  FW r;
+  for (int i = 0; i < 8; ++i) {
+    int32_t bits;
+    std::memcpy(&bits, &a.v[i], 4);
+    ++bits;
+    std::memcpy(&r.v[i], &bits, 4);
+  }
   return r;
 }
 inline FW select(Mask m, const FW& yes, const FW& no) {
@@ -282,6 +380,11 @@ inline F8 square_sum(const F8& x, const F8& y, const F8& z) { return (x * x + y 
 #if defined(__AVX512F__) && defined(__AVX512VL__)
 inline FW square_sum(FW x, FW y, FW z) { return (x * x + y * y) + z * z; }
 #endif
+// A mask of the first `count` lanes (all of them, or none, beyond either end).
+inline Mask first_lanes(int64_t count) {
+  return count >= W ? (Mask{1} << (W - 1) << 1) - 1 : count <= 0 ? 0 : (Mask{1} << count) - 1;
+}
+
 inline float square_sum(float x, float y, float z) { return (x * x + y * y) + z * z; }
 
 }  // namespace pointops

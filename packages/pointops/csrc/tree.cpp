@@ -1,10 +1,12 @@
 #include "tree.hpp"
 
 #include <algorithm>
-#include <array>
 #include <climits>
 #include <cmath>
 #include <cstring>
+
+#include "parallel.hpp"
+#include "search.hpp"
 
 namespace pointops {
 
@@ -28,24 +30,20 @@ const uint32_t (&compress8)[256][8] = table.lane;
 
 namespace {
 
-constexpr int kBits = 10;  // per axis: 1,024 cells along the longest side
-
 // Hilbert curve in 3-D after C. Hamilton, "Compact Hilbert Indices" (2006): the state is the entry corner (3 bits) and
 // the direction (0, 1, 2) of the current cube; one step turns an octant into its rank along the curve and the next state.
-// Two levels are joined, so that a step eats 2 bits of each axis.
+// Two levels are joined, so that a step eats 2 bits of each axis: rank (6 bits) and next state (5 bits) in one entry.
 struct HilbertTable {
-  uint8_t rank[24][64];
-  uint8_t next[24][64];
+  uint16_t step[24 * 64];
 
   static unsigned rotate_left(unsigned b, unsigned d) { return (b << d | b >> (3 - d)) & 7; }
   static unsigned rotate_right(unsigned b, unsigned d) { return (b >> d | b << (3 - d)) & 7; }
 
-  static void step(unsigned& entry, unsigned& direction, unsigned octant, unsigned& rank) {
+  static unsigned advance(unsigned& entry, unsigned& direction, unsigned octant) {
     const unsigned turn = (direction + 1) % 3;
     unsigned w = rotate_right(octant ^ entry, turn);
     w ^= w >> 1;
     w ^= w >> 2;  // inverse Gray code of 3 bits
-    rank = w;
     const auto trailing_ones = [](unsigned i) {
       unsigned n = 0;
       while (i & 1) i >>= 1, ++n;
@@ -59,16 +57,15 @@ struct HilbertTable {
     }
     entry ^= rotate_left(corner, turn);
     direction = (direction + axis + 1) % 3;
+    return w;
   }
 
   HilbertTable() {
     for (unsigned state = 0; state < 24; ++state)
       for (unsigned pair = 0; pair < 64; ++pair) {
-        unsigned entry = state % 8, direction = state / 8, high = 0, low = 0;
-        step(entry, direction, pair >> 3, high);
-        step(entry, direction, pair & 7, low);
-        rank[state][pair] = static_cast<uint8_t>(high << 3 | low);
-        next[state][pair] = static_cast<uint8_t>(direction * 8 + entry);
+        unsigned entry = state % 8, direction = state / 8;
+        const unsigned high = advance(entry, direction, pair >> 3), low = advance(entry, direction, pair & 7);
+        step[state * 64 + pair] = static_cast<uint16_t>((direction * 8 + entry) << 6 | high << 3 | low);
       }
   }
 };
@@ -83,20 +80,51 @@ inline uint32_t spread(uint32_t v) {
   return v;
 }
 
-inline uint32_t hilbert_key(uint32_t morton) {
-  uint32_t key = 0;
-  unsigned state = 0;
-  for (int shift = 24; shift >= 0; shift -= 6) {
-    const unsigned pair = morton >> shift & 63;
-    key = key << 6 | hilbert.rank[state][pair];
-    state = hilbert.next[state][pair];
+template <int kSteps>
+inline uint64_t hilbert_key(uint64_t morton) {
+  uint64_t key = 0;
+  unsigned state = 0;  // times 64
+  for (int s = kSteps - 1; s >= 0; --s) {
+    const unsigned entry = hilbert.step[state | (morton >> 6 * s & 63)];
+    key = key << 6 | (entry & 63);
+    state = entry & ~63u;
   }
   return key;
 }
 
+constexpr int64_t kChunk = 128;  // points whose cells are computed in one vectorised loop
+
+// How finely and in which digits `count` keys are sorted: about as many cells as a surface of that many points fills.
+struct Resolution {
+  int steps;   // of 2 bits per axis
+  int digit;   // bits per pass
+  int passes;
+};
+inline Resolution resolution(int64_t count) {
+  if (count <= 256) return {3, 6, 3};
+  if (count <= 120000) return {4, 8, 3};
+  return {5, 10, 3};
+}
+
 Box box_of(const float* xyz, int64_t count) {
+  // Three vectors of 8 hold the axes in turn: lane j of vector v is axis (8 v + j) mod 3.
+  F8 low[3], high[3];
+  for (int v = 0; v < 3; ++v) low[v] = all8(kFar), high[v] = all8(-kFar);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int v = 0; v < 3; ++v) {
+      const F8 values = load8(xyz + 3 * i + 8 * v);
+      low[v] = min(low[v], values);
+      high[v] = max(high[v], values);
+    }
+  float lanes[2][24];
+  for (int v = 0; v < 3; ++v) store8(lanes[0] + 8 * v, low[v]), store8(lanes[1] + 8 * v, high[v]);
   Box box;
-  for (int64_t i = 0; i < count; ++i)
+  for (int j = 0; j < 24; ++j) {
+    box.low[j % 3] = std::min(box.low[j % 3], lanes[0][j]);
+    box.high[j % 3] = std::max(box.high[j % 3], lanes[1][j]);
+  }
+  for (; i < count; ++i)
     for (int a = 0; a < 3; ++a) {
       box.low[a] = std::min(box.low[a], xyz[3 * i + a]);
       box.high[a] = std::max(box.high[a], xyz[3 * i + a]);
@@ -104,40 +132,84 @@ Box box_of(const float* xyz, int64_t count) {
   return box;
 }
 
-// Rows in curve order; a stable sort, so that equal cells keep their row order.
-void curve_order(const float* xyz, int64_t count, std::vector<uint64_t>& keyed) {
+template <int kSteps>
+void keys_of(const float* xyz, int64_t count, const Box& box, float scale, uint64_t* keyed) {
+  float low[3 * kChunk];
+  for (int i = 0; i < 3 * kChunk; ++i) low[i] = box.low[i % 3];
+  int32_t cell[3 * kChunk];
+  uint32_t morton[kChunk];
+  for (int64_t start = 0; start < count; start += kChunk) {
+    const int n = static_cast<int>(std::min(kChunk, count - start));
+    const float* p = xyz + 3 * start;
+    for (int i = 0; i < 3 * n; ++i) {
+      const int32_t c = static_cast<int32_t>((p[i] - low[i]) * scale);
+      cell[i] = c > (1 << 2 * kSteps) - 1 ? (1 << 2 * kSteps) - 1 : c;
+    }
+    for (int i = 0; i < n; ++i)
+      morton[i] = spread(cell[3 * i]) | spread(cell[3 * i + 1]) << 1 | spread(cell[3 * i + 2]) << 2;
+    for (int i = 0; i < n; ++i)
+      keyed[start + i] = hilbert_key<kSteps>(morton[i]) << 32 | static_cast<uint64_t>(start + i);
+  }
+}
+
+// Sorts by the key in the upper half, stable; `other` is of the same length, `place` has room for a count per digit.
+void radix_sort(Array<uint64_t>& keyed, Array<uint64_t>& other, int64_t count, const Resolution& how) {
+  const uint32_t digits = 1u << how.digit;
+  std::vector<uint32_t> place(digits * how.passes, 0);
+  for (int64_t i = 0; i < count; ++i)
+    for (int p = 0; p < how.passes; ++p) ++place[p * digits + (keyed[i] >> (32 + how.digit * p) & (digits - 1))];
+  for (int p = 0; p < how.passes; ++p) {
+    uint32_t* slot = place.data() + p * digits;
+    uint32_t sum = 0;
+    bool trivial = false;
+    for (uint32_t d = 0; d < digits; ++d) {
+      trivial = trivial || slot[d] == static_cast<uint64_t>(count);
+      const uint32_t here = slot[d];
+      slot[d] = sum;
+      sum += here;
+    }
+    if (trivial) continue;
+    const int shift = 32 + how.digit * p;
+    for (int64_t i = 0; i < count; ++i) other[slot[keyed[i] >> shift & (digits - 1)]++] = keyed[i];
+    keyed.swap(other);
+  }
+}
+
+constexpr int64_t kLongRun = 64;  // points of one cell that are worth a curve of their own
+
+// Rows in curve order, in the lower halves; a stable sort, so that equal cells keep their row order.
+void curve_order(const float* xyz, int64_t count, Array<uint64_t>& keyed) {
   const Box box = box_of(xyz, count);
   // The cells are cubes: the curve should not stretch a flat room. Doubles keep huge extents finite.
   double side = 0;
   for (int a = 0; a < 3; ++a) side = std::max(side, double(box.high[a]) - double(box.low[a]));
-  const float scale = side > 1e-30 ? static_cast<float>(((1 << kBits) - 0.5) / side) : 0.0f;
+  const Resolution how = resolution(count);
+  const bool flat = !(side > 1e-30);
+  const float scale = flat ? 0.0f : static_cast<float>(((1 << 2 * how.steps) - 0.5) / side);
   keyed.resize(count);
-  std::vector<uint64_t> other(count);
-  constexpr int kPasses = 3;
-  static_assert(3 * kBits == 30, "three passes of 10 bits");
-  std::array<std::array<uint32_t, 1024>, kPasses> place{};
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t cell[3];
-    for (int a = 0; a < 3; ++a) {
-      const int c = static_cast<int>((xyz[3 * i + a] - box.low[a]) * scale);
-      cell[a] = static_cast<uint32_t>(std::min(std::max(c, 0), (1 << kBits) - 1));
-    }
-    const uint32_t key = hilbert_key(spread(cell[0]) | spread(cell[1]) << 1 | spread(cell[2]) << 2);
-    keyed[i] = static_cast<uint64_t>(key) << 32 | static_cast<uint64_t>(i);
-    for (int p = 0; p < kPasses; ++p) ++place[p][key >> (10 * p) & 1023];
+  switch (how.steps) {
+    case 3: keys_of<3>(xyz, count, box, scale, keyed.data()); break;
+    case 4: keys_of<4>(xyz, count, box, scale, keyed.data()); break;
+    default: keys_of<5>(xyz, count, box, scale, keyed.data()); break;
   }
-  for (int p = 0; p < kPasses; ++p) {
-    uint32_t sum = 0;
-    bool trivial = false;
-    for (auto& slot : place[p]) {
-      trivial = trivial || slot == static_cast<uint64_t>(count);
-      const uint32_t here = slot;
-      slot = sum;
-      sum += here;
+  if (flat) return;
+  Array<uint64_t> other;
+  other.resize(count);
+  radix_sort(keyed, other, count, how);
+  // A cell that holds many points (one far outlier stretches the cells) is sorted by cells of its own.
+  for (int64_t i = 0; i < count;) {
+    int64_t end = i + 1;
+    while (end < count && keyed[end] >> 32 == keyed[i] >> 32) ++end;
+    if (end - i > kLongRun && end - i < count) {
+      std::vector<float> part(3 * (end - i));
+      for (int64_t j = i; j < end; ++j)
+        std::copy_n(xyz + 3 * (keyed[j] & 0xFFFFFFFF), 3, part.data() + 3 * (j - i));
+      Array<uint64_t> inner;
+      curve_order(part.data(), end - i, inner);
+      for (int64_t j = i; j < end; ++j) other[j] = keyed[j];
+      for (int64_t j = i; j < end; ++j) keyed[j] = other[i + static_cast<int64_t>(inner[j - i] & 0xFFFFFFFF)];
     }
-    if (trivial) continue;
-    for (int64_t i = 0; i < count; ++i) other[place[p][keyed[i] >> (32 + 10 * p) & 1023]++] = keyed[i];
-    keyed.swap(other);
+    i = end;
   }
 }
 
@@ -146,7 +218,7 @@ void curve_order(const float* xyz, int64_t count, std::vector<uint64_t>& keyed) 
 void Blocks::sort(const float* points_xyz, int64_t count) {
   points = count;
   blocks = (count + kLeaf - 1) / kLeaf;
-  std::vector<uint64_t> order;
+  Array<uint64_t> order;
   curve_order(points_xyz, count, order);
   xyz.resize(blocks * 24);
   row.resize(blocks * kLeaf);
@@ -184,7 +256,8 @@ void Tree::build(const float* points_xyz, int64_t count) {
     Level& level = levels.back();
     level.nodes = nodes;
     level.boxes.resize(nodes * 48);
-    level.lowest_row.assign(nodes * 8, INT_MAX);
+    level.lowest_row.resize(nodes * 8);
+    std::fill(level.lowest_row.data(), level.lowest_row.data() + nodes * 8, INT_MAX);
     const Level* below = levels.size() > 1 ? &levels[levels.size() - 2] : nullptr;
     for (int64_t n = 0; n < nodes; ++n) {
       float* node = level.boxes.data() + n * 48;
@@ -222,4 +295,26 @@ void Tree::build(const float* points_xyz, int64_t count) {
   } while (children > 1);
 }
 
+Index::Index(const float* xyz, const int64_t* ends, int64_t scenes, int threads) : trees(scenes) {
+  parallel_for(threads, scenes, 1, [&](int64_t low, int64_t high) {
+    for (int64_t s = low; s < high; ++s) {
+      const int64_t start = s ? ends[s - 1] : 0;
+      if (ends[s] > start) trees[s].build(xyz + 3 * start, ends[s] - start);
+    }
+  });
+}
+
 }  // namespace pointops
+
+using namespace pointops;
+
+extern "C" int pointops_index_make(const float* xyz, const int64_t* ends, int64_t scenes, int threads, void** index) {
+  return guarded([&]() -> int {
+    *index = nullptr;
+    if (!all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
+    *index = new Index(xyz, ends, scenes, threads);
+    return POINTOPS_OK;
+  });
+}
+
+extern "C" void pointops_index_free(void* index) { delete static_cast<Index*>(index); }

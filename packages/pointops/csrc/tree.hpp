@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "memory.hpp"
 #include "simd.hpp"
 
 namespace pointops {
@@ -24,8 +25,8 @@ struct Box {
 struct Blocks {
   int64_t points = 0;
   int64_t blocks = 0;
-  std::vector<float> xyz;    // blocks * 24, padded with kFar
-  std::vector<int32_t> row;  // blocks * 8, the row in the scene; INT32_MAX for padding
+  Array<float> xyz;    // blocks * 24, padded with kFar
+  Array<int32_t> row;  // blocks * 8, the row in the scene; INT32_MAX for padding
 
   // Sorts `count` points (rows of 3 floats).
   void sort(const float* points_xyz, int64_t count);
@@ -40,8 +41,8 @@ struct Tree : Blocks {
   // A node is low x[8] y[8] z[8], high x[8] y[8] z[8]; lowest_row holds the smallest row below each of its children.
   struct Level {
     int64_t nodes = 0;
-    std::vector<float> boxes;         // nodes * 48
-    std::vector<int32_t> lowest_row;  // nodes * 8
+    Array<float> boxes;         // nodes * 48
+    Array<int32_t> lowest_row;  // nodes * 8
     const float* node(int64_t n) const { return boxes.data() + n * 48; }
     const int32_t* rows(int64_t n) const { return lowest_row.data() + n * 8; }
   };
@@ -49,6 +50,13 @@ struct Tree : Blocks {
 
   void build(const float* points_xyz, int64_t count);
   int top() const { return static_cast<int>(levels.size()) - 1; }
+};
+
+// The trees of all scenes of a batch (an empty scene has none), built once for any number of searches.
+struct Index {
+  std::vector<Tree> trees;
+
+  Index(const float* xyz, const int64_t* ends, int64_t scenes, int threads);
 };
 
 // Lower bounds of the squared distances from a point to the 8 boxes of a node.

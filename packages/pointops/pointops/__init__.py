@@ -17,6 +17,7 @@ from pointops.grouping import (
     knn_query_and_group,
     query_and_group,
 )
+from pointops.index import Index
 from pointops.interpolation import (
     interpolate,
     interpolation,
@@ -39,6 +40,7 @@ from pointops.window_attention import window_attention
 from pointops.windows import WindowPairs, window_pairs
 
 __all__ = [
+    "Index",
     "InverseTable",
     "Votes",
     "WindowPairs",

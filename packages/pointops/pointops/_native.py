@@ -16,16 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-VERSION = 1  # of the C interface: csrc/info.cpp
+VERSION = 2  # of the C interface: csrc/info.cpp
 FLAVORS = ("avx512", "avx2", "baseline")  # best first; other processors than x86-64 have the last only
 ENVIRONMENT = "POINTOPS_CPU"  # "reference", or the name of a flavor, to choose by hand
 
 _P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 _SIGNATURES: dict[str, tuple[object, ...]] = {
-    "pointops_knn": (_P, _P, _L, _P, _P, _L, _I, _I, _P, _P),
-    "pointops_ball": (_P, _P, _L, _P, _P, _L, _F, _F, _I, _I, _I, _I, _P, _P),
+    "pointops_index_make": (_P, _P, _L, _I, _P),
+    "pointops_knn": (_P, _P, _L, _P, _P, _P, _P, _L, _I, _I, _P, _P),
+    "pointops_ball": (_P, _P, _L, _P, _P, _P, _P, _L, _F, _F, _I, _I, _I, _I, _P, _P),
     "pointops_nearest_pair": (_P, _P, _L, _P, _P, _I, _P, _P, _P, _P),
-    "pointops_fps": (_P, _P, _L, _P, _I, _I, _P),
+    "pointops_fps": (_P, _P, _L, _P, _P, _I, _I, _P),
     "pointops_gather": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_scatter": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_inverse": (_P, _L, _L, _P, _P),
@@ -127,6 +128,8 @@ def _open(path: Path | None) -> ctypes.CDLL | None:
             getattr(kernels, name).argtypes = types
     except (OSError, AttributeError):
         return None
+    kernels.pointops_index_free.argtypes = (_P,)
+    kernels.pointops_index_free.restype = None
     kernels.pointops_flavor.restype = ctypes.c_char_p
     kernels.pointops_supports.argtypes = (ctypes.c_char_p,)
     return kernels

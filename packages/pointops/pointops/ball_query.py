@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _native, _register
+from pointops.index import Index, handle
 from pointops.knn import MISSING_DISTANCE, nearest_by_key, root, squared_distances
 
 ORDERS = ("index", "nearest")
@@ -29,6 +30,8 @@ def ball_query(
     order: str = "index",
     padding: str = "first_hit",
     inclusive: bool = False,
+    index: Index | None = None,
+    new_index: Index | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Up to ``nsample`` points of ``xyz`` around each query of the same scene.
 
@@ -46,6 +49,8 @@ def ball_query(
         padding: ``first_hit`` repeats the first kept hit, and an empty ball gives the scene's first row;
             ``minus_one`` gives -1 for every entry beyond the hits.
         inclusive: compare with "<=" at ``max_radius`` (torch-points-kernels on CUDA).
+        index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
+        new_index: of ``new_xyz``, likewise.
 
     Returns:
         idx: (M, nsample) int32 rows of ``xyz`` (-1 where an empty scene has nothing to repeat).
@@ -58,8 +63,11 @@ def ball_query(
     _check.choice("padding", padding, PADDINGS)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     query = xyz if new_xyz is xyz else new_xyz
-    radii = (float(max_radius), float(min_radius))
-    return _ball(xyz.detach(), offset, query.detach(), new_offset, nsample, *radii, order, padding, inclusive)
+    points = (xyz.detach(), offset, query.detach(), new_offset)
+    options = (float(max_radius), float(min_radius), order, padding, inclusive)
+    if index is not None or new_index is not None:
+        return _run(*points, nsample, *options, index, new_index)
+    return _ball(*points, nsample, *options)
 
 
 def ball_query_reference(
@@ -199,6 +207,8 @@ def _run(
     order: str,
     padding: str,
     inclusive: bool,
+    index: Index | None = None,
+    new_index: Index | None = None,
 ) -> tuple[Tensor, Tensor]:
     if xyz.device.type != "cpu" or _native.library() is None:
         return ball_query_reference(
@@ -223,8 +233,10 @@ def _run(
         xyz,
         ends,
         len(ends),
+        handle("index", index, "xyz", xyz, ends),
         query,
         query_ends,
+        handle("new_index", new_index, "new_xyz", query, query_ends),
         nsample,
         low2,
         high2,

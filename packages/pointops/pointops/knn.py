@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _native, _register
+from pointops.index import Index, handle
 
 MISSING_DISTANCE = 1e5  # square root of the 1e10 with which the reference kernels fill missing neighbors
 MISSING = ("minus_one", "first_point", "refuse")
@@ -23,6 +24,8 @@ def knn_query(
     new_offset: Tensor | None = None,
     *,
     missing: str = "minus_one",
+    index: Index | None = None,
+    new_index: Index | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The ``nsample`` points of ``xyz`` nearest to each query of the same scene, nearest first.
 
@@ -35,6 +38,8 @@ def knn_query(
         missing: what stands for a neighbor that a scene of fewer than k points does not have:
             ``minus_one`` (-1, as Pointcept), ``first_point`` (the scene's first row, as POSTECH; -1 if the scene
             is empty), ``refuse`` (ValueError). The distance is 1e5 in either case.
+        index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
+        new_index: of ``new_xyz``, likewise.
 
     Returns:
         idx: (M, k) int32 rows of ``xyz``.
@@ -45,9 +50,10 @@ def knn_query(
     _check.choice("missing", missing, MISSING)
     _check.at_least("nsample", nsample)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
-    return _knn(
-        xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset, nsample, missing
-    )
+    points = (xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset)
+    if index is not None or new_index is not None:
+        return _run(*points, nsample, missing, index, new_index)
+    return _knn(*points, nsample, missing)
 
 
 def knn_query_reference(
@@ -127,14 +133,34 @@ def _checked(
 
 
 def _run(
-    xyz: Tensor, offset: Tensor, query: Tensor, query_offset: Tensor, nsample: int, missing: str
+    xyz: Tensor,
+    offset: Tensor,
+    query: Tensor,
+    query_offset: Tensor,
+    nsample: int,
+    missing: str,
+    index: Index | None = None,
+    new_index: Index | None = None,
 ) -> tuple[Tensor, Tensor]:
     if xyz.device.type != "cpu" or _native.library() is None:
         return knn_query_reference(nsample, xyz, offset, query, query_offset, missing=missing)
     xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing, values=False)
     idx, dist = _fake(xyz, offset, query, query_offset, nsample, missing)
-    first = int(missing == "first_point")
-    _native.call("pointops_knn", xyz, ends, len(ends), query, query_ends, nsample, first, _native.threads(), idx, dist)
+    _native.call(
+        "pointops_knn",
+        xyz,
+        ends,
+        len(ends),
+        handle("index", index, "xyz", xyz, ends),
+        query,
+        query_ends,
+        handle("new_index", new_index, "new_xyz", query, query_ends),
+        nsample,
+        int(missing == "first_point"),
+        _native.threads(),
+        idx,
+        dist,
+    )
     return idx, dist
 
 

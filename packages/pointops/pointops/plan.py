@@ -10,105 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pointops.ball_query import ball_query
+from pointops.index import Index
 from pointops.interpolation import interpolation_weights
 from pointops.inverse import InverseTable, inverse_table, join_inverse
 from pointops.knn import knn_query
 from pointops.kpconv import kpconv_neighbors
 from pointops.offsets import offset2batch
+from pointops.plan_spec import LevelSpec, PlanSpec
 from pointops.sampling import farthest_point_sampling
-from pointops.windows import WindowPairs, WindowSpec, window_pairs
-
-
-@dataclass(frozen=True)
-class LevelSpec:
-    """What one level needs. Level 0 is the input itself; every other level samples the level before it.
-
-    Attributes:
-        stride: keeps floor(n / stride) + extra of the n points of each scene, at least one of a scene that has any.
-        extra: see ``stride`` (Stratified Transformer: 1).
-        samples: keeps exactly this many per scene instead; a smaller scene repeats its first point.
-        neighbors: k of the self search, this level among itself; 0 for none.
-        down: k of the search for this level's points among the level before; 0 for none.
-        up: sources per point when the level before is interpolated from this one; 0 for none.
-        ball: (radius in metres, nsample): this level's points query the level before, VoteNet's rule; None for none.
-        around: (radius in metres, nsample): kernel point convolution's neighbors within this level; None for none.
-        around_order: which neighbors are kept when there are too many, see :func:`pointops.kpconv.kpconv_neighbors`.
-        windows: pairs for window attention on this level; None for none.
-    """
-
-    stride: int = 1
-    extra: int = 0
-    samples: int | None = None
-    neighbors: int = 0
-    down: int = 0
-    up: int = 0
-    ball: tuple[float, int] | None = None
-    around: tuple[float, int] | None = None
-    around_order: str = "nearest"
-    windows: WindowSpec | None = None
-
-
-@dataclass(frozen=True)
-class PlanSpec:
-    """All levels, finest first.
-
-    Attributes:
-        levels: one LevelSpec each.
-        missing: what stands for a neighbor that a small scene does not have: ``first_point`` (the scene's first row
-            of that level, as POSTECH's kernels), ``minus_one`` or ``refuse``. Interpolation gives them weight 0.
-        inverse: also make the inverse tables, for deterministic parallel backward passes.
-        skip_origin: VoteNet's sampling rule, see :func:`pointops.sampling.farthest_point_sampling`.
-    """
-
-    levels: tuple[LevelSpec, ...]
-    missing: str = "first_point"
-    inverse: bool = False
-    skip_origin: bool = False
-
-    @classmethod
-    def point_transformer(
-        cls,
-        strides: Sequence[int] = (1, 4, 4, 4, 4),
-        neighbors: Sequence[int] = (8, 16, 16, 16, 16),
-        down: int = 16,
-        up: int = 3,
-        **options: Any,
-    ) -> PlanSpec:
-        """Self search on every level; down and up search between neighboring levels."""
-        first = LevelSpec(neighbors=neighbors[0])
-        rest = [
-            LevelSpec(stride=stride, neighbors=k, down=down, up=up)
-            for stride, k in zip(strides[1:], neighbors[1:], strict=True)
-        ]
-        if strides[0] != 1:
-            raise ValueError(f"strides must start with 1, since level 0 is the input; not {strides[0]}")
-        return cls((first, *rest), **options)
-
-    @classmethod
-    def pointnet2(
-        cls,
-        samples: Sequence[int] = (2048, 1024, 512, 256),
-        radii: Sequence[float] = (0.2, 0.4, 0.8, 1.2),
-        nsample: Sequence[int] = (64, 32, 16, 16),
-        up_from: int = 3,
-        up: int = 3,
-        **options: Any,
-    ) -> PlanSpec:
-        """VoteNet's PointNet++: ball queries downwards, three-NN upwards from level ``up_from`` and those above.
-
-        Level 0 is the input cloud, level 1 the first set abstraction.
-        """
-        levels = [
-            LevelSpec(samples=count, ball=(radius, most), up=up if number >= up_from else 0)
-            for number, (count, radius, most) in enumerate(zip(samples, radii, nsample, strict=True), start=1)
-        ]
-        return cls((LevelSpec(), *levels), **options)
+from pointops.windows import WindowPairs, window_pairs
 
 
 @dataclass(frozen=True)
@@ -221,14 +138,16 @@ def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec, sample: Tensor | No
         ValueError: bad points or offsets, a sample of another size than ``spec`` asks for, or a scene too small where
             ``spec.missing`` is ``refuse``.
     """
-    coord, ends = coord.detach(), offset.long()
+    coord, ends = coord.detach().contiguous(), offset.long()
     rows = torch.arange(coord.shape[0], dtype=torch.int32, device=coord.device)
     first = spec.levels[0]
     if first.stride != 1 or first.extra or first.samples is not None or first.down or first.up or first.ball:
         raise ValueError("levels[0] is the input itself: it has no sampling and no level before it")
-    levels = [PlanLevel(coord, ends, rows, rows, _neighbors(coord, ends, first, spec, 0))]
+    cloud = _Cloud(coord, ends, Index(coord, ends))
+    levels = [PlanLevel(coord, ends, rows, rows, _neighbors(cloud, first, spec, 0))]
     for number, level in enumerate(spec.levels[1:], start=1):
-        levels.append(_next_level(levels[-1], level, spec, number, sample if number == 1 else None))
+        here, cloud = _next_level(levels[-1], cloud, level, spec, number, sample if number == 1 else None)
+        levels.append(here)
     local = [_add_local(levels, number, level, spec) for number, level in enumerate(spec.levels)]
     return GeometryPlan(tuple(local), spec)
 
@@ -240,40 +159,57 @@ def level_counts(counts: Sequence[int], spec: LevelSpec) -> list[int]:
     return [min(count, max(1, count // spec.stride + spec.extra)) for count in counts]
 
 
+class _Cloud(NamedTuple):
+    """The points of a level, with the one index for all that is searched in it, sampled from it or asked from it."""
+
+    coord: Tensor
+    offset: Tensor
+    index: Index
+
+
 def _next_level(
-    before: PlanLevel, level: LevelSpec, spec: PlanSpec, number: int, given: Tensor | None = None
-) -> PlanLevel:
-    counts = torch.diff(before.offset, prepend=before.offset.new_zeros(1)).tolist()
-    offset = torch.tensor(level_counts(counts, level), device=before.offset.device).cumsum(0)
+    before: PlanLevel, cloud: _Cloud, level: LevelSpec, spec: PlanSpec, number: int, given: Tensor | None
+) -> tuple[PlanLevel, _Cloud]:
+    """The level after ``before``, whose points are ``cloud``; ``given`` is its sample, if it is known."""
+    counts = [end - start for start, end in pairwise([0, *cloud.index.ends])]
+    ends = list(accumulate(level_counts(counts, level)))
+    offset = torch.tensor(ends, device=before.offset.device)
     if given is not None:
-        if given.shape != (int(offset[-1]),):
-            raise ValueError(f"sample has shape {tuple(given.shape)}, but level 1 has {int(offset[-1])} points")
+        if given.shape != (ends[-1],):
+            raise ValueError(f"sample has shape {tuple(given.shape)}, but level 1 has {ends[-1]} points")
         sample = given.to(device=offset.device, dtype=torch.int32)
     elif number == 1:
-        sample = farthest_point_sampling(before.coord, before.offset, offset, skip_origin=spec.skip_origin)
+        sample = farthest_point_sampling(
+            cloud.coord, cloud.offset, offset, skip_origin=spec.skip_origin, index=cloud.index
+        )
     else:
         sample = _prefix(before.offset, offset)
-    rows = sample.long()
-    coord = before.coord[rows]
-    return PlanLevel(
+    coord = before.coord.index_select(0, sample)
+    new = _Cloud(coord, offset, Index(coord, offset))
+    made = PlanLevel(
         coord,
         offset,
         sample,
-        before.index[rows],
-        neighbors=_neighbors(coord, offset, level, spec, number),
-        down=_search(level.down, before, coord, offset, spec, number - 1),
-        ball=_ball(level.ball, before, coord, offset, spec, number - 1),
-        up=_up(level.up, before, coord, offset, spec, number),
+        before.index.index_select(0, sample),
+        neighbors=_neighbors(new, level, spec, number),
+        down=_down(level.down, cloud, new, spec, number - 1),
+        ball=_ball(level.ball, cloud, new, spec, number - 1),
+        up=_up(level.up, cloud, new, spec, number),
     )
+    return made, new
 
 
 def _prefix(offset: Tensor, new_offset: Tensor) -> Tensor:
     """The sample of points that already lie in sampling order: each scene's first rows (its first, once exhausted)."""
-    scene = offset2batch(new_offset)
-    start = (offset - torch.diff(offset, prepend=offset.new_zeros(1)))[scene]
-    new_start = (new_offset - torch.diff(new_offset, prepend=new_offset.new_zeros(1)))[scene]
-    place = torch.arange(scene.shape[0], device=scene.device) - new_start
-    return torch.where(start + place < offset[scene], start + place, start).int()
+    parts: list[Tensor] = []
+    for (start, end), (low, high) in zip(
+        pairwise([0, *offset.tolist()]), pairwise([0, *new_offset.tolist()]), strict=True
+    ):
+        kept = min(high - low, end - start)
+        parts.append(torch.arange(start, start + kept, dtype=torch.int32, device=offset.device))
+        if kept < high - low:
+            parts.append(parts[-1].new_full((high - low - kept,), start))
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _add_local(levels: Sequence[PlanLevel], number: int, level: LevelSpec, spec: PlanSpec) -> PlanLevel:
@@ -310,36 +246,37 @@ def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tens
     return after.sample[_prefix(after.offset, offset).long()]
 
 
-def _neighbors(coord: Tensor, offset: Tensor, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:
+def _neighbors(cloud: _Cloud, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:
     if not level.neighbors:
         return None
-    index, _ = knn_query(level.neighbors, coord, offset, missing=spec.missing)
-    return _table(index, number, coord.shape[0], spec)
+    rows, _ = _nearest(level.neighbors, cloud, cloud, spec.missing)
+    return _table(rows, number, cloud.coord.shape[0], spec)
 
 
-def _search(k: int, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int) -> Table | None:
+def _down(k: int, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Table | None:
     if not k:
         return None
-    index, _ = knn_query(k, before.coord, before.offset, coord, offset, missing=spec.missing)
-    return _table(index, source, before.num_points, spec)
+    rows, _ = _nearest(k, before, new, spec.missing)
+    return _table(rows, source, before.coord.shape[0], spec)
 
 
-def _ball(
-    ball: tuple[float, int] | None, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int
-) -> Table | None:
+def _ball(ball: tuple[float, int] | None, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Table | None:
     if ball is None:
         return None
     radius, nsample = ball
-    index, _ = ball_query(nsample, radius, 0.0, before.coord, before.offset, coord, offset)
-    return _table(index, source, before.num_points, spec)
+    rows, _ = ball_query(nsample, radius, 0.0, *before[:2], *new[:2], index=before.index, new_index=new.index)
+    return _table(rows, source, before.coord.shape[0], spec)
 
 
-def _up(k: int, before: PlanLevel, coord: Tensor, offset: Tensor, spec: PlanSpec, source: int) -> Table | None:
+def _up(k: int, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Table | None:
     if not k:
         return None
-    index, distance = knn_query(k, coord, offset, before.coord, before.offset)
-    weight = interpolation_weights(index, distance)
-    return _table(index, source, coord.shape[0], spec, weight)
+    rows, distance = _nearest(k, new, before)
+    return _table(rows, source, new.coord.shape[0], spec, interpolation_weights(rows, distance))
+
+
+def _nearest(k: int, cloud: _Cloud, query: _Cloud, missing: str = "minus_one") -> tuple[Tensor, Tensor]:
+    return knn_query(k, *cloud[:2], *query[:2], missing=missing, index=cloud.index, new_index=query.index)
 
 
 def _table(index: Tensor, source: int, rows: int, spec: PlanSpec, weight: Tensor | None = None) -> Table:

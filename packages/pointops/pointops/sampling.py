@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _native, _register
+from pointops.index import Index, handle
 
 ORIGIN_RADIUS2 = 1e-3  # VoteNet's kernel never chooses points with x^2 + y^2 + z^2 at or below this
 
 
-def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor, *, skip_origin: bool = False) -> Tensor:
+def farthest_point_sampling(
+    xyz: Tensor, offset: Tensor, new_offset: Tensor, *, skip_origin: bool = False, index: Index | None = None
+) -> Tensor:
     """Per scene: its first point, then again and again the point farthest from all chosen ones.
 
     The m-sample is the prefix of any larger sample, and sampling points that already lie in this order returns
@@ -24,6 +27,7 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor, *, 
         offset: (B,) int32 or int64 cumulative ends of ``xyz``.
         new_offset: (B,) cumulative ends of the sample.
         skip_origin: VoteNet's rule: points within 3.16 cm of the origin are never chosen (except as the first).
+        index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
 
     Returns:
         (M,) int32 rows of ``xyz``, in the order chosen. No gradient.
@@ -31,6 +35,8 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor, *, 
     Raises:
         ValueError: bad shapes or offsets, or a sample asked of an empty scene.
     """
+    if index is not None:
+        return _run(xyz.detach(), offset, new_offset, skip_origin, index)
     return _sample(xyz.detach(), offset, new_offset, skip_origin)
 
 
@@ -78,12 +84,13 @@ def checked(
     return xyz, ends, new_ends
 
 
-def _run(xyz: Tensor, offset: Tensor, new_offset: Tensor, skip_origin: bool) -> Tensor:
+def _run(xyz: Tensor, offset: Tensor, new_offset: Tensor, skip_origin: bool, index: Index | None = None) -> Tensor:
     if xyz.device.type != "cpu" or _native.library() is None:
         return farthest_point_sampling_reference(xyz, offset, new_offset, skip_origin=skip_origin)
     xyz, ends, new_ends = checked(xyz, offset, new_offset, values=False)
     sample = xyz.new_empty(new_ends[-1], dtype=torch.int32)
-    _native.call("pointops_fps", xyz, ends, len(ends), new_ends, int(skip_origin), _native.threads(), sample)
+    trees = handle("index", index, "xyz", xyz, ends)
+    _native.call("pointops_fps", xyz, ends, len(ends), trees, new_ends, int(skip_origin), _native.threads(), sample)
     return sample
 
 

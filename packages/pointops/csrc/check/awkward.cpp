@@ -1,13 +1,20 @@
-// Every kernel on awkward clouds, to be built with sanitizers (see README.md). Prints the number of calls.
+// Every kernel on awkward clouds against brute force, to be built with sanitizers or for another processor (see
+// README.md). Prints the number of calls and of wrong answers.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "../pointops.h"
 
 namespace {
+
+constexpr int kKinds = 10;
+long calls = 0, failures = 0;
 
 std::vector<float> cloud(int kind, int count, std::mt19937& random) {
   std::uniform_real_distribution<float> unit(0, 1);
@@ -15,54 +22,184 @@ std::vector<float> cloud(int kind, int count, std::mt19937& random) {
   for (int i = 0; i < count; ++i)
     for (int a = 0; a < 3; ++a) {
       float v = unit(random);
-      if (kind == 1) v = 0.3f;                                  // all equal
-      if (kind == 2) v = std::floor(v * 4) / 4;                 // lattice
-      if (kind == 3 && a == 2) v = 0;                           // coplanar
-      if (kind == 4) v = a == 0 ? v : xyz[3 * i];               // collinear
-      if (kind == 5) v = (v - 0.5f) * 2e18f;                    // huge
-      if (kind == 6) v = v * 1e-38f;                            // denormal
-      if (kind == 7) v = i == 0 ? 1e9f : v;                     // an outlier
+      if (kind == 1) v = 0.3f;                                                // all equal
+      if (kind == 2) v = std::floor(v * 4) / 4;                               // lattice
+      if (kind == 3 && a == 2) v = 0;                                         // coplanar
+      if (kind == 4) v = a == 0 ? v : xyz[3 * i];                             // collinear
+      if (kind == 5) v = (v - 0.5f) * 2e18f;                                  // huge
+      if (kind == 6) v = v * 1e-38f;                                          // denormal
+      if (kind == 7) v = i == 0 ? 1e9f : v;                                   // an outlier
+      if (kind == 8) v = v * 0.01f + static_cast<float>(i % 3);               // clusters
+      if (kind == 9) v = i >= 5 && i % 2 ? xyz[3 * (i - 5) + a] : v + 1000;   // duplicates, far from the origin
       xyz[3 * i + a] = v;
     }
   return xyz;
 }
 
+// Two scenes, end to end.
+struct Batch {
+  std::vector<float> xyz;
+  int64_t ends[2];
+  int64_t start(int s) const { return s ? ends[0] : 0; }
+  int64_t size() const { return ends[1]; }
+};
+
+using Hit = std::pair<float, int32_t>;  // squared distance, row
+
+float distance2(const float* a, const float* b) {
+  const float x = a[0] - b[0], y = a[1] - b[1], z = a[2] - b[2];
+  return (x * x + y * y) + z * z;
+}
+
+// All distances of query q, by (distance, row).
+std::vector<Hit> sorted(const Batch& cloud, int scene, const float* query) {
+  std::vector<Hit> hits;
+  for (int64_t i = cloud.start(scene); i < cloud.ends[scene]; ++i)
+    hits.emplace_back(distance2(&cloud.xyz[3 * i], query), static_cast<int32_t>(i));
+  std::sort(hits.begin(), hits.end());
+  return hits;
+}
+
+void expect(bool holds, const char* what) {
+  ++calls;
+  if (holds) return;
+  ++failures;
+  std::printf("wrong: %s\n", what);
+}
+
+bool same_line(const std::vector<Hit>& want, int64_t k, int32_t filler, float far, const int32_t* idx, const float* dist) {
+  for (int64_t j = 0; j < k; ++j) {
+    const bool real = j < static_cast<int64_t>(want.size());
+    if (idx[j] != (real ? want[j].second : filler) || dist[j] != (real ? std::sqrt(want[j].first) : far)) return false;
+  }
+  return true;
+}
+
+void check_searches(const Batch& cloud, const Batch& query, int64_t k, int threads, void* index, void* query_index,
+                    const std::vector<std::vector<Hit>>& all) {
+  std::vector<int32_t> idx(query.size() * k);
+  std::vector<float> dist(query.size() * k);
+  int code = pointops_knn(cloud.xyz.data(), cloud.ends, 2, index, query.xyz.data(), query.ends, query_index, k, 1, threads,
+                          idx.data(), dist.data());
+  bool good = code == POINTOPS_OK;
+  for (int s = 0; s < 2; ++s)
+    for (int64_t q = query.start(s); q < query.ends[s] && good; ++q)
+      good = same_line(all[q], k, cloud.ends[s] > cloud.start(s) ? static_cast<int32_t>(cloud.start(s)) : -1, 1e5f, &idx[q * k],
+                       &dist[q * k]);
+  expect(good, "knn");
+  const float high2 = 0.09f, low2 = 0.001f;
+  for (int variant = 0; variant < 4; ++variant) {
+    const bool nearest = variant & 1, inclusive = variant & 2;
+    code = pointops_ball(cloud.xyz.data(), cloud.ends, 2, index, query.xyz.data(), query.ends, query_index, k, low2, high2,
+                         inclusive, nearest, 0, threads, idx.data(), dist.data());
+    good = code == POINTOPS_OK;
+    for (int64_t q = 0; q < query.size() && good; ++q) {
+      std::vector<Hit> hits;
+      for (const Hit& hit : all[q])
+        if (hit.first == 0 || (hit.first >= low2 && (inclusive ? hit.first <= high2 : hit.first < high2))) hits.push_back(hit);
+      if (!nearest) std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.second < b.second; });
+      good = same_line(hits, k, -1, 1e5f, &idx[q * k], &dist[q * k]);
+    }
+    expect(good, "ball");
+  }
+}
+
+void check_pair(const Batch& a, const Batch& b, int threads) {
+  std::vector<float> there(a.size()), back(b.size());
+  std::vector<int32_t> there_row(a.size()), back_row(b.size());
+  const int code = pointops_nearest_pair(a.xyz.data(), a.ends, 2, b.xyz.data(), b.ends, threads, there.data(),
+                                         there_row.data(), back.data(), back_row.data());
+  bool good = code == POINTOPS_OK;
+  const auto compare = [&](const Batch& from, const Batch& to, const float* d2, const int32_t* row) {
+    for (int s = 0; s < 2; ++s)
+      for (int64_t i = from.start(s); i < from.ends[s]; ++i) {
+        Hit best{0.0f, -1};
+        for (int64_t j = to.start(s); j < to.ends[s]; ++j) {
+          const Hit hit{distance2(&to.xyz[3 * j], &from.xyz[3 * i]), static_cast<int32_t>(j)};
+          if (best.second < 0 || hit < best) best = hit;
+        }
+        good = good && d2[i] == best.first && row[i] == best.second;
+      }
+  };
+  compare(a, b, there.data(), there_row.data());
+  compare(b, a, back.data(), back_row.data());
+  expect(good, "nearest pair");
+}
+
+void check_sampling(const Batch& cloud, bool skip_origin, int threads, void* index) {
+  int64_t ends[2];
+  for (int s = 0; s < 2; ++s) {
+    const int64_t size = cloud.ends[s] - cloud.start(s);
+    ends[s] = (s ? ends[0] : 0) + (size ? size / 2 + 3 : 0);
+  }
+  std::vector<int32_t> sample(ends[1]);
+  const int code = pointops_fps(cloud.xyz.data(), cloud.ends, 2, index, ends, skip_origin, threads, sample.data());
+  bool good = code == POINTOPS_OK;
+  for (int s = 0; s < 2 && good; ++s) {
+    const int64_t start = cloud.start(s), size = cloud.ends[s] - start;
+    std::vector<float> nearest(size, 1e38f);
+    for (int64_t i = 0; i < size; ++i) {
+      const float* p = &cloud.xyz[3 * (start + i)];
+      if (skip_origin && (p[0] * p[0] + p[1] * p[1]) + p[2] * p[2] <= 1e-3f) nearest[i] = -1;
+    }
+    int64_t last = 0;
+    bool over = false;  // nothing is left but copies of chosen points
+    for (int64_t j = s ? ends[0] : 0; j < ends[s] && good; ++j) {
+      good = sample[j] == start + last;
+      if (over) continue;
+      const float* chosen = &cloud.xyz[3 * (start + last)];
+      for (int64_t i = 0; i < size; ++i) nearest[i] = std::min(nearest[i], distance2(&cloud.xyz[3 * (start + i)], chosen));
+      const int64_t far = std::max_element(nearest.begin(), nearest.end()) - nearest.begin();
+      last = nearest[far] < 0 ? 0 : far;
+      over = nearest[far] <= 0;
+    }
+  }
+  expect(good, "farthest point sampling");
+}
+
+void check(const Batch& cloud, const Batch& query, bool skip_origin) {
+  std::vector<std::vector<Hit>> all(query.size()), self(cloud.size());
+  for (int s = 0; s < 2; ++s) {
+    for (int64_t q = query.start(s); q < query.ends[s]; ++q) all[q] = sorted(cloud, s, &query.xyz[3 * q]);
+    for (int64_t q = cloud.start(s); q < cloud.ends[s]; ++q) self[q] = sorted(cloud, s, &cloud.xyz[3 * q]);
+  }
+  void *index = nullptr, *query_index = nullptr;
+  expect(pointops_index_make(cloud.xyz.data(), cloud.ends, 2, 2, &index) == POINTOPS_OK, "index");
+  expect(pointops_index_make(query.xyz.data(), query.ends, 2, 1, &query_index) == POINTOPS_OK, "index");
+  for (int64_t k : {1, 3, 16, 100})
+    for (int threads : {1, 3}) {
+      check_searches(cloud, query, k, threads, nullptr, nullptr, all);
+      check_searches(cloud, cloud, k, threads, nullptr, nullptr, self);
+      check_searches(cloud, query, k, threads, index, query_index, all);
+    }
+  for (int threads : {1, 3}) {
+    check_pair(cloud, query, threads);
+    check_sampling(cloud, skip_origin, threads, nullptr);
+    check_sampling(cloud, skip_origin, threads, index);
+  }
+  pointops_index_free(index);
+  pointops_index_free(query_index);
+}
+
 }  // namespace
 
-int main() {
+// The first argument, if any, is the largest cloud: smaller for slow emulators.
+int main(int count, char** arguments) {
+  const int largest = count > 1 ? std::atoi(arguments[1]) : 1200;
   std::mt19937 random(0);
-  const int sizes[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 513, 2000};
-  long calls = 0, failures = 0;
-  for (int kind = 0; kind < 8; ++kind)
-    for (int n : sizes)
-      for (int m : {0, 1, 9, 300}) {
-        const int second = n / 3;
-        std::vector<float> xyz = cloud(kind, n + second, random), query = cloud((kind + n) % 8, m + 5, random);
-        const int64_t ends[] = {n, n + second}, query_ends[] = {m, m + 5};
-        for (int k : {1, 3, 16, 200})
-          for (int threads : {1, 3}) {
-            std::vector<int32_t> idx((m + 5) * k), self((n + second) * k);
-            std::vector<float> dist((m + 5) * k), self_dist((n + second) * k);
-            failures += pointops_knn(xyz.data(), ends, 2, query.data(), query_ends, k, 1, threads, idx.data(), dist.data());
-            failures += pointops_knn(xyz.data(), ends, 2, xyz.data(), ends, k, 0, threads, self.data(), self_dist.data());
-            for (int nearest : {0, 1})
-              failures += pointops_ball(xyz.data(), ends, 2, query.data(), query_ends, k, 0.0f, 0.3f, nearest, nearest, 1,
-                                        threads, idx.data(), dist.data());
-            calls += 4;
-          }
-        std::vector<float> d(n + second), e(m + 5);
-        std::vector<int32_t> i(n + second), j(m + 5);
-        failures += pointops_nearest_pair(xyz.data(), ends, 2, query.data(), query_ends, 2, d.data(), i.data(), e.data(), j.data());
-        const int64_t sample_ends[] = {n ? n / 2 + 3 : 0, (n ? n / 2 + 3 : 0) + (second ? second + 2 : 0)};
-        std::vector<int32_t> sample(sample_ends[1]);
-        failures += pointops_fps(xyz.data(), ends, 2, sample_ends, kind % 2, 2, sample.data());
-        calls += 2;
+  for (int kind = 0; kind < kKinds; ++kind)
+    for (int n : {0, 1, 2, 7, 8, 9, 63, 65, 400, 1200})
+      for (int m : {0, 1, 9, 150}) {
+        if (n > largest) continue;
+        const Batch points{cloud(kind, n + n / 3, random), {n, n + n / 3}};
+        const Batch queries{cloud((kind + n) % kKinds, m + 5, random), {m, m + 5}};
+        check(points, queries, kind % 2);
       }
   float bad[] = {0, 0, std::numeric_limits<float>::quiet_NaN()};
   const int64_t one = 1;
   int32_t row;
   float distance;
-  failures += pointops_knn(bad, &one, 1, bad, &one, 1, 0, 1, &row, &distance) != POINTOPS_BAD_COORDINATE;
-  std::printf("%ld calls, %ld failures\n", calls, failures);
+  expect(pointops_knn(bad, &one, 1, nullptr, bad, &one, nullptr, 1, 0, 1, &row, &distance) == POINTOPS_BAD_COORDINATE, "nan");
+  std::printf("%s: %ld calls, %ld failures\n", pointops_flavor(), calls, failures);
   return failures != 0;
 }
