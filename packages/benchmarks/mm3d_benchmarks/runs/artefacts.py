@@ -19,7 +19,7 @@ from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
 from mm3d_core.statistics import LocalStatistic
 
-ARRAYS, PICTURE = "artefacts.npz", "reconstruction.png"
+ARRAYS, PICTURE, VIEWS_PICTURE = "artefacts.npz", "reconstruction.png", "views.png"
 PREDICTION = "prediction_{scene}.npz"
 LADDER = (0.9, 0.7, 0.5, 0.3, 0.2)  # keep ratios of Figure 7, within the range that pre-training draws from
 MAX_DRAWN = 20000  # points of one panel
@@ -29,20 +29,22 @@ MAX_KEPT = 40000  # points of a picture of a prediction
 def save_artefacts(
     folder: Path, method: nn.Module, data: PreparedDataset, scene: str, sampling: Sampling, seed: int
 ) -> None:
-    """Write ``artefacts.npz`` (see :mod:`mm3d_core.pictures`) and ``reconstruction.png`` for a method with masks.
+    """Show one scan as the method sees it.
 
-    Other methods have nothing to show and write nothing.
+    A method with masks writes ``artefacts.npz`` (see :mod:`mm3d_core.pictures`) and ``reconstruction.png``; another one
+    ``views.png``: its views of the scan, beside the local statistic that masks would follow.
 
     Args:
         scene: the scan to show; it is sampled without augmentation.
     """
     views: Any = method.views
+    plain = Sampling(sampling.inputs, (), sampling.voxel, sampling.max_points, sampling.num_points, sampling.shift)
+    points = points_of(plain(data.load(scene), numpy_generator(seed, "artefacts")), sampling.inputs)
     if not (hasattr(method, "predict_points") and hasattr(views, "statistic")):
+        draw_views(folder / VIEWS_PICTURE, views(points, generator(seed, "artefacts")), points, scene)
         return
     from mm3d_core.pictures import mask_ladder, reconstruction_picture
 
-    plain = Sampling(sampling.inputs, (), sampling.voxel, sampling.max_points, sampling.num_points, sampling.shift)
-    points = points_of(plain(data.load(scene), numpy_generator(seed, "artefacts")), sampling.inputs)
     picture: Any = reconstruction_picture
     arrays = picture(method, points, generator(seed, "artefacts"))
     embed: Any = method.embed if views.statistic.needs_network else None
@@ -83,19 +85,48 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def draw_reconstruction(path: Path, arrays: dict[str, np.ndarray], title: str) -> None:
-    """Figure 8's layout from above and obliquely: scan, student's input, target, finest reconstruction."""
+    """Figures 2 and 8 from above and obliquely: scan, heat map, student's input, target, finest reconstruction."""
+    panels = [
+        ("scan", "scan"),
+        ("statistic", "local statistic"),
+        ("input", "input of the student"),
+        ("target", "target"),
+    ]
+    levels = sorted(name for name in arrays if name.startswith("reconstruction_level"))
+    panels += [(name, name.replace("_level", ", level ")) for name in levels[:1]]
+    _draw(path, arrays, panels, f"{title}: what pre-training sees and rebuilds")
+
+
+def draw_views(path: Path, views: Mapping[str, PointBatch], points: PointBatch, title: str) -> None:
+    """The same for a method without masks: scan, heat map, and every view of the scan as a network reads it."""
+    statistic = LocalStatistic(missing_color="drop")(points)
+    arrays = {"scan": points.coord.numpy(), "statistic": statistic.numpy()}
+    if "color" in points.attributes:
+        arrays["scan_color"] = points.attributes["color"].float().numpy()
+    for name, view in views.items():
+        arrays[f"view_{name}"] = view.coord.numpy()
+        if "color" in view.attributes:
+            arrays[f"view_{name}_color"] = view.attributes["color"].numpy()
+    panels = [
+        ("scan", "scan"),
+        ("statistic", "local statistic"),
+        *((f"view_{name}", f"view: {name}") for name in views),
+    ]
+    _draw(path, arrays, panels, f"{title}: what pre-training sees")
+
+
+def _draw(path: Path, arrays: Mapping[str, np.ndarray], panels: Sequence[tuple[str, str]], title: str) -> None:
+    """Panels side by side, (array, heading) each."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = [("scan", "scan"), ("input", "input of the student"), ("target", "target")]
-    levels = sorted(name for name in arrays if name.startswith("reconstruction_level"))
-    panels += [(name, name.replace("_level", ", level ")) for name in levels[:1]]
     figure = Figure(figsize=(4 * len(panels), 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{title}: what pre-training sees and rebuilds", parse_math=False)
-    low, high = arrays["scan"].min(axis=0), arrays["scan"].max(axis=0)
+    figure.suptitle(title, parse_math=False)
     for number, (name, label) in enumerate(panels, start=1):
         axes: Any = figure.add_subplot(1, len(panels), number, projection="3d")
+        frame = arrays[name] if name.startswith("view_") else arrays["scan"]  # views have been moved
+        low, high = frame.min(axis=0), frame.max(axis=0)
         _scatter(axes, arrays, name)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), title=label)
         axes.set_box_aspect(np.maximum(high - low, 1e-3), zoom=1.3)
@@ -107,13 +138,17 @@ def draw_reconstruction(path: Path, arrays: dict[str, np.ndarray], title: str) -
         stream.write(buffer.getbuffer())
 
 
-def _scatter(axes: Any, arrays: dict[str, np.ndarray], name: str) -> None:
-    """Points in their own color where it is known, else by height."""
-    coord = arrays[name]
+def _scatter(axes: Any, arrays: Mapping[str, np.ndarray], name: str) -> None:
+    """Points in their own color where it is known, else by height; the statistic by its ranks."""
+    coord = arrays["scan" if name == "statistic" else name]
     step = max(1, len(coord) // MAX_DRAWN)
     rows = arrays[f"{name}_rows"] if f"{name}_rows" in arrays else np.arange(len(arrays["scan"]))
-    if "scan_color" in arrays and len(rows) == len(coord):
-        color: Any = arrays["scan_color"][rows][::step].clip(0, 1)
+    if name == "statistic":
+        color: Any = arrays["statistic"].argsort().argsort()[::step]
+    elif f"{name}_color" in arrays:
+        color = arrays[f"{name}_color"][::step].clip(0, 1)
+    elif "scan_color" in arrays and len(rows) == len(coord):
+        color = arrays["scan_color"][rows][::step].clip(0, 1)
     else:
         color = coord[::step, 2]
     size = float(np.clip(20000 / max(1, len(coord) // step), 1, 8))  # square points: dense scans need small ones
