@@ -2,8 +2,9 @@
 
     python -m mm3d_benchmarks.runs.bench_pretraining --backbone point_transformer votenet --points 40000
 
-Both steps run in one process and take turns, so that all of them meet the same machine; what counts is their ratio. The
-paper's own hours (Tables 10 and 11) give ratios of 2.6 for VoteNet and 1.7 for Point Transformer. What loader workers
+Both steps run in one process and take turns, so that all of them meet the same machine; what counts is their ratio, of
+processor time (on a GPU: of time). The paper's own hours (Tables 10 and 11) give 2.6 for VoteNet and 1.7 for Point
+Transformer, whether of pre-training alone or with fine-tuning is not stated. What loader workers
 make, statistic, masks and geometry plans, is timed beside the steps, on one core, and has a share of its own.
 """
 
@@ -42,7 +43,7 @@ DATASET = "s3dis"  # its embedded rooms are dense enough, and have labels for bo
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on one scan, medians.
+    """Seconds (see ``mm3d_core.step_cost``) on one scan, medians.
 
     Attributes:
         supervised: loss, gradient and update of the task's network.
@@ -119,7 +120,7 @@ def measure(
     statistic = seconds_of(lambda: method.views(scan, generator("bench")), repeats)
     plans = seconds_of(lambda: [_planned(view, spec) for view in views.values()], repeats)
     own_plan = seconds_of(lambda: _planned(scan, spec), repeats)
-    parts = time_shares(method, shown, steps[1].optimizer)
+    parts = _mean([time_shares(method, shown, steps[1].optimizer) for _ in range(repeats)])
     seconds = {"statistic": statistic, "plans": plans, **{name: s * pretraining for name, s in parts.items()}}
     total = sum(seconds.values())
     shares = {name: value / total for name, value in seconds.items()}
@@ -191,6 +192,11 @@ def _config(backbone: str, data: PreparedDataset, kept: float, choices: dict[str
     }
     overrides = {"dataset.root": str(data.root), "pretrain.method.views.keep_ratio": [kept]}
     return compose(Request(groups, overrides))
+
+
+def _mean(shares: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each share; other work on the machine disturbs single ones."""
+    return {name: sum(each[name] for each in shares) / len(shares) for name in shares[0]}
 
 
 def _largest(data: PreparedDataset) -> Scene:
