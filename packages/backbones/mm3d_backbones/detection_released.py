@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mm3d_core.checkpoint import LoadReport, save_weights
+from mm3d_core.checkpoint import LoadReport, read_tensors, save_weights
 from mm3d_core.errors import UserError
 
 LAYER_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -26,15 +26,15 @@ def read_released(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of foreign bytes
-        raise UserError(f"{path}: cannot be read as a checkpoint of tensors ({type(error).__name__})") from error
+        content = read_tensors(path)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as a checkpoint of tensors ({error})") from error
     for key in ("model_state_dict", "state_dict"):
         if isinstance(content, Mapping) and key in content:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path}: holds no state dict; choose the file that the released training program wrote")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def import_votenet(model: nn.Module, released: Mapping[str, Tensor], source: str = "checkpoint") -> LoadReport:

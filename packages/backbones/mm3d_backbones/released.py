@@ -11,7 +11,6 @@ unpickled: files are read with ``weights_only=True``. What was not taken over is
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
-from mm3d_core.checkpoint import LoadReport, save_weights
+from mm3d_core.checkpoint import LoadReport, read_tensors, save_weights
 from mm3d_core.errors import UserError
 
 S3DIS_ORDER = (
@@ -74,10 +73,10 @@ def read_released(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; download the released checkpoint first")
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        content: Any = read_tensors(path)
+    except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as plain tensors ({str(error).splitlines()[0]}); if it is whole and you trust it, "
+            f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "
             "load it once by hand and save its 'state_dict' alone"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None

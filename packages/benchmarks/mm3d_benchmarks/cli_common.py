@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mm3d_benchmarks.runs.compose import CONF, available
 from mm3d_benchmarks.runs.launch import DONE, Outcome
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_yaml
 
 
 def launcher_settings(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -47,11 +48,14 @@ def machine_file(path: Path | str | None) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        value = parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict) or set(value) - {"launcher", "machine"}:
         raise UserError(f"{path}: a machine file has the sections `launcher` and `machine` only")
+    for section, settings in value.items():
+        if not isinstance(settings or {}, dict) or not all(isinstance(name, str) for name in settings or {}):
+            raise UserError(f"{path}: `{section}` is a mapping of settings")
     return value
 
 

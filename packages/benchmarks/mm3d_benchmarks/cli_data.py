@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mm3d_benchmarks.runs.compose import Request, compose
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_yaml
 
 EMBEDDED = ("scannet", "s3dis", "sunrgbd")
 
@@ -103,8 +102,8 @@ def key_values(arguments: Sequence[str]) -> dict[str, Any]:
         if not separator or not key:
             raise UserError(f"{argument!r}: write settings as key=value")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = parse_yaml(value)
+        except ValueError:
             parsed = value
         settings[key] = value if isinstance(parsed, dict | list) or (parsed is None and value) else parsed
     return settings

@@ -120,7 +120,7 @@ def test_missing_and_foreign_weights_are_named(root: Path, tmp_path: Path):
     with pytest.raises(UserError, match="another network"):
         run_finetune(wider, tmp_path / "f", {"pretrain": tmp_path / "p"})
     (tmp_path / "p/encoder.safetensors").write_bytes(b"junk")
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="its checksum does not fit"):
         run_finetune(settings, tmp_path / "f", {"pretrain": tmp_path / "p"})
 
 

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.arrays import read_array
-from mm3d_core.atomic import atomic_write, write_json
+from mm3d_core.atomic import atomic_write
 from mm3d_core.errors import UserError
+from mm3d_core.sealed import read_sealed, write_sealed
 from mm3d_core.untrusted import parse_json
 
 MANIFEST = "manifest.json"
@@ -150,19 +151,13 @@ def write_scene(
     record = {"points": scene.num_points, "files": files, "source": dict(source or {}), **_counts(scene)}
     if remarks:
         record["remarks"] = list(remarks)
-    write_json(folder / RECORD, {**record, "checksum": _checksum(record)})
+    write_sealed(folder / RECORD, record)
     return record
 
 
 def read_record(root: Path, name: str) -> dict[str, Any] | None:
     """The record of a complete scene, or None when the scene is missing, half-written or its record is damaged."""
-    try:
-        record = parse_json((root / name / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
-        return None
-    return record
+    return read_sealed(root / name / RECORD)
 
 
 def hash_file(path: Path) -> str:
@@ -297,11 +292,6 @@ def _compare_checksum(path: Path, checksum: str) -> None:
     if not agrees:
         raise UserError(f"{path}: damaged, or changed since it was prepared; prepare the data set again")
     _compared.add(key)
-
-
-def _checksum(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's canonical JSON."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _load_array(path: Path, memory_map: bool) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from mm3d_benchmarks.metrics.segmentation import DIVERGED
 from mm3d_core.atomic import atomic_write
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 
 class Votes:
@@ -58,18 +60,29 @@ class Votes:
     def save(self, path: Path, signature: str) -> None:
         """Put aside, in one step. ``signature`` says what the votes belong to (room, network, protocol)."""
         tensors = {"scores": self.scores, "counts": self.counts}
+        about = {"signature": signature, "done": str(self.done), "checksum": _checksum(tensors, signature, self.done)}
         with atomic_write(path) as stream:
-            stream.write(save_tensors(tensors, {"signature": signature, "done": json.dumps(self.done)}))
+            stream.write(save_tensors(tensors, about))
 
     def load(self, path: Path, signature: str) -> bool:
-        """Take up what :meth:`save` put aside; False, and nothing changed, if there is none with this signature."""
+        """Take up what :meth:`save` put aside; False, and nothing changed, if none is whole and of this signature."""
         try:
             data = path.read_bytes()
             tensors = load_tensors(data)
-        except (FileNotFoundError, SafetensorError):
+            header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            scores, counts, done = tensors["scores"], tensors["counts"], int(header["done"])
+            whole = header["checksum"] == _checksum(tensors, header["signature"], done)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return False
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        if header.get("signature") != signature or tensors["scores"].shape != self.scores.shape:
+        if not whole or header["signature"] != signature or scores.shape != self.scores.shape:
             return False
-        self.scores, self.counts, self.done = tensors["scores"], tensors["counts"], json.loads(header["done"])
+        self.scores, self.counts, self.done = scores, counts, done
         return True
+
+
+def _checksum(tensors: Mapping[str, Tensor], signature: str, done: int) -> str:
+    """SHA-256 of all that is put aside; safetensors has none."""
+    digest = hashlib.sha256(f"{signature} {done}".encode())
+    for name in ("scores", "counts"):
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -15,7 +15,7 @@ A file with ``reconstruction`` serves Figure 8, with ``statistic`` Figure 2, wit
 ``segment`` and ``prediction`` Figure 6, and each with ``coord`` the viewer of the page. Nothing is ever unpickled.
 """
 
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.arrays import read_archive
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 _ALIASES = {
     "scan": "coord",
@@ -34,6 +36,7 @@ _ALIASES = {
 _POINTS = ("coord", "color", "input", "target", "reconstruction", "masked")
 _PER_POINT = ("color", "statistic", "segment", "prediction")
 LIMIT = 64 * 2**20  # bytes of one file; a picture of a scan is a few MB
+KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # of a run: a folder's name, never a path
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def upstreams(store: Path, key: str) -> list[str]:
     found, queue = [], [key]
     while queue:
         try:
-            spec = json.loads((store / queue.pop(0) / "spec.json").read_bytes())
-            parents = [str(k) for _, k in sorted((spec.get("upstream") or {}).items())]
+            spec = parse_json((store / queue.pop(0) / "spec.json").read_bytes())
+            parents = [str(k) for _, k in sorted((spec.get("upstream") or {}).items()) if KEY.fullmatch(str(k))]
         except (OSError, ValueError, AttributeError):
             continue
         fresh = [k for k in parents if k not in found and k != key]
@@ -113,12 +116,10 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.stat().st_size > LIMIT:
             raise UserError(f"{path}: larger than {LIMIT >> 20} MiB; a picture holds one scan, sample it")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {_ALIASES.get(str(name), str(name)): archive[name] for name in sorted(archive.files)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        found = read_archive(path, "biufU")
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as arrays ({error}); run it again") from error
-    except Exception as error:  # zipfile raises BadZipFile, which is none of the above
-        raise UserError(f"{path}: damaged ({error}); run it again") from error
+    arrays = {_ALIASES.get(name, name): found[name] for name in sorted(found)}
     levels = sorted(name for name in arrays if name.startswith("reconstruction_level"))
     if levels and "reconstruction" not in arrays:
         arrays["reconstruction"] = arrays[levels[0]]

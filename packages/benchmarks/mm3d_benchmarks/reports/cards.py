@@ -2,6 +2,8 @@
 
 import html
 import json
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from mm3d_benchmarks.reports.artefacts import upstreams
 from mm3d_benchmarks.reports.style import SERIES
+from mm3d_core.untrusted import parse_json
 
 CARDS = 300  # runs with a card of their own; a larger store is for `mm3d store show`
 CURVE = 120  # points of a curve
@@ -121,11 +124,11 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     points: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             step = float(record["step"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
-        for name, value in _numbers(record).items():
+        for name, value in _numbers(record).items() if math.isfinite(step) else ():
             if name not in _NO_CURVE:
                 points.setdefault(name, []).append((step, value))
     names = sorted(points, key=lambda n: (n != "loss", "loss" not in n, n))
@@ -135,7 +138,7 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
     """Finite numbers by name."""
     kept = {str(k): v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return {k: float(v) for k, v in kept.items() if v == v and abs(v) != float("inf")}
+    return {k: float(v) for k, v in kept.items() if abs(v) <= sys.float_info.max}
 
 
 def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,8 +7,8 @@ differ from run to run, stand in ``<table>.efficiency.csv`` in the same form. A 
 ``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys).
 """
 
-import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from mm3d_benchmarks.reports.artefacts import KEY
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 HEADER = ["row", "column", "seed", "value", "status", "run"]
 
@@ -97,11 +99,16 @@ def read_frame(path: Path) -> pd.DataFrame:
         UserError: unreadable, or with other columns.
     """
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(f"{path}: cannot be read ({error}); run `mm3d collect` again") from error
     if list(frame.columns) != HEADER:
         raise UserError(f"{path}: columns are {list(frame.columns)}, expected {HEADER}; run `mm3d collect` again")
+    strange = next((run for run in frame["run"] if run and not KEY.fullmatch(run)), None)
+    if strange is not None:
+        raise UserError(f"{path}: {strange[:100]!r} is no run's key; run `mm3d collect` again")
     return frame
 
 
@@ -166,7 +173,8 @@ def _runs(frame: pd.DataFrame, provenance: Mapping[str, Any]) -> dict[str, tuple
             found.setdefault(str(row), {})[str(run)] = None
     recorded = provenance.get("runs")
     for row, keys in sorted(recorded.items()) if isinstance(recorded, Mapping) else ():
-        found.setdefault(str(row), {}).update(dict.fromkeys(str(key) for key in keys))
+        known = [key for key in keys if isinstance(key, str) and KEY.fullmatch(key)] if isinstance(keys, list) else []
+        found.setdefault(str(row), {}).update(dict.fromkeys(known))
     return {row: tuple(keys) for row, keys in found.items()}
 
 
@@ -174,7 +182,7 @@ def _provenance(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}); run `mm3d collect` again") from error
     if not isinstance(found, dict):
@@ -188,4 +196,4 @@ def _seed(seed: str) -> str:
 
 def _seed_order(seed: str) -> tuple[int, int, str]:
     """Numbers by size, then other names."""
-    return (0, int(seed), "") if seed.isdecimal() else (1, 0, seed)
+    return (0, int(seed), "") if seed.isdecimal() and len(seed) < 19 else (1, 0, seed)

@@ -4,7 +4,6 @@ The file maps a scene to its scores, or to None where nothing could be scored. A
 ``intersection``, ``target`` and ``predicted`` (one number per class) allows the exact bootstrap of mIoU and mAcc.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.reports.statistics import SceneScores
+from mm3d_core.untrusted import parse_json
 
 FILE = "scenes.json"
 
@@ -19,7 +19,7 @@ FILE = "scenes.json"
 def read_scenes(store: Path, key: str) -> dict[str, Any] | None:
     """Scene to what was recorded for it; None when the run left nothing readable."""
     try:
-        found = json.loads((store / key / FILE).read_bytes())
+        found = parse_json((store / key / FILE).read_bytes())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found else None

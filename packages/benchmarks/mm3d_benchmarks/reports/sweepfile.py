@@ -19,14 +19,14 @@ and, all optional, the layout of the printed table:
 Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then of ``published``, then of ``each``.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_yaml
 
 _ENTRY_KEYS = {"cell", "row", "delta", "origin", "source", "note", "seeds"}
 
@@ -111,8 +111,8 @@ def load_spec(path: Path) -> TableSpec | None:
         UserError: not YAML, a field of the wrong kind, an entry for an unknown column, or a cell listed twice.
     """
     try:
-        text = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        text = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({error}); correct the file") from error
     if not isinstance(text, dict):
         raise UserError(f"{path}: a sweep is a mapping with 'runs' and 'table'")
@@ -121,7 +121,7 @@ def load_spec(path: Path) -> TableSpec | None:
         return None
     try:
         return _spec(path, text.get("runs") or {}, table)
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: 'table' is not as described in reports/sweepfile.py: {error!r}") from error
 
 
@@ -204,7 +204,10 @@ def _baselines(table: Mapping[str, Any], rows: Iterable[str]) -> dict[str, str]:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    number = None if value is None else float(value)
+    if number is not None and not math.isfinite(number):
+        raise ValueError(f"{value!r} was never printed")
+    return number
 
 
 def _text(value: Any) -> str:

@@ -109,7 +109,8 @@ class Results:
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """What a run found, or None."""
         if (kind, key) not in self._known:
-            self._known[kind, key] = read_json(self._folder / kind / f"{key}.json")
+            found = read_json(self._folder / kind / f"{key}.json")
+            self._known[kind, key] = found if found is not None and _is_result(found) else None
         return self._known[kind, key]
 
 
@@ -131,7 +132,8 @@ def value_of(column: str, cell: PlannedCell, kind: str, found: Results) -> float
         return sum(s for s in seconds if s is not None) / 3600 if any(s is not None for s in seconds) else None
     if column == "infer_seconds":
         scenes = records.get("evaluate", {}).get("seconds_per_scene") or {}
-        return sum(scenes.values()) / len(scenes) if scenes else None
+        seconds = [number for value in scenes.values() if (number := _number(value)) is not None]
+        return sum(seconds) / len(seconds) if seconds else None
     if column == "peak_memory_GB":
         peaks = [p for r in records.values() if (p := _number(r.get("peak_memory_bytes"))) is not None]
         return max(peaks) / 1e9 if peaks else None
@@ -210,11 +212,23 @@ def _csv(lines: Iterable[tuple[str, ...]]) -> str:
     return buffer.getvalue()
 
 
+def _is_result(value: Mapping[str, Any]) -> bool:
+    """Whether a result file, which anybody may have touched, has the parts that are read below."""
+    origin, efficiency = value.get("provenance") or {}, value.get("efficiency") or {}
+    parts = [value.get("metrics"), efficiency, origin]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    commit, seconds = origin.get("commit") or {}, efficiency.get("seconds_per_scene") or {}
+    texts = [origin.get(name) or "" for name in ("device", "device_kind", "ops_backend")]
+    known = isinstance(commit, dict) and isinstance(commit.get("id") or "", str) and isinstance(seconds, dict)
+    return known and all(isinstance(text, str) for text in texts)
+
+
 def _number(value: Any) -> float | None:
     """A number, also when JSON had to carry it as a word (``NaN``)."""
     if isinstance(value, bool) or value is None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

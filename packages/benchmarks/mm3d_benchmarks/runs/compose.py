@@ -128,7 +128,11 @@ def _replacements(profile: str, folders: tuple[Path, ...]) -> dict[str, dict[str
     for folder in (*folders, CONF):
         path = folder / "profile" / f"{profile}.yaml"
         if path.is_file():
-            return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("replace") or {}
+            content = read_group("profile", profile, (*folders, CONF)) or {}
+            replace = content.get("replace") or {}
+            if not isinstance(replace, dict) or not all(isinstance(table, dict) for table in replace.values()):
+                raise UserError(f"{path}: `replace` maps groups to {{choice: cheaper choice}}")
+            return replace
     return {}
 
 

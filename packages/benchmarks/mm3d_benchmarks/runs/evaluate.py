@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -26,13 +25,21 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, METRICS_FILE, PROGRESS_FILE, device_of, prepare_process
+from mm3d_benchmarks.runs.training_run import (
+    EFFICIENCY_FILE,
+    METRICS_FILE,
+    PROGRESS_FILE,
+    device_of,
+    prepare_process,
+    weights_file,
+)
 from mm3d_core import distributed
 from mm3d_core.atomic import write_json
 from mm3d_core.checkpoint import load_weights
 from mm3d_core.efficiency import device_name, peak_memory
 from mm3d_core.errors import UserError
 from mm3d_core.interruption import StopRequest
+from mm3d_core.sealed import read_sealed, seal, write_sealed
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
@@ -87,7 +94,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     write_json(folder / EFFICIENCY_FILE, _cost(scores.seconds, model, device))
     named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
     result = {"kind": "evaluate", "metrics": scores.metric.compute(), "scenes": len(scenes), **named}
-    write_json(folder / METRICS_FILE, result)
+    write_json(folder / METRICS_FILE, seal(result))
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 
@@ -105,7 +112,7 @@ class _Scores:
         self.done: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         state = _read_progress(folder / PROGRESS_FILE, scenes)
-        if state is not None:
+        if state is not None:  # whole, by its checksum
             self.metric.load_state(state["metric"])
             self.done, self.seconds = state["scenes"], state["seconds"]
 
@@ -131,7 +138,7 @@ class _Scores:
     def save(self) -> None:
         """Write the scores so far, then drop what the protocol kept of the scenes in them."""
         state = {"steps": self._steps, "metric": self.metric.state(), "scenes": self.done, "seconds": self.seconds}
-        write_json(self._folder / PROGRESS_FILE, state)
+        write_sealed(self._folder / PROGRESS_FILE, state)
         for name in self._finished:
             (self._folder / room_file(name)).unlink(missing_ok=True)
         self._finished, self._saved_at = [], time.monotonic()
@@ -142,8 +149,7 @@ def weights_of(upstream: Mapping[str, Path] | None) -> Path:
     source = (upstream or {}).get("finetune")
     if source is None:
         raise UserError("an evaluation needs the fine-tuning run whose network it scores (upstream finetune)")
-    source = Path(source)
-    return source / MODEL_WEIGHTS if source.is_dir() or not source.suffix else source
+    return weights_file(Path(source), MODEL_WEIGHTS)
 
 
 def room_file(name: str) -> str:
@@ -153,11 +159,10 @@ def room_file(name: str) -> str:
 
 def _read_progress(path: Path, scenes: list[str]) -> dict[str, Any] | None:
     """What an interrupted evaluation left; a damaged or foreign file means starting again."""
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        return state if set(state["scenes"]) <= set(scenes) and {"metric", "seconds"} <= state.keys() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    state = read_sealed(path)
+    if state is None or not {"metric", "scenes", "seconds"} <= state.keys():
         return None
+    return state if set(state["scenes"]) <= set(scenes) else None
 
 
 def _alone(config: Mapping[str, Any], facts: Any, prediction: Any, labels: Any) -> dict[str, Any] | None:

@@ -83,7 +83,7 @@ def _compute(run: Run, spec: RunSpec) -> None:
     run.write("provenance.json", provenance.gather(_device(spec), _ops_backend()))
     result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
     if not run.is_done:
-        run.write("metrics.json", result if result is not None else {"metrics": {}})
+        run.write_result(result if result is not None else {"metrics": {}})
 
 
 def run_function(spec: RunSpec) -> RunFunction:
@@ -93,7 +93,12 @@ def run_function(spec: RunSpec) -> RunFunction:
     """
     path = spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}.run_{spec.kind}"
     module, _, name = str(path).rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    if module.split(".")[0] in sys.stdlib_module_names:
+        raise UserError(f"local.function={path}: is no function of a run")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"local.function={path}: {error}; run the sweep again") from error
 
 
 def _fail(run: Run, message: str, trace: str | None) -> int:

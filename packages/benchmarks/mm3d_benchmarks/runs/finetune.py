@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems
+from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
+from mm3d_benchmarks.datasets.scene import PreparedDataset
 from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
@@ -25,7 +26,15 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import EFFICIENCY_FILE, Training, device_of, finish, prepare_process, train
+from mm3d_benchmarks.runs.training_run import (
+    EFFICIENCY_FILE,
+    Training,
+    device_of,
+    finish,
+    prepare_process,
+    train,
+    weights_file,
+)
 from mm3d_core import distributed
 from mm3d_core.atomic import write_json, write_text
 from mm3d_core.checkpoint import load_weights
@@ -93,8 +102,17 @@ def training_of(config: Mapping[str, Any]) -> Training:
         targets=build_targets(config, facts, recipe.votes),
         plan=model.encoder.plan_spec(),
     )
+    if protocol.longer:
+        recipe = replace(recipe, extra_steps=recipe.extra_steps + pretraining_steps(config, data))
     frozen = [] if protocol.train == "all" else [model.encoder]
     return Training("finetune", recipe, model, _loss, data, scenes, items, frozen)
+
+
+def pretraining_steps(config: Mapping[str, Any], data: PreparedDataset) -> int:
+    """Optimizer steps of the recipe's pre-training on this data set."""
+    recipe = Recipe.of(config, "pretrain")
+    count = len(split_scenes(config, data, "pretrain")) * recipe.loop
+    return recipe.total_steps(steps_per_epoch(count, recipe.batch, recipe.drop_last))
 
 
 def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, Any]:
@@ -112,8 +130,7 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, An
         account: dict[str, Any] = {"source": None, "loaded": [], "fresh": sorted(model.state_dict())}
         text = f"{folder.name}: from scratch, {len(account['fresh'])} tensors start from their initial values"
     else:
-        path = Path(source)
-        report = load_weights(encoder, path / ENCODER_WEIGHTS if path.is_dir() or not path.suffix else path)
+        report = load_weights(encoder, weights_file(Path(source), ENCODER_WEIGHTS))
         account = {**report.as_dict(), "fresh": outside}
         text = f"{report.describe()}\n  the head starts fresh: {len(outside)} tensors"
     if distributed.is_main():

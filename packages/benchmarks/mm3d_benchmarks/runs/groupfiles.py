@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_yaml
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -79,16 +80,19 @@ def _read(group: str, choice: str, folders: tuple[Path, ...], below: tuple[str, 
 @cache
 def _parse(path: Path, _: int) -> dict[str, Any] | None:
     """A file's content; None if it uses a feature that is not known here."""
-    text = path.read_text(encoding="utf-8")
-    if "@package" in text:
-        return None
     try:
-        content = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        if "@package" in text:
+            return None
+        content = parse_yaml(text, _Loader)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         return None
-    plain = all(isinstance(entry, str) and re.fullmatch(r"\w+", entry) for entry in content.get("defaults", []))
+    defaults = content.get("defaults", [])
+    if not isinstance(defaults, list) or not all(isinstance(name, str) for name in content):
+        raise UserError(f"{path}: a group file is a mapping of names, with a list `defaults` if there is one")
+    plain = all(isinstance(entry, str) and re.fullmatch(r"\w+", entry) for entry in defaults)
     return content if plain else None
 
 

@@ -80,6 +80,16 @@ class Plan:
             changed = True
         return changed
 
+    def _take(self, sweep: str, value: Mapping[str, Any]) -> None:
+        """The cells of one sweep, from its file; any of several errors when they are not what :meth:`write` wrote."""
+        self.profile, self.source, self.kinds[sweep] = str(value["profile"]), str(value["source"]), str(value["kind"])
+        self.notes[sweep] = [str(note) for note in value["notes"]]
+        self.cells[sweep] = [PlannedCell(str(c["row"]), int(c["seed"]), dict(c["runs"])) for c in value["cells"]]
+        for cell in self.cells[sweep]:
+            strange = [key for kind, key in cell.runs.items() if kind not in KINDS or key not in self.specs]
+            if strange or value["kind"] not in cell.runs:
+                raise ValueError(f"row {cell.row} names runs that no plan knows: {strange}")
+
     def _runs(self, kind: str) -> dict[str, Any]:
         return {spec.key: spec.to_json() for spec in self.of_kind(kind)}
 
@@ -93,17 +103,20 @@ class Plan:
         plan = cls(folder.name)
         for kind in KINDS:
             for key, value in _plan_file(folder / "runs" / f"{kind}.json").items():
-                spec = RunSpec.from_json(value)
+                try:
+                    spec = RunSpec.from_json(value)
+                except (ValueError, UserError) as error:
+                    raise UserError(f"{folder}/runs/{kind}.json: damaged ({error}); run `mm3d plan` again") from error
                 if spec.key != key:
                     raise UserError(f"{folder}/runs/{kind}.json: run {key} was edited by hand; run `mm3d plan` again")
                 plan.specs[key] = spec
         for path in sorted(folder.glob("sweeps/*.json")):
             if sweeps is None or path.stem in sweeps:
                 value = _plan_file(path)
-                plan.profile, plan.source = value["profile"], value["source"]
-                plan.kinds[path.stem] = value["kind"]
-                plan.notes[path.stem] = value["notes"]
-                plan.cells[path.stem] = [PlannedCell(c["row"], c["seed"], c["runs"]) for c in value["cells"]]
+                try:
+                    plan._take(path.stem, value)
+                except (KeyError, TypeError, AttributeError, ValueError) as error:
+                    raise UserError(f"{path}: damaged ({error!r}); run `mm3d plan` again") from error
         if sweeps is not None:
             needed = {key for cells in plan.cells.values() for cell in cells for key in cell.runs.values()}
             plan.specs = {key: spec for key, spec in plan.specs.items() if key in needed}
@@ -175,14 +188,17 @@ class Planner:
         return chain
 
     def _notes(self, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
-        """What a reader of the table must know: where the profile replaced an evaluation by a cheaper one."""
-        replaced = set()
+        """What a reader of the table must know: cheaper evaluations, and how rivals differ from their originals."""
+        replaced, adapted = set(), {}
         for cell, chain in zip(cells, chains, strict=True):
             wanted = cell.request.choices.get("evaluation")
             done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
             if wanted not in (None, done):
                 replaced.add(f"Profile {self.profile} evaluates by {done} in place of {wanted}.")
-        return sorted(replaced)
+            method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
+            if method.get("adaptation"):
+                adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
+        return sorted(replaced) + [adapted[name] for name in sorted(adapted)]
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration of the pre-training, which may see another data set than the fine-tuning."""

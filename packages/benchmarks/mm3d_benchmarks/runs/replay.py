@@ -9,13 +9,14 @@ random numbers depend on the step alone, so the step can be repeated by itself, 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mm3d_benchmarks.runs.spec import KINDS
+from mm3d_benchmarks.runs.store import read_json
 from mm3d_benchmarks.runs.training_run import REPLAY_FILE, Training
 from mm3d_core.checkpoint import load_checkpoint
 from mm3d_core.errors import UserError
@@ -39,7 +40,9 @@ def replay(folder: Path) -> list[str]:
         raise UserError(
             f"{folder / FAILURE_FOLDER}: no failed step is kept there; give the folder of a run that stopped"
         )
-    asked = json.loads(request.read_text(encoding="utf-8"))
+    asked = read_json(request) or {}
+    if asked.get("kind") not in KINDS or not isinstance(asked.get("config"), dict):
+        raise UserError(f"{request}: damaged; delete the folder of the run and run it again")
     config = {**asked["config"], "machine": {**asked["config"].get("machine", {}), "device": "cpu", "workers": 0}}
     kind = importlib.import_module(f"mm3d_benchmarks.runs.{asked['kind']}")
     training: Training = kind.training_of(config)

@@ -40,6 +40,7 @@ _UNSEEN = {
         "protocol.list_seed",
         "protocol.points_per_scene",
         "protocol.boxes_per_scene",
+        "protocol.longer",
     ),  # fmt: skip (protocol.train stays: it decides which network is scored)
 }
 
@@ -90,12 +91,27 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
-        """The spec that :meth:`to_json` wrote."""
-        return cls(value["kind"], value["config"], value["upstream"], value["data"], value["code"], value["local"])
+        """The spec that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: it is not such a spec.
+        """
+        names = ("kind", "config", "upstream", "data", "code", "local")
+        if not isinstance(value, Mapping) or any(name not in value for name in names):
+            raise ValueError(f"a run has {', '.join(names)}")
+        kind, config, upstream, data, code, local = (value[name] for name in names)
+        texts = [kind, code, *upstream.values(), *data.values()] if _are_mappings(upstream, data) else [None]
+        if not _are_mappings(config, local) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("its parts are of other kinds than they should be")
+        return cls(kind, config, upstream, data, code, local)
 
     def effective_config(self) -> dict[str, Any]:
         """What the run function receives: the configuration with the machine settings laid over it."""
         return merge(copy.deepcopy(dict(self.config)), self.local)
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def content_key(identity: Any) -> str:
@@ -107,8 +123,10 @@ def content_key(identity: Any) -> str:
 def seen_by(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a composed configuration that a kind of run reads (a copy)."""
     kept = json.loads(json.dumps(config))  # a copy, several times faster than deepcopy
+    longer = kind == "finetune" and (config.get("protocol") or {}).get("longer")  # counts the pre-training's steps
     for path in _UNSEEN[kind]:
-        drop(kept, path)
+        if not (longer and path == "recipe.pretrain"):
+            drop(kept, path)
     kept["kind"] = kind
     return kept
 

@@ -15,11 +15,10 @@ Nothing in here imports torch.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,8 @@ from mm3d_benchmarks.runs import locks
 from mm3d_benchmarks.runs.spec import KEY_LENGTH, RunSpec, content_key
 from mm3d_core.atomic import write_json, write_text
 from mm3d_core.errors import UserError
+from mm3d_core.sealed import seal, unseal
+from mm3d_core.untrusted import parse_json
 
 VERSION = 1  # of this layout; raise it when older folders can no longer be read
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
@@ -135,9 +136,13 @@ class Run:
         """One of the run's JSON files; None when it is missing or damaged."""
         return read_json(self.folder / name)
 
-    def write(self, name: str, value: dict[str, Any]) -> None:
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Replace one of the run's JSON files in one step."""
         write_json(self.folder / name, value)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write ``metrics.json``, with its checksum: the run is done."""
+        self.write("metrics.json", seal(result))
 
     def spec(self) -> RunSpec:
         """What the run is.
@@ -150,7 +155,12 @@ class Run:
             raise UserError(
                 f"{self.folder / 'spec.json'}: missing or damaged; delete the folder and run the sweep again"
             )
-        spec = RunSpec.from_json(value)
+        try:
+            spec = RunSpec.from_json(value)
+        except (ValueError, UserError) as error:
+            raise UserError(
+                f"{self.folder / 'spec.json'}: damaged ({error}); delete the folder and run the sweep again"
+            ) from error
         if spec.key != self.key and not self.read("adopted.json"):
             raise UserError(f"{self.folder / 'spec.json'}: describes run {spec.key}; delete the folder and run again")
         return spec
@@ -161,11 +171,14 @@ class Run:
         Raises:
             UserError: it is missing or damaged.
         """
-        value = self.read("metrics.json")
-        if not isinstance(value, dict):
+        try:
+            value = unseal(self.read("metrics.json"), required=False)
+            if not isinstance(value.get("metrics"), dict):
+                raise ValueError("no metrics")
+        except ValueError as error:
             raise UserError(
                 f"{self.folder / 'metrics.json'}: missing or damaged; `mm3d store rm {self.key}`, then run again"
-            )
+            ) from error
         return value
 
     def checkpoint_mark(self) -> int:
@@ -178,19 +191,19 @@ class Run:
     def begin_attempt(self) -> int:
         """Count a start; returns how many starts in a row got no further than this one's checkpoint."""
         mark, before = self.checkpoint_mark(), self.read("attempts.json") or {}
-        count = before.get("count", 0) + 1 if before.get("mark") == mark else 1
-        self.write("attempts.json", {"count": count, "mark": mark, "total": before.get("total", 0) + 1})
+        count = _count(before, "count") + 1 if before.get("mark") == mark else 1
+        self.write("attempts.json", {"count": count, "mark": mark, "total": _count(before, "total") + 1})
         return count
 
     def take_back_attempt(self) -> None:
         """A start that was ended politely (preemption, time limit, Ctrl-C) does not count."""
         before = self.read("attempts.json")
         if before:
-            self.write("attempts.json", {**before, "count": max(0, before["count"] - 1)})
+            self.write("attempts.json", {**before, "count": max(0, _count(before, "count") - 1)})
 
     def attempts(self) -> int:
         """Starts in a row that got no further."""
-        return (self.read("attempts.json") or {}).get("count", 0)
+        return _count(self.read("attempts.json") or {}, "count")
 
     def forgive(self) -> None:
         """Forget failures and attempts, so that the run is tried again."""
@@ -210,8 +223,11 @@ class Run:
         """The last complete line of ``log.jsonl``: step, loss, speed, whatever the loop wrote."""
         for line in reversed(tail(self.folder / "log.jsonl", 4096).splitlines()):
             with suppress(ValueError):
-                value = json.loads(line)
-                if isinstance(value, dict):
+                value = parse_json(line)
+                if not isinstance(value, dict):
+                    continue
+                numbers = [value.get(name, 0.0) for name in ("step", "loss", "seconds_per_step")]
+                if all(type(number) in (int, float) for number in numbers):
                     return value
         return {}
 
@@ -241,10 +257,16 @@ def adopt(store: Store, old: Run, spec: RunSpec, who: str, why: str) -> Run:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object; None when the file is missing, half-written or not an object."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _count(value: Mapping[str, Any], name: str) -> int:
+    """A counter of a run's bookkeeping; 0 where damage made something else of it."""
+    count = value.get(name)
+    return count if type(count) is int and 0 <= count < 2**31 else 0
 
 
 def tail(path: Path, size: int) -> str:

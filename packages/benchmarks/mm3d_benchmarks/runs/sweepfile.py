@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mm3d_benchmarks.runs.compose import Request, split_request
 from mm3d_benchmarks.runs.spec import KINDS, merge
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_yaml
 
 _RUN_KEYS = {"kind", "base", "each", "cross"}
 
@@ -80,13 +79,18 @@ class Sweep:
         return list(cells.values())
 
     def _combinations(self, seeds: list[int]) -> Iterator[dict[str, Any]]:
-        base, cross = self.runs.get("base") or {}, dict(self.runs.get("cross") or {})
+        base, cross = self.runs.get("base") or {}, self.runs.get("cross") or {}
+        entries = self.runs.get("each") or [{}]
+        for part in (base, cross, *entries):
+            if not isinstance(part, Mapping) or not all(isinstance(name, str) for name in part):
+                raise UserError(f"{self.path}: base, cross and each entry of each are mappings, not {str(part)[:100]}")
+        cross = dict(cross)
         if cross.get("seed") == "profile":
             cross["seed"] = seeds
         for name, values in cross.items():
             if not isinstance(values, list) or not values:
                 raise UserError(f"{self.path}: cross.{name} must be a list with at least one entry")
-        for entry in self.runs.get("each") or [{}]:
+        for entry in entries:
             for combination in itertools.product(*cross.values()):
                 values = merge(merge({}, base), entry)
                 values.update(zip(cross, combination, strict=True))
@@ -114,12 +118,17 @@ def load_sweep(path: Path) -> Sweep:
     kind = str(runs.get("kind", "evaluate"))
     if kind not in KINDS:
         raise UserError(f"{path}: runs.kind={kind}; choose one of {', '.join(KINDS)}")
-    axis = table.get("axis", [])
+    axis = table.get("axis") or []
+    if not isinstance(axis, str | list) or not isinstance(table.get("columns") or [], list):
+        raise UserError(f"{path}: table.axis and table.columns are lists of names")
     sweep = Sweep(
         path.stem, path, kind, runs, table,
-        tuple([axis] if isinstance(axis, str) else axis), tuple(str(c) for c in table.get("columns") or []),
+        tuple([axis] if isinstance(axis, str) else map(str, axis)), tuple(str(c) for c in table.get("columns") or []),
     )  # fmt: skip
-    _check_rows(sweep)
+    try:
+        _check_rows(sweep)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not in the shape that docs/add_a_table.md describes ({error!r})") from error
     return sweep
 
 
@@ -172,10 +181,10 @@ def _check_rows(sweep: Sweep) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        text = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such sweep file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); correct the file") from error
     if not isinstance(text, dict):
         raise UserError(f"{path}: a sweep is a mapping with `runs` and `table`")

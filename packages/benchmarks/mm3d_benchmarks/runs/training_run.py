@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ import torch
 from torch import nn
 
 from mm3d_benchmarks.datasets.loading import SceneLoader, ScenesToItems
-from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
 from mm3d_benchmarks.runs.build import Machine, Recipe
+from mm3d_benchmarks.runs.store import read_json
 from mm3d_core import distributed
 from mm3d_core.atomic import write_json
 from mm3d_core.checkpoint import save_weights
 from mm3d_core.errors import UserError
+from mm3d_core.sealed import seal
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training import FAILURE_FOLDER, Objective, fit
 from mm3d_core.training_log import read_log
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 METRICS_FILE, EFFICIENCY_FILE, PROGRESS_FILE = "metrics.json", "efficiency.json", "progress.json"
 REPLAY_FILE = "replay.json"
-NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step")  # of a log record
+NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step", "peak_memory_bytes")  # of a log record
 
 
 def device_of(machine: Machine) -> torch.device:
@@ -142,7 +143,7 @@ def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapp
     save_weights(weights, module.state_dict())
     last = read_log(folder)[-1]
     metrics = {name: value for name, value in last.items() if name not in NOT_RESULTS}
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = hash_file(weights)
     result = {
         "kind": kind,
         "metrics": metrics,
@@ -150,4 +151,23 @@ def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapp
         "weights": {weights.name: digest},
         **(more or {}),
     }
-    write_json(folder / METRICS_FILE, result)
+    write_json(folder / METRICS_FILE, seal(result))
+
+
+def weights_file(source: Path, name: str) -> Path:
+    """The weights that a finished run left, or a file that was given itself.
+
+    Raises:
+        UserError: the file is not the one that the run wrote: its checksum is in the run's result.
+    """
+    if source.suffix and not source.is_dir():
+        return source
+    path, result = source / name, read_json(source / METRICS_FILE) or {}
+    recorded = result.get("weights")
+    expected = recorded.get(name) if isinstance(recorded, dict) else None
+    if expected is not None and path.is_file() and hash_file(path) != expected:
+        raise UserError(
+            f"{path}: damaged, or not what its run wrote (its checksum does not fit); "
+            f"`mm3d store rm {source.name}`, then run again"
+        )
+    return path
