@@ -52,6 +52,8 @@ def knn(peers: dict[str, Any], cloud: np.ndarray, query: np.ndarray, k: int) -> 
     if "torch-cluster" in peers:
         x, y = torch.from_numpy(cloud), torch.from_numpy(query)
         work["torch-cluster"] = lambda: peers["torch-cluster"].knn(x, y, k)
+    if "open3d" in peers:
+        work["open3d"] = lambda: _open3d(peers["open3d"], cloud, query, k)
     return work
 
 
@@ -67,13 +69,19 @@ def ball(peers: dict[str, Any], cloud: np.ndarray, query: np.ndarray, radius: fl
     if "torch-cluster" in peers:
         x, y = torch.from_numpy(cloud), torch.from_numpy(query)
         work["torch-cluster"] = lambda: peers["torch-cluster"].radius(x, y, radius, max_num_neighbors=k)
+    if "open3d" in peers:
+        work["open3d"] = lambda: _open3d(peers["open3d"], cloud, query, k, radius)
     return work
 
 
 def both_ways(peers: dict[str, Any], a: np.ndarray, b: np.ndarray) -> dict[str, Callable[[], Any]]:
     """Nearest neighbors from a to b and from b to a."""
     there, back = knn(peers, b, a, 1), knn(peers, a, b, 1)
-    return {name: lambda name=name: (there[name](), back[name]()) for name in ("scipy", "pykdtree") if name in there}
+    return {
+        name: lambda name=name: (there[name](), back[name]())
+        for name in ("scipy", "pykdtree", "open3d")
+        if name in there
+    }
 
 
 def sampling(peers: dict[str, Any], clouds: list[np.ndarray], count: int) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -169,3 +177,14 @@ def _nanoflann(module: Any, cloud: np.ndarray, query: np.ndarray, k: int) -> Any
     tree = module.KDTree(n_neighbors=k, metric="L2", radius=1.0)
     tree.fit(cloud)
     return tree.kneighbors(query, n_jobs=torch.get_num_threads())
+
+
+def _open3d(module: Any, cloud: np.ndarray, query: np.ndarray, k: int, radius: float | None = None) -> Any:
+    """The k nearest, or the k nearest within ``radius`` (open3d's hybrid search)."""
+    points, centers = module.core.Tensor(cloud), module.core.Tensor(query)
+    search = module.core.nns.NearestNeighborSearch(points)
+    if radius is None:
+        search.knn_index()
+        return search.knn_search(centers, k)
+    search.hybrid_index(radius)
+    return search.hybrid_search(centers, radius, k)
