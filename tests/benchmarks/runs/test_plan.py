@@ -71,6 +71,29 @@ def test_a_replaced_evaluation_is_noted(tmp_path: Path) -> None:
     assert plan.notes["good"] == ["Profile smoke evaluates by segmentation_voxel in place of segmentation_voting."]
 
 
+def test_how_a_rival_differs_from_its_original_is_noted(tmp_path: Path) -> None:
+    plan = planned(sweep(tmp_path, {"runs.each.1.pretrain": "point_contrast"}))
+    [note] = plan.notes["good"]
+    assert note.startswith("point_contrast: scan-only adaptation: two camera crops")
+    assert note.endswith("as one scan.")
+
+
+def test_every_rival_of_the_repository_is_noted_as_an_adaptation() -> None:
+    plan = planned(load_sweep(Path("sweeps/rivals.yaml")))
+    named = {note.split(":")[0] for note in plan.notes["rivals"] if ": " in note}
+    assert named == {"csc", "four_d_contrast", "msc", "point_contrast", "point_mae", "random_rooms"}
+
+
+def test_a_longer_training_from_scratch_is_a_run_of_its_own_that_knows_the_pre_trainings_length(tmp_path: Path) -> None:
+    rows = [{"row": "scratch", "pretrain": "none"}, {"row": "long", "pretrain": "none", "protocol.longer": True}]
+    change = {"runs.each": rows, "table.axis": ["pretrain", "protocol.longer", "recipe.pretrain"]}
+    plan = planned(sweep(tmp_path, change))
+    plain, long = (cell.runs for cell in plan.cells["good"] if cell.seed == 0)
+    assert plain["finetune"] != long["finetune"]
+    assert plan.specs[long["finetune"]].config["recipe"]["pretrain"]["steps"] == 4
+    assert "pretrain" not in plan.specs[plain["finetune"]].config["recipe"]
+
+
 def test_a_plan_for_another_data_set_pre_trains_there(tmp_path: Path) -> None:
     plan = planned(sweep(tmp_path, {"runs.base.pretrain_on": "scannet"}))
     pretrain, finetune = plan.of_kind("pretrain")[0], plan.of_kind("finetune")[0]

@@ -258,8 +258,7 @@ class SceneLoader:
         self._accumulation, self._rank, self._world = accumulation, rank, world_size
         self._workers, self._pin = workers, pin_memory
         self._newest_order: tuple[int, list[int]] = (-1, [])
-        whole, rest = divmod(self._length, batch)
-        self.steps_per_epoch = max(1, whole + (1 if rest and not drop_last else 0))
+        self.steps_per_epoch = steps_per_epoch(self._length, batch, drop_last)
 
     def stream(self, first_step: int, steps: int) -> Iterator[Batch]:
         """Micro-batches of steps ``first_step`` to ``steps - 1`` for this process.
@@ -301,6 +300,12 @@ class SceneLoader:
         if self._newest_order[0] != epoch:
             self._newest_order = (epoch, numpy_generator(self._seed, "order", epoch).permutation(self._length).tolist())
         return self._newest_order[1]
+
+
+def steps_per_epoch(items: int, batch: int, drop_last: bool) -> int:
+    """Batches of an epoch of so many items; at least one."""
+    whole, rest = divmod(items, batch)
+    return max(1, whole + (1 if rest and not drop_last else 0))
 
 
 class _Items(Dataset[Any]):

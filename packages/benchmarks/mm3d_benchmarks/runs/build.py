@@ -176,6 +176,7 @@ class Recipe:
     Attributes:
         epochs: passes over ``loop`` times the scene list.
         steps: total optimizer steps, over ``epochs`` (a profile's abbreviation; schedules stretch to it).
+        extra_steps: on top of either; schedules stretch too.
         batch: scenes per optimizer step, over all devices.
         votes: what detection's points vote for, see ``targets.detection_targets``.
         mm3dscene: values in which the released code bases differ; read by ``pretrain/mm3dscene.yaml`` alone.
@@ -187,6 +188,7 @@ class Recipe:
     batch: int
     epochs: int | None = None
     steps: int | None = None
+    extra_steps: int = 0
     loop: int = 1
     drop_last: bool = True
     accumulation: int = 1
@@ -239,11 +241,14 @@ class Recipe:
             labels=tuple(labels),
         )
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole training."""
+        return (self.steps or (self.epochs or 0) * steps_per_epoch) + self.extra_steps
+
     def settings(self, steps_per_epoch: int, seed: int) -> Settings:
         """What :func:`mm3d_core.training.fit` needs to know."""
-        steps = self.steps or (self.epochs or 0) * steps_per_epoch
         return Settings(
-            steps=steps,
+            steps=self.total_steps(steps_per_epoch),
             seed=seed,
             accumulation=self.accumulation,
             clip=self.clip,
@@ -284,6 +289,7 @@ class Protocol:
             that the seeds of a table differ in their lists too.
         points_per_scene, boxes_per_scene: labels left in each scene; None: all.
         train: ``all`` or a form of probe, see ``protocols.probe``.
+        longer: add the steps of the recipe's pre-training, so that a row from scratch takes as many steps in all.
     """
 
     scenes: float = 1.0
@@ -292,6 +298,7 @@ class Protocol:
     points_per_scene: int | None = None
     boxes_per_scene: int | None = None
     train: str = "all"
+    longer: bool = False
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Protocol:
