@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check, _native, _register
+from pointops import _check, _gpu, _native, _register
 from pointops.knn import knn_query_reference
 from pointops.segment import segment_mean
 
@@ -76,6 +76,8 @@ def _squared(xyz: Tensor, other: Tensor, idx: Tensor) -> Tensor:
 
 
 def _run(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if _gpu.serves(xyz):
+        return _gpu.nearest_pair(xyz, offset, new_xyz, new_offset)  # pyright: ignore[reportReturnType]
     if xyz.device.type != "cpu" or _native.library() is None:
         return chamfer_nearest_reference(xyz.detach(), offset, new_xyz.detach(), new_offset)
     xyz, new_xyz = _check.points("xyz", xyz, False), _check.points("new_xyz", new_xyz, False)

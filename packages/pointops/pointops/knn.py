@@ -8,7 +8,7 @@ sorted by (squared distance, row number), so every back end returns the same row
 import torch
 from torch import Tensor
 
-from pointops import _check, _native, _register
+from pointops import _check, _gpu, _native, _register
 from pointops.index import Index, handle
 
 MISSING_DISTANCE = 1e5  # square root of the 1e10 with which the reference kernels fill missing neighbors
@@ -142,6 +142,9 @@ def _run(
     index: Index | None = None,
     new_index: Index | None = None,
 ) -> tuple[Tensor, Tensor]:
+    if _gpu.serves(xyz):
+        xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing)
+        return _gpu.knn(xyz, ends, query, query_ends, nsample, missing)
     if xyz.device.type != "cpu" or _native.library() is None:
         return knn_query_reference(nsample, xyz, offset, query, query_offset, missing=missing)
     xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing, values=False)

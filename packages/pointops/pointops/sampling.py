@@ -7,7 +7,7 @@ Ties go to the lowest row (the reference kernels' winner depends on their thread
 import torch
 from torch import Tensor
 
-from pointops import _check, _native, _register
+from pointops import _check, _gpu, _native, _register
 from pointops.index import Index, handle
 
 ORIGIN_RADIUS2 = 1e-3  # VoteNet's kernel never chooses points with x^2 + y^2 + z^2 at or below this
@@ -85,6 +85,10 @@ def checked(
 
 
 def _run(xyz: Tensor, offset: Tensor, new_offset: Tensor, skip_origin: bool, index: Index | None = None) -> Tensor:
+    if _gpu.serves(xyz):
+        sample = _gpu.sample(*checked(xyz, offset, new_offset), skip_origin)
+        if sample is not None:
+            return sample
     if xyz.device.type != "cpu" or _native.library() is None:
         return farthest_point_sampling_reference(xyz, offset, new_offset, skip_origin=skip_origin)
     xyz, ends, new_ends = checked(xyz, offset, new_offset, values=False)

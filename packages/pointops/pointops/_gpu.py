@@ -1,0 +1,53 @@
+"""Searches and samplings of CUDA tensors by the Triton kernels, with the checks and the results of the CPU's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pointops import _check, _dispatch
+
+
+def serves(xyz: Tensor) -> bool:
+    """Whether the Triton kernels take this tensor."""
+    return xyz.device.type == "cuda" and _dispatch.has_triton()
+
+
+def knn(
+    xyz: Tensor, ends: list[int], query: Tensor, query_ends: list[int], k: int, missing: str
+) -> tuple[Tensor, Tensor]:
+    """What :func:`pointops.knn.knn_query_reference` returns, for checked arguments."""
+    from pointops.knn import MISSING_DISTANCE, root
+    from pointops.triton import search
+
+    idx, distance2 = search.knn(xyz, ends, query, query_ends, k)
+    lacking = idx < 0
+    distance = root(distance2).masked_fill(lacking, MISSING_DISTANCE)
+    if missing == "first_point" and xyz.shape[0]:
+        counts = torch.diff(torch.tensor(ends), prepend=torch.tensor([0]))
+        first = (torch.tensor(ends) - counts).masked_fill(counts == 0, -1)
+        asked = torch.diff(torch.tensor(query_ends), prepend=torch.tensor([0]))
+        idx = torch.where(lacking, first.repeat_interleave(asked).to(idx).unsqueeze(1), idx)
+    return idx, distance
+
+
+def nearest_pair(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor) -> tuple[Tensor, ...]:
+    """The four tensors of :func:`pointops.chamfer.chamfer_nearest`, without gradient."""
+    from pointops.triton import search
+
+    xyz, new_xyz = _check.points("xyz", xyz), _check.points("new_xyz", new_xyz)
+    ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
+    new_ends = _check.ends("new_offset", new_offset, new_xyz.shape[0], "new_xyz")
+    _check.same_scenes("new_offset", new_ends, "offset", ends)
+    out = []
+    for cloud, cloud_ends, other, other_ends in ((xyz, ends, new_xyz, new_ends), (new_xyz, new_ends, xyz, ends)):
+        idx, distance2 = (part[:, 0] for part in search.knn(other, other_ends, cloud, cloud_ends, 1))
+        out += [distance2.masked_fill(idx < 0, 0.0), idx.contiguous()]
+    return tuple(out)
+
+
+def sample(xyz: Tensor, ends: list[int], new_ends: list[int], skip_origin: bool) -> Tensor | None:
+    """What :func:`pointops.sampling.farthest_point_sampling_reference` returns, or None if a scene is too large."""
+    from pointops.triton import sampling
+
+    return sampling.sample(xyz, ends, new_ends, skip_origin)
