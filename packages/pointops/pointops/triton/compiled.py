@@ -15,7 +15,6 @@ from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from pointops.triton import aggregate, features, sampling, search
@@ -126,13 +125,13 @@ def usage(case: Case, architecture: int) -> Usage:
 
 
 def _ptxas(ptx: str, architecture: int, fused: bool) -> Usage:
-    tool = get_ptxas(architecture)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
         suffix = "a" if architecture >= 90 else ""
         fusion = [] if fused else ["--fmad=false"]
-        command = [tool.path, "-v", *fusion, f"--gpu-name=sm_{architecture}{suffix}", str(path), "-o", f"{path}.o"]
+        command = [str(tool), "-v", *fusion, f"--gpu-name=sm_{architecture}{suffix}", str(path), "-o", f"{path}.o"]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     registers = max(int(number) for number in re.findall(r"Used (\d+) registers", report))
     spills = sum(int(number) for number in re.findall(r"(\d+) bytes spill", report))
