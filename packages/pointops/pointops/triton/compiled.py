@@ -125,7 +125,9 @@ def usage(case: Case, architecture: int) -> Usage:
 
 
 def _ptxas(ptx: str, architecture: int, fused: bool) -> Usage:
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
+    tools = Path(triton.__file__).parent / "backends/nvidia/bin"
+    newer = tools / "ptxas-blackwell"  # reads the PTX that Triton writes for sm_90 and above, where it is shipped
+    tool = newer if architecture >= 90 and newer.exists() else tools / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
