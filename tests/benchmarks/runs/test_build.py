@@ -6,9 +6,9 @@ import pytest
 import torch
 from benchmarks.small_runs import config, write_rooms
 
+from mm3d_benchmarks.protocols.labels import Protocol
 from mm3d_benchmarks.runs.build import (
     Machine,
-    Protocol,
     Recipe,
     build_encoder,
     build_metric,

@@ -22,7 +22,7 @@ from mm3d_benchmarks.datasets.features import feature_width
 from mm3d_benchmarks.datasets.loading import Sampling, Targets
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
 from mm3d_benchmarks.datasets.targets import detection_targets, object_segments, segmentation_targets
-from mm3d_benchmarks.protocols.data_efficient import FewBoxes, FewPoints, listed_scenes, scene_share
+from mm3d_benchmarks.protocols.labels import LabelLimit, Protocol
 from mm3d_benchmarks.protocols.probe import probed
 from mm3d_core.errors import UserError
 from mm3d_core.optimizers import make_optimizer
@@ -30,7 +30,6 @@ from mm3d_core.schedules import Schedule
 from mm3d_core.training import Reporting, Settings
 
 MISSING = object()
-LabelLimit = FewPoints | FewBoxes
 
 
 def instantiate(config: Any, path: str, **extra: Any) -> Any:
@@ -273,66 +272,6 @@ class Recipe:
             f"{self.path}.optimizer",
         )
         return make_optimizer(module, kind, **options)
-
-
-# ----------------------------------------------------------------------------- protocol
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How much of the labels a fine-tuning sees and what it may move: the keys of the section ``protocol``.
-
-    Attributes:
-        scenes: share of the labeled scenes, see ``protocols.data_efficient``.
-        scene_list: file with the names of the scenes to use instead of a share.
-        list_seed: draws the lists of scenes, points and boxes; null in a configuration stands for the run's seed, so
-            that the seeds of a table differ in their lists too.
-        points_per_scene, boxes_per_scene: labels left in each scene; None: all.
-        train: ``all`` or a form of probe, see ``protocols.probe``.
-        longer: add the steps of the recipe's pre-training, so that a row from scratch takes as many steps in all.
-    """
-
-    scenes: float = 1.0
-    scene_list: str | None = None
-    list_seed: int = 0
-    points_per_scene: int | None = None
-    boxes_per_scene: int | None = None
-    train: str = "all"
-    longer: bool = False
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Protocol:
-        """The section, or its defaults.
-
-        Raises:
-            UserError: an unknown key.
-        """
-        section = dict(config.get("protocol") or {})
-        known = [f.name for f in fields(cls)]
-        unknown = [name for name in section if name not in known]
-        if unknown:
-            raise UserError(f"protocol.{unknown[0]}: there is no such key; known are {', '.join(known)}")
-        if section.get("list_seed") is None:
-            section["list_seed"] = int(config.get("seed", 0))
-        seed = section["list_seed"]
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise UserError(f"protocol.list_seed={seed}: give a whole number from 0 on, or null for the run's seed")
-        return cls(**section)
-
-    def chosen(self, scenes: Sequence[str]) -> list[str]:
-        """The scenes to fine-tune on."""
-        if self.scene_list is not None:
-            return listed_scenes(scenes, Path(self.scene_list))
-        return scene_share(scenes, self.scenes, self.list_seed)
-
-    def limits(self) -> list[LabelLimit]:
-        """What takes labels away within a scene."""
-        limits: list[LabelLimit] = []
-        if self.points_per_scene is not None:
-            limits.append(FewPoints(self.points_per_scene, self.list_seed))
-        if self.boxes_per_scene is not None:
-            limits.append(FewBoxes(self.boxes_per_scene, self.list_seed))
-        return limits
 
 
 # ----------------------------------------------------------------------------- data and networks

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
 from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.protocols.labels import Protocol
 from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
-    Protocol,
     Recipe,
     build_facts,
     build_network,
