@@ -12,79 +12,88 @@ constexpr float kNever = -1.0f;    // points that the origin rule leaves out
 constexpr float kPadding = -2.0f;  // lanes beyond the last point or child
 constexpr float kOrigin2 = 1e-3f;  // VoteNet: x^2 + y^2 + z^2 at or below this is never chosen
 
+constexpr int64_t kCached = 12000;  // leaves that the second cache holds, more or less
+
 struct Peak {
   float value;
   int32_t row;
 };
 
-// The largest of 8 values, ties to the lowest row.
-inline Peak peak(const float* values, const int32_t* rows) {
-  const F8 v = load8(values);
-  const float most = highest(v);
-  Mask at = v == all8(most);
-  int32_t row = rows[lowest_bit(at)];
-  for (at &= at - 1; at; at &= at - 1) row = std::min(row, rows[lowest_bit(at)]);
-  return {most, row};
-}
+// The running distances of the 8 points of a leaf, or the largest ones below the 8 children of a node, and whose they are:
+// one line of the cache.
+struct alignas(64) Peaks {
+  float value[8];
+  int32_t row[8];
+
+  // The largest value, ties to the lowest row.
+  Peak best() const {
+    const F8 v = load8(value);
+    const float most = highest(v);
+    Mask at = v == all8(most);
+    int32_t lowest_row = row[lowest_bit(at)];
+    for (at &= at - 1; at; at &= at - 1) lowest_row = std::min(lowest_row, row[lowest_bit(at)]);
+    return {most, lowest_row};
+  }
+};
 
 struct Sampler {
   const Tree& tree;
-  std::vector<float> running;  // blocks * 8, squared distance to the nearest sample
-  struct Level {
-    std::vector<float> value;  // nodes * 8, the largest running distance below each child
-    std::vector<int32_t> row;
-  };
-  std::vector<Level> levels;
+  std::vector<Array<Peaks>> peaks;  // [0] for the leaves, [l + 1] for the nodes of level l
+  bool beyond_cache;
 
-  Sampler(const Tree& tree_, bool skip_origin) : tree(tree_) {
-    running.assign(tree.blocks * kLeaf, kPadding);
-    for (int64_t i = 0; i < tree.points; ++i) {
-      const float* p = tree.block(i / 8) + i % 8;
-      running[i] = skip_origin && square_sum(p[0], p[8], p[16]) <= kOrigin2 ? kNever : kUntouched;
+  Sampler(const Tree& tree_, bool skip_origin)
+      : tree(tree_), peaks(tree_.levels.size() + 1), beyond_cache(tree_.blocks > kCached) {
+    peaks[0].resize(tree.blocks);
+    for (int64_t b = 0; b < tree.blocks; ++b) {
+      Peaks& leaf = peaks[0][b];
+      const float* p = tree.block(b);
+      for (int i = 0; i < kLeaf; ++i) {
+        const bool never = skip_origin && square_sum(p[i], p[8 + i], p[16 + i]) <= kOrigin2;
+        leaf.value[i] = i >= tree.size(b) ? kPadding : never ? kNever : kUntouched;
+        leaf.row[i] = tree.rows(b)[i];
+      }
     }
-    levels.resize(tree.levels.size());
-    for (size_t l = 0; l < levels.size(); ++l) {
-      const int64_t nodes = tree.levels[l].nodes;
-      levels[l].value.assign(nodes * 8, kPadding);
-      levels[l].row.assign(nodes * 8, INT32_MAX);
-      const int64_t children = l ? tree.levels[l - 1].nodes : tree.blocks;
-      for (int64_t c = 0; c < children; ++c) {
-        const Peak p = l ? peak(&levels[l - 1].value[c * 8], &levels[l - 1].row[c * 8]) : peak(&running[c * 8], tree.rows(c));
-        levels[l].value[c] = p.value;
-        levels[l].row[c] = p.row;
+    for (size_t l = 0; l < tree.levels.size(); ++l) {
+      const int64_t nodes = tree.levels[l].nodes, children = peaks[l].size();
+      peaks[l + 1].resize(nodes);
+      for (int64_t c = 0; c < nodes * 8; ++c) {
+        const Peak p = c < children ? peaks[l][c].best() : Peak{kPadding, INT32_MAX};
+        peaks[l + 1][c / 8].value[c % 8] = p.value;
+        peaks[l + 1][c / 8].row[c % 8] = p.row;
       }
     }
   }
 
-  Peak best() const { return peak(levels.back().value.data(), levels.back().row.data()); }
+  Peak best() const { return peaks.back()[0].best(); }
 
   void add(float x, float y, float z) { visit(tree.top(), 0, x, y, z); }
 
  private:
-  void visit(int level, int64_t node, float x, float y, float z) {
-    float* value = levels[level].value.data() + node * 8;
-    int32_t* row = levels[level].row.data() + node * 8;
-    Mask near = bounds(tree.levels[level].node(node), x, y, z) < load8(value);
-    if (level == 0) {
-      for (; near; near &= near - 1) {
-        const int c = lowest_bit(near);
-        const int64_t leaf = node * 8 + c;
-        float* mine = running.data() + leaf * 8;
-        const F8 d2 = min(load8(mine), distances(tree.block(leaf), x, y, z));
-        store8(mine, d2);
-        const Peak p = peak(mine, tree.rows(leaf));
-        value[c] = p.value;
-        row[c] = p.row;
-      }
-      return;
+  // Asks for everything that the children will touch at once, instead of waiting for each in turn.
+  void fetch(int level, int64_t node, Mask near) const {
+    for (; near; near &= near - 1) {
+      const int64_t child = node * 8 + lowest_bit(near);
+      prefetch(&peaks[level][child]);
+      const float* place = level ? tree.levels[level - 1].node(child) : tree.block(child);
+      for (int i = 0; i < (level ? 48 : 24); i += 16) prefetch(place + i);
     }
+  }
+
+  void visit(int level, int64_t node, float x, float y, float z) {
+    Peaks& mine = peaks[level + 1][node];
+    Mask near = bounds(tree.levels[level].node(node), x, y, z) < load8(mine.value);
+    if (beyond_cache) fetch(level, node, near);
     for (; near; near &= near - 1) {
       const int c = lowest_bit(near);
       const int64_t child = node * 8 + c;
-      visit(level - 1, child, x, y, z);
-      const Peak p = peak(levels[level - 1].value.data() + child * 8, levels[level - 1].row.data() + child * 8);
-      value[c] = p.value;
-      row[c] = p.row;
+      Peaks& below = peaks[level][child];
+      if (level)
+        visit(level - 1, child, x, y, z);
+      else
+        store8(below.value, min(load8(below.value), distances(tree.block(child), x, y, z)));
+      const Peak p = below.best();
+      mine.value[c] = p.value;
+      mine.row[c] = p.row;
     }
   }
 };
