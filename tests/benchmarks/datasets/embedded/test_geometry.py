@@ -80,9 +80,9 @@ def test_furniture_stays_inside_the_room_and_off_the_ground(kind: str) -> None:
             if thing.label in SHELL:
                 continue
             low, high = extent([p for p in place_room.parts if p.owner == number])
-            assert (high[:2] < half + 0.1).all(), (thing.label, high, half)
-            assert (low[:2] > -half - 0.1).all(), (thing.label, low, half)
-            assert low[2] > -0.12, thing.label
+            assert (high[:2] < half + 0.03).all(), (thing.label, high, half)
+            assert (low[:2] > -half - 0.03).all(), (thing.label, low, half)
+            assert low[2] > -0.03, thing.label
 
 
 def test_big_furniture_does_not_overlap() -> None:

@@ -82,17 +82,19 @@ def measure(scans: int, seed: int = 0) -> Measured:
     )
 
 
-def scan(kind: str, place: int, seed: int, spacing: float = SPACING, knobs: Knobs | None = None) -> Scene:
+def scan(
+    kind: str, place: int, seed: int, spacing: float = SPACING, knobs: Knobs | None = None, visit: int = 0
+) -> Scene:
     """One hand-held scan as its reader prepares it, without the way over the disk."""
     knobs = knobs or Knobs()
-    room, (tour, sensor) = make_room("scannet", seed, place, 0, kind, Style(), knobs)
+    room, (tour, sensor) = make_room("scannet", seed, place, visit, kind, Style(), knobs)
     raw = handheld.scan_room(room, spacing, knobs, tour, sensor)
     ids = np.array([*(RAW_TO_NYU40.get(label, 0) for label in raw.labels), 0])
     nyu40 = ids[raw.owner]
     coord = (raw.coord @ raw.alignment[:3, :3].T + raw.alignment[:3, 3]).astype(np.float32)
     boxes, _ = boxes_of_instances(coord, nyu40, raw.owner.astype(np.int32))
     return Scene(
-        f"{kind}_{place}",
+        f"{kind}_{place}_{visit}",
         coord,
         raw.color,
         segment=nyu40_to_train()[nyu40],

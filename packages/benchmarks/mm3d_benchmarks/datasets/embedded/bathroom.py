@@ -69,13 +69,22 @@ def bathtub(random: np.random.Generator, palette: Palette) -> list[Thing]:
     ]
     parts.append(solid("cylinder", (0, y - 0.1, high + 0.1), (0.05, 0.05, 0.2), palette.metal()))
     things = [Thing("bathtub", parts)]
-    if random.random() < 0.9:
-        share = random.uniform(0.6, 1.0)
+    if random.random() < 0.9:  # drawn aside, before the tub or hanging into it
+        share = random.uniform(0.4, 0.8)
         start = -y if random.random() < 0.5 else y - share * wide
+        low = high - random.uniform(0.05, 0.25)
         things.append(
             Thing(
                 "shower curtain",
-                folds(x + 0.03, start, start + share * wide, random.uniform(0.15, 0.35), 2.0, palette, random),
+                folds(
+                    x + (0.03 if random.random() < 0.4 else -0.1),
+                    start,
+                    start + share * wide,
+                    low,
+                    2.0,
+                    palette,
+                    random,
+                ),
             )
         )
     return things

@@ -46,7 +46,7 @@ def case(random: np.random.Generator, palette: Palette, label: str, size: Size) 
 
 def cabinet(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """A sideboard or a tall cupboard."""
-    high = random.uniform(0.7, 1.1) if random.random() < 0.6 else random.uniform(1.6, 2.1)
+    high = random.uniform(0.45, 0.8) if random.random() < 0.5 else random.uniform(1.6, 2.1)
     return case(random, palette, "cabinet", (random.uniform(0.38, 0.6), random.uniform(0.6, 1.5), high))
 
 
@@ -56,7 +56,7 @@ def file_cabinet(random: np.random.Generator, palette: Palette) -> list[Thing]:
         random,
         palette,
         "file cabinet",
-        (random.uniform(0.45, 0.62), random.uniform(0.4, 0.9), random.choice([0.7, 1.05, 1.35])),
+        (random.uniform(0.45, 0.62), random.uniform(0.4, 0.9), random.choice([0.55, 0.7, 1.05, 1.35])),
     )
 
 
@@ -104,7 +104,7 @@ def open_shelf(random: np.random.Generator, palette: Palette) -> list[Thing]:
 
 
 def _shelf(random: np.random.Generator, palette: Palette, label: str, books: bool) -> list[Thing]:
-    deep, wide, high = random.uniform(0.26, 0.42), random.uniform(0.7, 1.6), random.choice([1.1, 1.8, 2.0, 2.2])
+    deep, wide, high = random.uniform(0.26, 0.42), random.uniform(0.7, 1.6), random.choice([0.8, 1.1, 1.8, 2.0, 2.2])
     board = palette.hard()
     x, y = deep / 2, wide / 2
     parts = [cuboid((-x, x), (s * (y - 0.012) - 0.012, s * (y - 0.012) + 0.012), (0, high), board) for s in (-1, 1)]

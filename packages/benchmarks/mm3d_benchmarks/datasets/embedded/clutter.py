@@ -144,7 +144,7 @@ def heap(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Clothes, a bucket or something unnamed on the floor."""
     kind = random.random()
     if kind < 0.4:
-        return [Thing("clothes", crumple((0, 0, 0.1), (0.55, 0.5, 0.22), palette.fabric(), random, 6))]
+        return [Thing("clothes", crumple((0, 0, 0.13), (0.55, 0.5, 0.22), palette.fabric(), random, 6))]
     if kind < 0.6:
         return [Thing("bucket", [solid("cylinder", (0, 0, 0.15), (0.28, 0.28, 0.3), palette.bright())])]
     size = random.uniform(0.2, 0.6, 3)

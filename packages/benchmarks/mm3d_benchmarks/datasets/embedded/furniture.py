@@ -69,7 +69,11 @@ def crumple(
 
 def bed(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Frame, mattress, headboard, pillows, a blanket that hangs over the edge."""
-    length, width, height = random.uniform(1.9, 2.1), random.choice([0.95, 1.4, 1.6, 1.8]), random.uniform(0.42, 0.6)
+    length, width, height = (
+        random.uniform(1.9, 2.1),
+        random.choice([1.2, 1.4, 1.6, 1.8, 1.95]),
+        random.uniform(0.34, 0.48),
+    )
     x, y = length / 2, width / 2
     frame, sheet = palette.hard(), palette.fabric()
     parts = [
@@ -78,22 +82,19 @@ def bed(random: np.random.Generator, palette: Palette) -> list[Thing]:
     ]
     parts += legs(x - 0.08, y - 0.08, 0.1, 0.08, frame)
     if random.random() < 0.8:
-        parts.append(
-            solid(
-                "box",
-                (-x - 0.03, 0, random.uniform(0.4, 0.5)),
-                (0.07, width + 0.06, random.uniform(0.8, 1.1)),
-                frame,
-                pitch=-0.06,
-            )
-        )
+        high = random.uniform(0.8, 1.1)
+        parts.append(solid("box", (-x - 0.03, 0, high / 2 + 0.02), (0.07, width + 0.06, high), frame, pitch=-0.06))
     cover = palette.fabric()
-    side = y + 0.03
+    side, drop = y + 0.03, min(0.46, height - 0.06)  # of the blanket over the edge
     parts.append(cuboid((-x * 0.35, x + 0.02), (-side, side), (height - 0.02, height + 0.05), cover))
     for sign in (-1, 1):
         parts.append(
             solid(
-                "box", (x * 0.3, sign * (y + 0.05), height - 0.12), (length * 0.62, 0.05, 0.36), cover, roll=sign * 0.22
+                "box",
+                (x * 0.3, sign * (y + 0.06), height + 0.05 - drop / 2),
+                (length * 0.62, 0.05, drop),
+                cover,
+                roll=sign * 0.2,
             )
         )
     parts += crumple(
@@ -113,7 +114,7 @@ def bed(random: np.random.Generator, palette: Palette) -> list[Thing]:
 
 def couch(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Seat cushions, a leaning back, arms, throw pillows."""
-    return _sofa(random, palette, "couch", random.uniform(1.5, 2.3))
+    return _sofa(random, palette, "couch", random.uniform(1.7, 2.5))
 
 
 def armchair(random: np.random.Generator, palette: Palette) -> list[Thing]:
@@ -122,7 +123,7 @@ def armchair(random: np.random.Generator, palette: Palette) -> list[Thing]:
 
 
 def _sofa(random: np.random.Generator, palette: Palette, label: str, width: float) -> list[Thing]:
-    depth, seat, back = random.uniform(0.8, 0.98), random.uniform(0.38, 0.46), random.uniform(0.72, 0.92)
+    depth, seat, back = random.uniform(0.82, 1.0), random.uniform(0.38, 0.46), random.uniform(0.74, 0.94)
     cloth = palette.fabric()
     x, y, arm = depth / 2, width / 2, random.uniform(0.1, 0.2)
     parts = [cuboid((-x + 0.05, x), (-y + 0.02, y - 0.02), (0.08, seat - 0.12), cloth)]
@@ -169,10 +170,10 @@ def _sofa(random: np.random.Generator, palette: Palette, label: str, width: floa
 def chair(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Four legs, seat, leaning back (slats or a shell), sometimes arms or a jacket on it."""
     wide, deep, seat, top = (
-        random.uniform(0.4, 0.5),
-        random.uniform(0.4, 0.5),
+        random.uniform(0.42, 0.54),
+        random.uniform(0.42, 0.52),
         random.uniform(0.43, 0.48),
-        random.uniform(0.78, 1.0),
+        random.uniform(0.82, 1.06),
     )
     frame, cover = palette.hard(), palette.any()
     splay = random.choice([0.0, 0.08])

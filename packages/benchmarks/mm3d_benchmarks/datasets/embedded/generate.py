@@ -43,7 +43,7 @@ from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
 from mm3d_core.untrusted import parse_json
 
-GENERATOR = 4  # version: raise it when the same seed gives other scenes
+GENERATOR = 5  # version: raise it when the same seed gives other scenes
 CODES = {"scannet": 1, "s3dis": 2, "sunrgbd": 3}
 Progress = Callable[[int, int], None]
 

@@ -19,6 +19,8 @@ FIELD_OF_VIEW = 58.0  # degrees across, a depth camera's
 GLASS_RETURNS, DARK_RETURNS = 0.6, 0.65
 LONELY = (8, 1.75)  # a vertex whose 8th neighbor is this much farther than usual is dropped
 DARK = 0.075  # reflectance below which rays get lost
+PITCH = 21.8, 20.0  # degrees downward, mean and deviation; hand-held cameras look at things, not at walls
+CLOSE = 12.0, 11.0  # in rooms of less than so many square metres one looks down by up to so many degrees more
 
 
 def scan_room(
@@ -34,7 +36,7 @@ def scan_room(
     surface = sample_surface(room, spacing)
     solids, looks = Solids.of(room.parts), Looks.of(room.parts)
     cameras = tour_of(room, knobs, tour)
-    seen, _ = count_views(surface, solids, cameras, 0.3, float(tour.uniform(3.6, 5.0)), 0.07)
+    seen, _ = count_views(surface, solids, cameras, 0.3, float(tour.uniform(3.4, 4.7)), 0.07)
     paint = looks.paint(surface.local, surface.solid)
     keep = _returned(surface, seen, paint, looks.glass[surface.solid], sensor)
     coord, normal = surface.coord[keep], surface.normal[keep]
@@ -63,18 +65,19 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
     """Poses on an ellipse, looking outward or inward, around all or most of the room."""
     area = room.size[0] * room.size[1]
     count = round(float(np.clip(28 + 2.4 * area, 36, 100)) * knobs.tour)
-    covered = random.uniform(0.7, 1.0) * 2 * np.pi
+    covered = random.uniform(0.8, 1.0) * 2 * np.pi
     start = random.uniform(0, 2 * np.pi)
     reach = room.size[:2] / 2 * random.uniform(0.3, 0.65)
     k = intrinsics(IMAGE, IMAGE[1] / 2 / np.tan(np.radians(FIELD_OF_VIEW / 2)))
     cameras = []
+    mean = PITCH[0] + CLOSE[1] * max(0.0, 1 - area / CLOSE[0])
     for step in np.linspace(0, 1, count):
         angle = start + covered * step + random.normal(0, 0.1)
         place = reach * np.array([np.cos(angle), np.sin(angle)]) + random.normal(0, 0.15, 2)
         place = np.clip(place, -room.size[:2] / 2 + 0.35, room.size[:2] / 2 - 0.35)
         heading = angle + random.normal(0, 0.55) + (np.pi if random.random() < 0.45 else 0.0)
         position = np.array([*place, random.normal(1.5, 0.12)])
-        pitch = np.radians(np.clip(random.normal(21.5, 20.5), -25, 65))
+        pitch = np.radians(np.clip(random.normal(mean, PITCH[1]), -17, 65))
         cameras.append(Camera(position, look(position, heading, pitch, random.normal(0, 0.05)), k, IMAGE))
     return cameras
 
@@ -82,8 +85,8 @@ def tour_of(room: Room, knobs: Knobs, random: np.random.Generator) -> list[Camer
 def geometric_noise(coord: np.ndarray, normal: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
     """(N, 3) displacement: a slow warp of the whole scan, bumps along the normal at two scales, white noise."""
     warp = np.stack([smooth_noise(coord, 2.0, random) for _ in range(3)], axis=1) * [0.018, 0.018, 0.007]
-    bumps = 0.0095 * smooth_noise(coord, 0.33, random) + 0.0092 * smooth_noise(coord, 0.12, random, 14)
-    white = random.normal(0, 0.0055, coord.shape)
+    bumps = 0.0092 * smooth_noise(coord, 0.33, random) + 0.0086 * smooth_noise(coord, 0.12, random, 14)
+    white = random.normal(0, 0.0046, coord.shape)
     return strength * (warp + bumps[:, None] * normal + white)
 
 
@@ -112,7 +115,7 @@ def _returned(
 ) -> np.ndarray:
     """(N,) bool: measured often enough, and not lost on glass, dark stuff or in rarely seen regions."""
     chance = random.random(len(seen))
-    dropout = 2 + 2.2 * np.maximum(0, smooth_noise(surface.coord, 0.9, random))
+    dropout = 2 + 1.7 * np.maximum(0, smooth_noise(surface.coord, 0.9, random))
     keep = (seen >= 2) & (seen >= dropout)
     keep &= ~glass | (chance < GLASS_RETURNS)
     dark = (paint.mean(axis=1) < DARK) & (smooth_noise(surface.coord, 0.15, random) > 0.4)

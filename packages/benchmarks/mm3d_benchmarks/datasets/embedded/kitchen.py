@@ -70,7 +70,11 @@ def basin(y: float, z: float, deep: float, wide: float, palette: Palette) -> lis
 
 def refrigerator(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """White or steel, the size of a narrow wardrobe."""
-    deep, wide, high = random.uniform(0.6, 0.72), random.uniform(0.58, 0.8), random.choice([0.9, 1.6, 1.75, 1.85])
+    deep, wide, high = (
+        random.uniform(0.6, 0.72),
+        random.uniform(0.58, 0.8),
+        random.choice([0.9, 1.55, 1.65, 1.75, 1.85], p=[0.1, 0.15, 0.25, 0.25, 0.25]),
+    )
     body = palette.white() if random.random() < 0.6 else palette.metal()
     split, handle = high * random.uniform(0.6, 0.72), palette.metal()
     parts = [cuboid((-deep / 2, deep / 2 - 0.06), (-wide / 2, wide / 2), (0.02, high), body)]

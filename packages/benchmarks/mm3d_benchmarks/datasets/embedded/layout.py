@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.embedded import clutter, on_walls
+from mm3d_benchmarks.datasets.embedded import cases, clutter, on_walls
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
 from mm3d_benchmarks.datasets.embedded.palette import Palette
 from mm3d_benchmarks.datasets.embedded.placement import Furnisher, Room
@@ -13,7 +13,7 @@ from mm3d_benchmarks.datasets.embedded.shell import Style, build_shell, make_wal
 
 # kind -> (share of ScanNet's scans, mean width, mean depth in metres, ScanNet's sceneType)
 KINDS: dict[str, tuple[float, float, float, str]] = {
-    "bedroom": (0.2, 3.5, 4.1, "Bedroom / Hotel"),
+    "bedroom": (0.2, 3.7, 4.3, "Bedroom / Hotel"),
     "living": (0.16, 4.2, 5.0, "Living room / Lounge"),
     "office": (0.18, 3.7, 4.6, "Office"),
     "bathroom": (0.17, 2.5, 3.0, "Bathroom"),
@@ -65,6 +65,8 @@ def furnish(
     work = kind in ("office", "conference", "classroom", "library")
     for _ in range(int(layout.poisson(style.boards if work else 0.03))):
         room.hang(on_walls.whiteboard(layout, palette), 1.5)
+    for _ in range(int(layout.poisson(style.bookcases if work else 0))):
+        room.against_wall(cases.bookshelf(layout, palette))
     for label in TYPICAL.get(kind, ()) if complete else ():
         require(room, label)
     RECIPES[kind](room)

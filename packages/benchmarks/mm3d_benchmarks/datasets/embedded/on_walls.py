@@ -8,12 +8,12 @@ from mm3d_benchmarks.datasets.embedded.bathroom import folds
 from mm3d_benchmarks.datasets.embedded.clutter import clutter_on
 from mm3d_benchmarks.datasets.embedded.furniture import Thing, crumple, cuboid
 from mm3d_benchmarks.datasets.embedded.palette import Palette
-from mm3d_benchmarks.datasets.embedded.primitives import Primitive, solid
+from mm3d_benchmarks.datasets.embedded.primitives import Primitive, extent, solid
 
 
 def picture(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """Thin, often without a frame and close to the wall in color."""
-    wide, high = random.uniform(0.25, 0.95), random.uniform(0.3, 0.8)
+    wide, high = random.uniform(0.3, 1.1), random.uniform(0.35, 0.9)
     parts = [solid("box", (0.009, 0, 0), (0.018, wide, high), palette.poster())]
     if random.random() < 0.4:
         frame = palette.hard()
@@ -87,7 +87,7 @@ def wall_shelf(random: np.random.Generator, palette: Palette) -> list[Thing]:
     """A board with things on it."""
     wide = random.uniform(0.6, 1.3)
     things = clutter_on(random, palette, 0.25, wide, 0.015, random.uniform(1, 4))
-    shift = np.array([0.14, 0, 0])
+    shift = np.array([0.16, 0, 0])
     board = Thing("shelf", [solid("box", (0.14, 0, 0), (0.28, wide, 0.03), palette.hard())])
     return [
         board,
@@ -98,18 +98,27 @@ def wall_shelf(random: np.random.Generator, palette: Palette) -> list[Thing]:
     ]
 
 
-def curtain(random: np.random.Generator, palette: Palette, width: float, height: float) -> list[Thing]:
-    """Two sides of a window from ceiling to floor, drawn to a random degree."""
+def curtain(
+    random: np.random.Generator, palette: Palette, width: float, height: float, reach: tuple[float, float]
+) -> list[Thing]:
+    """Two sides of a window from ceiling to floor, drawn to a random degree.
+
+    Args:
+        reach: where the wall begins and ends, metres from the window's middle.
+    """
     low = 0.05 if random.random() < 0.75 else 0.75
-    things = []
+    sides = []
     for sign in (-1, 1):
         if random.random() < 0.15:
             continue
         outer = width / 2 + 0.2
-        inner = outer - random.uniform(0.25, 0.5) * width - 0.15
+        inner = outer - random.uniform(0.2, 0.45) * width - 0.12
         span = sorted((sign * inner, sign * outer))
-        things.append(Thing("curtain", folds(0.1, span[0], span[1], low, height - 0.15, palette, random)))
-    return things
+        cloth = folds(0.1, span[0], span[1], low, height - 0.15, palette, random)
+        sides.append([p for p in cloth if extent([p])[0][1] > reach[0] and extent([p])[1][1] < reach[1]])
+    if random.random() < 0.7:  # annotators mostly take both sides for one curtain
+        sides = [[part for side in sides for part in side]]
+    return [Thing("curtain", parts) for parts in sides if parts]
 
 
 def blinds(random: np.random.Generator, palette: Palette, width: float, z0: float, z1: float) -> list[Thing]:

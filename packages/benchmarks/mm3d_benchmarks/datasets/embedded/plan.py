@@ -114,13 +114,21 @@ def area_style(area: int, number: int) -> Style:
     """Style of an area's room; Area_5, which papers test on, is a shift: more glass and columns, hardly a beam."""
     if area == 5:
         return Style(
-            (2.7, 3.3), beams=0.03 if number else 1.0, columns=0.9, glass=1.5, clutter=1.8, boards=1.2, roofed=True
+            (2.7, 3.3),
+            beams=0.03 if number else 1.0,
+            columns=1.3,
+            glass=1.3,
+            clutter=1.8,
+            boards=1.0,
+            bookcases=1.5,
+            roofed=True,
         )
     random = np.random.default_rng([14, area])
     height = random.uniform(2.5, 2.9)
     return Style(
-        (height, height + 0.4), beams=random.uniform(0.2, 0.4), columns=random.uniform(0.3, 0.7),
-        glass=random.uniform(0.7, 1.2), clutter=random.uniform(1.6, 2.4), boards=random.uniform(0.8, 1.4), roofed=True,
+        (height, height + 0.4), beams=random.uniform(0.2, 0.4), columns=random.uniform(0.6, 1.0),
+        glass=random.uniform(0.5, 0.95), clutter=random.uniform(1.6, 2.4), boards=random.uniform(0.6, 1.1),
+        bookcases=random.uniform(1.2, 2.2), roofed=True,
     )  # fmt: skip
 
 

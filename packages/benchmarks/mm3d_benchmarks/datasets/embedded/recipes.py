@@ -18,6 +18,11 @@ def make(room: Furnisher, maker: fu.Maker) -> list[Thing]:
     return maker(room.random, room.palette)
 
 
+def _insist(room: Furnisher, maker: fu.Maker, gap: float = 0.03, tries: int = 6) -> bool:
+    """Place what its kind of room cannot do without: other proportions are tried until something fits."""
+    return any(room.against_wall(make(room, maker), gap) is not None for _ in range(tries))
+
+
 def _ring(
     room: Furnisher, table: tuple[float, np.ndarray], deep: float, wide: float, chairs: int, maker: fu.Maker
 ) -> None:
@@ -53,7 +58,7 @@ def _workplace(room: Furnisher, wall: bool = True) -> bool:
 
 
 def _sleep(room: Furnisher) -> None:
-    for _ in range(3):
+    for _ in range(5):
         things = make(room, fu.bed)
         low, high = extent(things[0].parts)
         spot = room.against_wall(things) or room.on_floor(things, any_yaw=False)
@@ -68,10 +73,16 @@ def _sleep(room: Furnisher) -> None:
 
 def _lounge(room: Furnisher) -> None:
     """Couch, low table, armchairs, television."""
-    spot = room.against_wall(make(room, fu.couch)) or room.on_floor(make(room, fu.couch), any_yaw=False)
+    for _ in range(5):
+        spot = room.against_wall(make(room, fu.couch))
+        if spot is not None:
+            break
+    else:
+        spot = room.on_floor(make(room, fu.couch), any_yaw=False)
     if spot is not None:
-        room.near(make(room, clutter.rug), *spot, 1.1, 0.0, 0.0)
-        if room.random.random() < 0.85:
+        if room.random.random() < 0.5:
+            room.near(make(room, clutter.rug), *spot, 1.1, 0.0, 0.0)
+        if room.random.random() < 0.95:
             room.near(make(room, tables.coffee_table), *spot, 1.05, 0.0, 0.0)
         for side in (-1, 1):
             if room.random.random() < 0.5:
@@ -92,17 +103,20 @@ def _dine(room: Furnisher, chairs: int) -> None:
 
 def _bedroom(room: Furnisher) -> None:
     _sleep(room)
-    if room.random.random() < 0.2:
+    if room.random.random() < 0.25:
         _sleep(room)
     _some(
         room,
         [
-            (cases.wardrobe, 0.6),
-            (cases.dresser, 0.6),
-            (cases.bookshelf, 0.3),
-            (cases.cabinet, 0.3),
-            (fu.armchair, 0.3),
-            (cases.tv_stand, 0.2),
+            (cases.wardrobe, 0.7),
+            (kitchen.refrigerator, 0.1),
+            (cases.dresser, 0.3),
+            (cases.bookshelf, 0.2),
+            (cases.cabinet, 0.8),
+            (fu.couch, 0.12),
+            (fu.armchair, 0.4),
+            (fu.stool, 0.3),
+            (cases.tv_stand, 0.3),
         ],
     )
     if room.random.random() < 0.6:
@@ -118,12 +132,13 @@ def _living(room: Furnisher) -> None:
     _some(
         room,
         [
-            (cases.bookshelf, 0.6),
-            (cases.cabinet, 0.6),
-            (fu.couch, 0.35),
+            (cases.bookshelf, 0.4),
+            (cases.cabinet, 0.8),
+            (fu.couch, 0.4),
             (clutter.floor_lamp, 0.6),
             (fu.stool, 0.4),
-            (cases.open_shelf, 0.3),
+            (kitchen.refrigerator, 0.1),
+            (cases.open_shelf, 0.2),
         ],
     )
 
@@ -131,34 +146,37 @@ def _living(room: Furnisher) -> None:
 def _office(room: Furnisher) -> None:
     for _ in range(int(room.random.integers(1, 4))):
         _workplace(room, wall=room.random.random() < 0.8)
-    if room.random.random() < 0.55:
-        _dine(room, int(room.random.integers(3, 6)))
+    if room.random.random() < 0.75:
+        _dine(room, int(room.random.integers(3, 7)))
     _some(
         room,
         [
-            (cases.bookshelf, 0.65),
+            (cases.bookshelf, 0.4),
             (cases.file_cabinet, 0.7),
-            (cases.file_cabinet, 0.3),
+            (fu.stool, 0.2),
             (cases.cabinet, 0.4),
-            (cases.open_shelf, 0.3),
+            (cases.open_shelf, 0.2),
+            (kitchen.refrigerator, 0.2),
             (fu.chair, 0.7),
             (fu.chair, 0.4),
-            (kitchen.copier, 0.15),
-            (fu.couch, 0.15),
+            (kitchen.copier, 0.25),
+            (fu.couch, 0.35),
         ],
     )
 
 
 def _bathroom(room: Furnisher) -> None:
-    if room.random.random() < 0.8:
-        room.against_wall(make(room, bathroom.bathtub), gap=0.0)
+    if room.random.random() < 0.95:
+        _insist(room, bathroom.bathtub, 0.0)
     elif room.random.random() < 0.7:
         room.against_wall(make(room, bathroom.shower), gap=0.0)
     for maker in (bathroom.toilet, bathroom.vanity if room.random.random() < 0.6 else bathroom.pedestal_sink):
-        if room.against_wall(make(room, maker), gap=0.01) is None:
+        if not _insist(room, maker, 0.01):
             room.on_floor(make(room, maker), any_yaw=False)
-    if room.random.random() < 0.5:
+    if room.random.random() < 0.4:
         room.against_wall(make(room, bathroom.toilet), gap=0.01)
+    if room.random.random() < 0.35:
+        room.against_wall(make(room, bathroom.pedestal_sink), gap=0.01)
     _some(room, [(cases.cabinet, 0.2), (kitchen.washing_machine, 0.25), (fu.stool, 0.1)])
     for _ in range(int(room.random.integers(1, 4))):
         room.hang(make(room, on_walls.towel), room.random.uniform(1.0, 1.5))
@@ -180,19 +198,28 @@ def _conference(room: Furnisher) -> None:
         )
     _some(
         room,
-        [(cases.cabinet, 0.5), (fu.chair, 0.6), (fu.chair, 0.4), (cases.tv_stand, 0.3), (tables.dining_table, 0.2)],
+        [
+            (cases.cabinet, 0.7),
+            (cases.bookshelf, 0.3),
+            (kitchen.refrigerator, 0.25),
+            (fu.chair, 0.6),
+            (fu.chair, 0.4),
+            (cases.tv_stand, 0.4),
+            (tables.dining_table, 0.2),
+        ],
     )
 
 
 def _kitchen(room: Furnisher) -> None:
-    if room.against_wall(make(room, kitchen.kitchen_run), gap=0.0) is None:
-        _some(room, [(kitchen.refrigerator, 0.9), (cases.cabinet, 1.0), (cases.cabinet, 0.6)])
+    if not _insist(room, kitchen.kitchen_run, 0.0):
+        _some(room, [(cases.cabinet, 1.0), (cases.cabinet, 0.6)])
+    if all(thing.label != "refrigerator" for thing in room.objects):
+        _insist(room, kitchen.refrigerator)
     if room.random.random() < 0.75:
         _dine(room, int(room.random.integers(2, 6)))
     _some(
         room,
         [
-            (kitchen.refrigerator, 0.35),
             (cases.cabinet, 0.6),
             (kitchen.bar_stool, 0.4),
             (kitchen.bar_stool, 0.3),
@@ -203,41 +230,46 @@ def _kitchen(room: Furnisher) -> None:
 
 
 def _apartment(room: Furnisher) -> None:
+    _insist(room, kitchen.kitchen_run, 0.0)
+    if all(thing.label != "refrigerator" for thing in room.objects):
+        _insist(room, kitchen.refrigerator)
     _sleep(room)
-    room.against_wall(make(room, kitchen.kitchen_run), gap=0.0)
     _lounge(room)
     _dine(room, int(room.random.integers(2, 5)))
     _workplace(room)
-    _some(room, [(cases.wardrobe, 0.7), (cases.bookshelf, 0.5), (cases.dresser, 0.4), (kitchen.refrigerator, 0.3)])
+    _some(room, [(cases.wardrobe, 0.7), (cases.bookshelf, 0.5), (cases.dresser, 0.4)])
 
 
 def _classroom(room: Furnisher) -> None:
     maker = fu.chair if room.random.random() < 0.7 else fu.office_chair
-    for x in np.arange(-room.width / 2 + 1.2, room.width / 2 - 0.8, 1.5):
-        for y in np.arange(-room.depth / 2 + 1.0, room.depth / 2 - 0.7, 1.7):
+    for x in np.arange(-room.width / 2 + 1.2, room.width / 2 - 0.8, 1.65):
+        for y in np.arange(-room.depth / 2 + 1.0, room.depth / 2 - 0.7, 1.9):
             table = [
-                Thing("table" if room.random.random() < 0.5 else "desk", t.parts) if i == 0 else t
+                Thing("table" if room.random.random() < 0.7 else "desk", t.parts) if i == 0 else t
                 for i, t in enumerate(make(room, tables.dining_table))
             ][:2]
             if room.near(table, 0.0, np.zeros(3), float(x), float(y), 0.0, 0.03):
                 for side in (-0.35, 0.35):
                     room.near(make(room, maker), 0.0, np.array([x, y, 0.0]), -0.55, side, 0.0)
-    _some(room, [(cases.cabinet, 0.6), (cases.bookshelf, 0.4), (tables.desk, 0.6)])
+    _some(room, [(cases.cabinet, 0.8), (cases.bookshelf, 0.6), (cases.wardrobe, 0.3), (tables.desk, 0.6)])
 
 
 def _storage(room: Furnisher) -> None:
     _some(
         room,
         [
-            (cases.open_shelf, 0.9),
-            (cases.open_shelf, 0.6),
+            (cases.open_shelf, 0.7),
+            (cases.open_shelf, 0.3),
+            (kitchen.refrigerator, 0.15),
+            (cases.bookshelf, 0.3),
             (cases.cabinet, 0.8),
             (cases.file_cabinet, 0.5),
             (kitchen.washing_machine, 0.4),
-            (tables.dining_table, 0.3),
+            (cases.wardrobe, 0.4),
+            (tables.dining_table, 0.4),
         ],
     )
-    for _ in range(int(room.random.integers(2, 5))):
+    for _ in range(int(room.random.integers(1, 4))):
         room.on_floor(make(room, clutter.boxes))
 
 
@@ -256,7 +288,7 @@ def _hallway(room: Furnisher) -> None:
 
 
 def _library(room: Furnisher) -> None:
-    for _ in range(int(room.random.integers(4, 9))):
+    for _ in range(int(room.random.integers(2, 6))):
         room.against_wall(make(room, cases.bookshelf))
     for _ in range(int(room.random.integers(1, 4))):
         room.on_floor(make(room, cases.bookshelf), any_yaw=False)
@@ -277,15 +309,15 @@ def decorate(room: Furnisher, kind: str, style: Style) -> None:
     """What any room collects: trash cans, bags, plants, pictures, boards, coats, shelves on walls."""
     random = room.random
     if kind != "bathroom":
-        for _ in range(int(random.poisson(1.2))):
+        for _ in range(int(random.poisson(0.7))):
             room.hang(make(room, on_walls.picture), random.uniform(1.35, 1.75))
     for maker, rate in (
-        (clutter.trash_can, 0.7),
+        (clutter.trash_can, 0.75),
         (clutter.plant, 0.2),
         (clutter.bag, 0.35),
-        (clutter.boxes, 0.2),
-        (clutter.heap, 0.3),
-        (clutter.rug, 0.15),
+        (clutter.boxes, 0.22),
+        (clutter.heap, 0.25),
+        (clutter.rug, 0.1),
     ):
         for _ in range(int(random.poisson(rate * style.clutter * room.knobs.distractors))):
             room.on_floor(make(room, maker))
@@ -295,15 +327,17 @@ def decorate(room: Furnisher, kind: str, style: Style) -> None:
         room.hang(make(room, on_walls.wall_shelf), random.uniform(1.2, 1.7))
     filler: list[fu.Maker] = [
         cases.cabinet,
+        cases.cabinet,
         fu.chair,
         fu.chair,
-        cases.file_cabinet,
+        fu.chair,
+        fu.stool,
         tables.end_table,
         fu.armchair,
-        tables.dining_table,
+        tables.coffee_table,
     ]
     if random.random() > room.knobs.spare_room and kind not in ("bathroom", "hallway"):
-        for _ in range(int(random.integers(2, 5))):
+        for _ in range(int(random.integers(1, 5))):
             room.against_wall(make(room, filler[random.integers(len(filler))]))
 
 

@@ -72,6 +72,7 @@ class Style:
         glass: factor on the width of windows.
         clutter: factor on small things.
         boards: expected whiteboards per work room.
+        bookcases: expected bookcases per work room beyond what its recipe brings.
         roofed: whether the sensor's data set shows ceilings (they then get lamps and beams).
     """
 
@@ -81,6 +82,7 @@ class Style:
     glass: float = 1.0
     clutter: float = 1.0
     boards: float = 0.5
+    bookcases: float = 0.0
     roofed: bool = False
 
 
@@ -109,10 +111,10 @@ def build_shell(
     floor = Thing("floor", [solid("box", (0, 0, -0.06), (width + 0.2, depth + 0.2, 0.12), palette.floor())])
     ceiling = Thing("ceiling", [solid("box", (0, 0, height + 0.06), (width + 0.2, depth + 0.2, 0.12), palette.white())])
     things = [floor, ceiling]
-    doors = 1 + (random.random() < 0.35) + (max(width, depth) > 5 and random.random() < 0.4)
+    doors = 1 + (random.random() < 0.2) + (max(width, depth) > 5 and random.random() < 0.3)
     for _ in range(doors):
         things += _door(walls, height, palette, random)
-    windows = int(random.choice([0, 1, 2, 3], p=[0.25, 0.45, 0.22, 0.08]))
+    windows = int(random.choice([0, 1, 2], p=[0.18, 0.52, 0.3])) + (max(width, depth) > 5 and random.random() < 0.7)
     for number in range(max(windows, int(complete))):
         things += _window(walls, height, style, palette, random, complete and number == 0)
     for wall in walls:
@@ -122,7 +124,7 @@ def build_shell(
         things += _niche(width, depth, height, palette, random)
     if style.roofed:
         things += _roof(width, depth, height, style, palette, random)
-    elif random.random() < 0.12:
+    elif random.random() < 0.08:
         slope = solid("box", (width / 2 - 0.5, 0, height - 0.35), (1.6, depth, 0.12), palette.wall, 0, 0.6)
         things.append(Thing("ceiling", [slope]))
     return things
@@ -177,7 +179,7 @@ def _door(walls: list[Wall], height: float, palette: Palette, random: np.random.
     parts = [solid("box", (-0.03, 0, top / 2), (0.045, wide, top - 0.01), leaf)]
     parts += [solid("box", (0.03, s, 1.02), (0.07, 0.12, 0.03), handle) for s in (wide / 2 - 0.1,)]
     return wall.place(
-        [Thing("door", parts), Thing("doorframe", frame)] if random.random() < 0.6 else [Thing("door", parts + frame)],
+        [Thing("door", parts), Thing("doorframe", frame)] if random.random() < 0.2 else [Thing("door", parts + frame)],
         y,
     )
 
@@ -185,9 +187,9 @@ def _door(walls: list[Wall], height: float, palette: Palette, random: np.random.
 def _window(
     walls: list[Wall], height: float, style: Style, palette: Palette, random: np.random.Generator, curtained: bool
 ) -> list[Thing]:
-    wide = min(3.4, random.uniform(0.9, 2.4) * style.glass)
-    bottom = random.choice([0.1, 0.75, 0.9], p=[0.15, 0.45, 0.4])
-    top = min(height - 0.2, random.uniform(1.9, 2.3))
+    wide = min(3.4, random.uniform(1.1, 2.8) * style.glass)
+    bottom = random.choice([0.1, 0.75, 0.9], p=[0.35, 0.35, 0.3])
+    top = min(height - 0.15, random.uniform(2.0, 2.4))
     spot = _spot(walls, wide, bottom, top, random)
     if spot is None:
         return []
@@ -205,11 +207,13 @@ def _window(
     parts.append(solid("box", (0.04, 0, bottom), (0.2, wide + 0.1, 0.04), frame))
     things = [Thing("window", parts)]
     dressing = random.random()
-    if dressing < 0.36 or curtained:
-        things += on_walls.curtain(random, palette, wide, min(height, top + 0.35))
-    elif dressing < 0.6:
+    if dressing < 0.4 or curtained:
+        things += on_walls.curtain(
+            random, palette, wide, min(height, top + 0.35), (-wall.length / 2 - y, wall.length / 2 - y)
+        )
+    elif dressing < 0.54:
         things += on_walls.blinds(random, palette, wide, bottom, top)
-    if bottom > 0.6 and random.random() < 0.45:
+    if bottom > 0.6 and random.random() < 0.6:
         things += on_walls.radiator(random, palette)
     return wall.place(things, y)
 

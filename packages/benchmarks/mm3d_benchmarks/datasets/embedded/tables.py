@@ -42,7 +42,7 @@ def _table(random: np.random.Generator, palette: Palette, label: str, size: Size
             )
             for s in (-1, 1)
         ]
-    return [Thing(label, parts), *clutter_on(random, palette, deep, wide, height, random.uniform(0.5, 2.5))]
+    return [Thing(label, parts), *clutter_on(random, palette, deep, wide, height, random.uniform(0.4, 2.0))]
 
 
 def dining_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
@@ -50,7 +50,7 @@ def dining_table(random: np.random.Generator, palette: Palette) -> list[Thing]:
     square = random.random() < 0.35
     deep = random.uniform(0.75, 1.1)
     return _table(
-        random, palette, "table", (deep, deep if square else random.uniform(1.2, 1.9), random.uniform(0.7, 0.78))
+        random, palette, "table", (deep, deep if square else random.uniform(1.3, 2.1), random.uniform(0.7, 0.78))
     )
 
 
