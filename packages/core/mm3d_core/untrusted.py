@@ -50,7 +50,11 @@ def parse_yaml(text: str, loader: Any = LOADER) -> Any:
 
 def _measure(value: Any, depth: int, known: dict[int, int]) -> int:
     """How many values there are with aliases written out; each container is visited once."""
-    if not isinstance(value, dict | list | set | tuple):
+    if isinstance(value, int) and abs(value) >> 1024:
+        raise ValueError("a number of more than 300 digits")
+    if isinstance(value, set | tuple | bytes):
+        raise ValueError(f"a {type(value).__name__}, which no setting is")
+    if not isinstance(value, dict | list):
         return 1
     if depth > YAML_DEPTH:
         raise ValueError("nested too deeply, or an alias within itself")

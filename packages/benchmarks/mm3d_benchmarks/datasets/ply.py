@@ -7,6 +7,7 @@ list property is read as one block when every list has the same length, as trian
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +67,10 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         tables = read(data, start, order, elements)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise BrokenSceneError(f"{path}: damaged PLY ({error}); download or export it again") from error
-    vertices = tables.get("vertex")
-    if vertices is None or len(vertices) == 0 or vertices.dtype.names is None:
+    vertices, faces = tables.get("vertex"), tables.get("face")
+    if vertices is None or len(vertices) == 0 or not vertices.dtype.names:
         raise BrokenSceneError(f"{path}: the PLY has no vertices")
-    return vertices, tables.get("face")
+    return vertices, None if faces is None or faces.dtype.names is not None else faces
 
 
 def write_ply(path: Path, vertices: np.ndarray, faces: np.ndarray | None = None, comment: str = "") -> None:
@@ -115,6 +116,8 @@ def _parse_header(data: bytes) -> tuple[str, list[Element], int]:
                 raise ValueError(f"{words[2]} {words[1]} rows")
             elements.append(Element(words[1], int(words[2]), []))
         elif words[0] == "property" and words[1] == "list":
+            if TYPES[words[2]][0] == "f":
+                raise ValueError("lists are counted in integers")
             elements[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
         elif words[0] == "property":
             elements[-1].properties.append((words[2], TYPES[words[1]], None))
@@ -126,7 +129,7 @@ def _parse_header(data: bytes) -> tuple[str, list[Element], int]:
 
 
 def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -> dict[str, np.ndarray | None]:
-    """Read element after element. Reading stops at faces that are not triangles; nothing is wanted behind them."""
+    """Read element after element; lists that are not triangles are stepped over."""
     tables: dict[str, np.ndarray | None] = {}
     for element in elements:
         lists = [p for p in element.properties if p[2] is not None]
@@ -149,7 +152,8 @@ def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -
         rows = np.frombuffer(data, dtype, element.count if fits else have // dtype.itemsize, start)
         if lists and any((rows[f"{name} count"] != 3).any() for name, _, _ in lists):
             tables[element.name] = None
-            return tables
+            start = _behind_lists(data, start, order, element)
+            continue
         if not fits:
             raise ValueError(f"{element.name} has {len(rows)} of {element.count} rows")
         tables[element.name] = _triangles(rows, lists) if lists else rows
@@ -157,6 +161,26 @@ def _read_binary(data: bytes, start: int, order: str, elements: list[Element]) -
     if data[start:].strip():
         raise ValueError(f"{len(data) - start} bytes behind the last element: its counts and its data disagree")
     return tables
+
+
+def _behind_lists(data: bytes, start: int, order: str, element: Element) -> int:
+    """Where an element with lists of any length ends."""
+    parts = [
+        (np.dtype(kind).itemsize, None if count is None else struct.Struct((order or "<") + np.dtype(count).char))
+        for _, kind, count in element.properties
+    ]
+    for _ in range(element.count):
+        for size, count in parts:
+            length = 1
+            if count is not None:
+                if start + count.size > len(data):
+                    raise ValueError(f"fewer than {element.count} {element.name} rows")
+                length = count.unpack_from(data, start)[0]
+                start += count.size
+            if length < 0 or start + length * size > len(data):
+                raise ValueError(f"fewer than {element.count} {element.name} rows")
+            start += length * size
+    return start
 
 
 def _triangles(rows: np.ndarray, lists: list[tuple[str, str, str | None]]) -> np.ndarray | None:
@@ -178,10 +202,7 @@ def _read_ascii(data: bytes, start: int, order: str, elements: list[Element]) ->
         if 2 * element.count * len(element.properties) > len(data) - start + 1:
             raise ValueError(f"{element.count} {element.name} rows do not fit into {len(data) - start} bytes")
         if lists:
-            faces = _ascii_triangles(lines, element)
-            tables[element.name] = faces
-            if faces is None:
-                return tables
+            tables[element.name] = _ascii_triangles(lines, element)
             continue
         columns = read_rows(lines, element.count, len(element.properties))
         rows = np.empty(element.count, np.dtype([(name, kind) for name, kind, _ in element.properties]))
@@ -203,6 +224,10 @@ def _ascii_triangles(lines: io.BytesIO, element: Element) -> np.ndarray | None:
     except ValueError:
         pass
     lines.seek(start)
-    if sum(1 for _, line in zip(range(element.count), lines, strict=False) if line.strip()) < element.count:
-        raise ValueError(f"fewer than {element.count} {element.name} lines")
+    for _ in range(element.count):
+        words, at = lines.readline().split(), 0
+        for _, _, count in element.properties:
+            at += 1 if count is None else 1 + int(words[at])
+        if not words or at != len(words):
+            raise ValueError(f"a line of {element.name} with {len(words)} numbers, not {at}")
     return None

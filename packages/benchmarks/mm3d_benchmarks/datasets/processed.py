@@ -82,6 +82,8 @@ def load_table(path: Path, columns: int) -> np.ndarray:
     table = load_array(path)
     if table.ndim != 2 or len(table) == 0 or table.shape[1] < columns:
         raise BrokenSceneError(f"{path}: shape {table.shape}, not (N, {columns}); export it again")
+    if not np.isfinite(table).all():
+        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
     return table
 
 
@@ -96,6 +98,8 @@ def load_binary(path: Path, dtype: str, columns: int = 0) -> np.ndarray:
         raise BrokenSceneError(f"{path}: {rest} bytes too many for {np.dtype(dtype)} numbers; export it again")
     if columns and (values.size == 0 or values.size % columns):
         raise BrokenSceneError(f"{path}: {values.size} numbers are no rows of {columns}; export it again")
+    if columns and not np.isfinite(values).all():
+        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
     return values.reshape(-1, columns) if columns else values
 
 

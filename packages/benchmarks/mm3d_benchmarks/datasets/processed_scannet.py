@@ -171,7 +171,7 @@ class MMDetScanNet(ProcessedReader):
         file = next(f"scannet_infos_{split}.json" for split, names in self.names.items() if name in names)
         try:
             matrix = np.array(info.get("axis_align_matrix", np.eye(4)), np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no matrix") from error
         if not is_rigid(matrix):
             raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no rigid motion")

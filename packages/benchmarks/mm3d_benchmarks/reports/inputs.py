@@ -20,6 +20,7 @@ from mm3d_benchmarks.reports.artefacts import KEY
 from mm3d_core.errors import UserError
 from mm3d_core.untrusted import parse_json
 
+_LISTS = ("commits", "devices", "ops_backends", "footnotes")  # of the provenance
 HEADER = ["row", "column", "seed", "value", "status", "run"]
 
 
@@ -187,6 +188,9 @@ def _provenance(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read as JSON ({error}); run `mm3d collect` again") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: must hold a JSON object; run `mm3d collect` again")
+    strange = [name for name in _LISTS if not isinstance(found.get(name) or [], list)]
+    if strange:
+        raise UserError(f"{path}: {strange[0]} must be a list; run `mm3d collect` again")
     return found
 
 

@@ -4,6 +4,7 @@ The file maps a scene to its scores, or to None where nothing could be scored. A
 ``intersection``, ``target`` and ``predicted`` (one number per class) allows the exact bootstrap of mIoU and mAcc.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,15 @@ def _counted(runs: Sequence[Mapping[str, Any]], names: tuple[str, ...], column: 
             np.array([[scene[part] for scene in run] for run in counts], dtype=float)
             for part in ("intersection", "target", "predicted")
         )
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+        below = truth + said - hit if column == "mIoU" else truth
+        if hit.ndim != 3 or not np.isfinite([hit, truth, said]).all():
+            return None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, StopIteration):
         return None
-    below = truth + said - hit if column == "mIoU" else truth
     return SceneScores(names, 100 * hit, np.maximum(below, 1e-10))
 
 
 def _number(scene: Any, column: str) -> float:
     value = scene.get(column) if isinstance(scene, Mapping) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return float(value) if number else float("nan")

@@ -92,6 +92,8 @@ def _parse(path: Path, _: int) -> dict[str, Any] | None:
     defaults = content.get("defaults", [])
     if not isinstance(defaults, list) or not all(isinstance(name, str) for name in content):
         raise UserError(f"{path}: a group file is a mapping of names, with a list `defaults` if there is one")
+    if not isinstance(content.get("name", ""), str | int):
+        raise UserError(f"{path}: `name` is a word")
     plain = all(isinstance(entry, str) and re.fullmatch(r"\w+", entry) for entry in defaults)
     return content if plain else None
 

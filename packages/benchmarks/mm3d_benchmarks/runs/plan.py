@@ -115,7 +115,7 @@ class Plan:
                 value = _plan_file(path)
                 try:
                     plan._take(path.stem, value)
-                except (KeyError, TypeError, AttributeError, ValueError) as error:
+                except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
                     raise UserError(f"{path}: damaged ({error!r}); run `mm3d plan` again") from error
         if sweeps is not None:
             needed = {key for cells in plan.cells.values() for cell in cells for key in cell.runs.values()}

@@ -1,0 +1,72 @@
+"""Readers of checkpoints and weights, and of what evaluations put aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hostile.cases import Case
+from torch import nn
+
+from mm3d_backbones.detection_released import read_released as read_detector
+from mm3d_backbones.released import read_released as read_segmentor
+from mm3d_benchmarks.protocols.votes import Votes
+from mm3d_benchmarks.runs.evaluate import _read_progress
+from mm3d_core.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
+from mm3d_core.sealed import write_sealed
+
+STATE: dict[str, Any] = {
+    "step": 3,
+    "module": {"weight": torch.arange(300.0)},
+    "optimizer": {"state": {0: {"m": torch.ones(30)}}},
+}
+RELEASED = {"epoch": 3, "state_dict": {"module.cls.weight": torch.ones(13, 32), "module.cls.bias": torch.ones(13)}}
+
+
+def weights(work: Path) -> None:
+    save_weights(work / "model.safetensors", nn.Linear(5, 3).state_dict())
+
+
+def released(legacy: bool) -> Any:
+    def make(work: Path) -> None:
+        torch.save(RELEASED, work / "model.pth", _use_new_zipfile_serialization=not legacy)
+
+    return make
+
+
+def votes(work: Path) -> None:
+    Votes(20, 4).save(work / "votes.npz", "room")
+
+
+def read_votes(work: Path) -> None:
+    aside = Votes(20, 4)
+    taken = aside.load(work / "votes.npz", "room")
+    assert not taken or (aside.scores.shape == (20, 4) and aside.done == 0)
+
+
+def progress(work: Path) -> None:
+    write_sealed(
+        work / "progress.json", {"metric": {"x": [1, 2]}, "scenes": {"a": {"mIoU": 1.0}}, "seconds": {"a": 1.0}}
+    )
+
+
+def read_progress(work: Path) -> None:
+    state = _read_progress(work / "progress.json", ["a", "b"])
+    assert state is None or state["metric"] == {"x": [1, 2]}
+
+
+CASES = (
+    Case("checkpoint", "torch checkpoint", (CURRENT,), lambda work: save_checkpoint(work, STATE), load_checkpoint),
+    Case("checkpoint, signed", "sealed", (CURRENT,), lambda work: save_checkpoint(work, STATE), load_checkpoint),
+    Case("safetensors", "safetensors", ("model.safetensors",), weights,
+         lambda work: load_weights(nn.Linear(5, 3), work / "model.safetensors")),
+    Case("PTH segmentation", "torch", ("model.pth",), released(False), lambda work: read_segmentor(work / "model.pth")),
+    Case("PTH segmentation, legacy", "torch", ("model.pth",), released(True),
+         lambda work: read_segmentor(work / "model.pth")),
+    Case("PTH detection", "torch", ("model.pth",),
+         lambda work: torch.save({"model_state_dict": RELEASED["state_dict"]}, work / "model.pth"),
+         lambda work: read_detector(work / "model.pth")),
+    Case("votes put aside", "safetensors", ("votes.npz",), votes, read_votes, forgiving=True),
+    Case("evaluation progress", "json", ("progress.json",), progress, read_progress, forgiving=True),
+)  # fmt: skip
