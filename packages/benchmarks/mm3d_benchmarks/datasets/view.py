@@ -6,6 +6,7 @@ import base64
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,9 +39,10 @@ def view_scene(root: Path | str, scene: str | None, out: Path | str) -> list[Pat
     name = scene if scene is not None else next(iter(dataset.manifest["scenes"]))
     loaded = thinned(dataset.load(name), MAX_POINTS)
     facts = FACTS[dataset.dataset]() if dataset.dataset in FACTS else DatasetFacts(dataset.dataset)
-    colors = {"color": colors_of(loaded), "statistic": heat(local_statistic(loaded.coord, loaded.color))}
+    colors = {"color": colors_of(loaded)}
     if loaded.segment is not None:
         colors["labels"] = label_colors(loaded.segment, facts)
+    colors["statistic"] = heat(local_statistic(loaded.coord, loaded.color))
     boxes = loaded.boxes if loaded.boxes is not None else np.zeros((0, 8), np.float32)
     palette = box_palette(facts)
     ink = palette[boxes[:, 7].astype(int)] if len(boxes) else None
@@ -80,7 +82,12 @@ def label_colors(segment: np.ndarray, facts: DatasetFacts) -> np.ndarray:
 
 
 def box_palette(facts: DatasetFacts) -> np.ndarray:
-    """(classes, 3) uint8: hues spread around the circle."""
+    """(classes, 3) uint8: as the points of the same class are colored; without such, hues spread around the circle."""
+    if facts.segment_classes and facts.detection_classes:
+        other = {"garbagebin": "otherfurniture"}  # VoteNet's name
+        rows = [other.get(name, name) for name in facts.detection_classes]
+        if set(rows) <= set(facts.segment_classes):
+            return np.array([facts.segment_palette[facts.segment_classes.index(name)] for name in rows], np.uint8)
     hue = np.arange(max(1, facts.num_detection_classes)) * 0.61803 % 1
     channel = np.stack([hue, (hue + 1 / 3) % 1, (hue + 2 / 3) % 1], axis=1)
     return ((0.45 + 0.4 * np.cos(2 * np.pi * channel)) * 255).clip(0, 255).astype(np.uint8)
@@ -104,7 +111,15 @@ def page_text(scene: Scene, colors: dict[str, np.ndarray], boxes: np.ndarray, fa
         "boxes": [[round(float(v), 4) for v in box] for box in boxes],
         "boxNames": list(facts.detection_classes),
         "boxPalette": box_palette(facts).tolist(),
-        "legend": [[name, list(rgb)] for name, rgb in zip(facts.segment_classes, facts.segment_palette, strict=True)],
+        "legend": legend(facts),
     }
     template = files("mm3d_benchmarks.datasets").joinpath("view_page.html").read_text(encoding="utf-8")
     return template.replace("{{name}}", scene.name).replace("{{data}}", json.dumps(data).replace("</", "<\\/"))
+
+
+def legend(facts: DatasetFacts) -> list[list[Any]]:
+    """(name, color) of the classes of points; of the boxes where points have none."""
+    if facts.segment_classes:
+        rows = zip((*facts.segment_classes, "not labelled"), (*facts.segment_palette, UNLABELLED), strict=True)
+        return [[name, list(rgb)] for name, rgb in rows]
+    return [[name, rgb] for name, rgb in zip(facts.detection_classes, box_palette(facts).tolist(), strict=True)]
