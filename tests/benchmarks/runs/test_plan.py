@@ -71,6 +71,20 @@ def test_a_replaced_evaluation_is_noted(tmp_path: Path) -> None:
     assert plan.notes["good"] == ["Profile smoke evaluates by segmentation_voxel in place of segmentation_voting."]
 
 
+def test_scenes_that_preparation_left_out_are_noted_in_every_table_made_from_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Planner, "root_of", staticmethod(lambda config: tmp_path / config["dataset"]["name"]))
+    (tmp_path / "s3dis").mkdir()
+    manifest = {"scenes": {"Area_1_office_1": {}}, "left_out": {"Area_5_WC_1": "lost", "Area_2_hallway_1": "damaged"}}
+    (tmp_path / "s3dis" / "manifest.json").write_text(json.dumps(manifest))
+    notes = planned(sweep(tmp_path)).notes["good"]
+    listed = "Area_2_hallway_1, Area_5_WC_1"
+    assert notes == [f"2 of 3 scenes of s3dis were damaged or missing and are left out: {listed}."]
+    (tmp_path / "s3dis" / "manifest.json").write_text(json.dumps({**manifest, "left_out": {}}))
+    assert planned(sweep(tmp_path)).notes["good"] == []
+
+
 def test_how_a_rival_differs_from_its_original_is_noted(tmp_path: Path) -> None:
     plan = planned(sweep(tmp_path, {"runs.each.1.pretrain": "point_contrast"}))
     [note] = plan.notes["good"]

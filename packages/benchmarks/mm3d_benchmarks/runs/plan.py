@@ -25,6 +25,7 @@ from mm3d_core.errors import UserError
 
 #: What an override reaches when the pre-training sees another data set than the fine-tuning does.
 _OF_PRETRAINING = ("pretrain", "backbone", "recipe.pretrain", "seed", "machine", "profile", "launcher")
+NAMED = 8  # scenes that a footnote names at most
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ class Planner:
     needs_data: bool = True
     folders: tuple[Path, ...] = ()
     _manifests: dict[Path, str] = field(default_factory=dict)
+    _left_out: dict[Path, str] = field(default_factory=dict)
     _checked: set[str] = field(default_factory=set)
 
     def plan(self, sweeps: Iterable[Sweep]) -> Plan:
@@ -188,7 +190,9 @@ class Planner:
         return chain
 
     def _notes(self, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
-        """What a reader of the table must know: cheaper evaluations, and how rivals differ from their originals."""
+        """What a reader must know: scenes left out, cheaper evaluations, how rivals differ from their originals."""
+        roots = {Path(spec.local["dataset"]["root"]) for chain in chains for spec in chain.values()}
+        left_out = [note for root in sorted(roots) if (note := self._left_out.get(root))]
         replaced, adapted = set(), {}
         for cell, chain in zip(cells, chains, strict=True):
             wanted = cell.request.choices.get("evaluation")
@@ -198,7 +202,7 @@ class Planner:
             method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
             if method.get("adaptation"):
                 adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
-        return sorted(replaced) + [adapted[name] for name in sorted(adapted)]
+        return left_out + sorted(replaced) + [adapted[name] for name in sorted(adapted)]
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration of the pre-training, which may see another data set than the fine-tuning."""
@@ -240,6 +244,7 @@ class Planner:
                     f"--profile {self.profile}` first"
                 )
             self._manifests[root] = content_key(manifest) if manifest is not None else ""
+            self._left_out[root] = left_out_note(root.name, manifest or {})
         return self._manifests[root]
 
     def _check_targets(self, config: dict[str, Any]) -> None:
@@ -248,6 +253,16 @@ class Planner:
             if text not in self._checked:
                 check_targets(config.get(section) or {}, section)
                 self._checked.add(text)
+
+
+def left_out_note(dataset: str, manifest: Mapping[str, Any]) -> str:
+    """A sentence about the scenes that preparation had to leave out; empty when there are none."""
+    names = sorted(manifest.get("left_out") or {})
+    if not names:
+        return ""
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    count = len(names) + len(manifest.get("scenes") or {})
+    return f"{len(names)} of {count} scenes of {dataset} were damaged or missing and are left out: {listed}."
 
 
 def check_fairness(sweep: Sweep, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> None:
