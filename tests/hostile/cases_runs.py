@@ -161,6 +161,7 @@ def scene_list(work: Path) -> None:
     (work / "list.txt").write_text("scene0000_00\nscene0001_00\n")
 
 
+CARD = ("spec.json", "metrics.json", "scenes.json", "log.jsonl")
 STORED = tuple(f"runs/{SPEC.key}/{name}.json" for name in ("spec", "metrics", "attempts", "provenance", "efficiency"))
 
 CASES = (
@@ -173,7 +174,7 @@ CASES = (
     Case("collected results", "json", (f"collected/runs/evaluate/{SPEC.key}.json",), results, read_results),
     Case("inputs CSV", "text", ("smoke/inputs/table.csv",), table, read_table),
     Case("inputs provenance", "json", ("smoke/inputs/table.provenance.json",), table, read_table),
-    Case("run card", "json", tuple(f"runs/{KEY}/{n}" for n in ("spec.json", "metrics.json", "scenes.json", "log.jsonl")),
+    Case("run card", "json", tuple(f"runs/{KEY}/{n}" for n in CARD),
          run, read_card),
     Case("pictures NPZ", "npz", (f"runs/{KEY}/picture.npz",), run,
          lambda work: load_arrays(work / "runs" / KEY / "picture.npz")),

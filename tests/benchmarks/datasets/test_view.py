@@ -1,5 +1,7 @@
 """Views: a page without network, pictures that show what is there."""
 
+import html
+import json
 import re
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.datasets.view import thinned, view_scene
+from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.view import page_text, thinned, view_scene
 from mm3d_benchmarks.datasets.view_image import box_corners, draw
 from mm3d_benchmarks.datasets.view_statistic import heat, local_statistic
 from mm3d_core.errors import UserError
@@ -37,6 +41,32 @@ def test_the_first_scene_is_shown_when_none_is_named(prepared: Path, tmp_path: P
     assert view_scene(prepared, None, tmp_path)[-1].name == "scene0000_00.html"
     with pytest.raises(UserError, match="no scene 'x'"):
         view_scene(prepared, "x", tmp_path)
+
+
+EVIL = ["<img src=x onerror=alert(1)>", "<!--<script>", 'a"b&c', "$\\frac{", "{{data}}", "ü\u202ex'`"]
+
+
+@pytest.mark.parametrize("name", [*EVIL[2:], "&lt;script&gt;"])
+def test_no_name_becomes_markup(name: str, tmp_path: Path) -> None:
+    data = [Scene(name, np.eye(3, dtype=np.float32))]
+    page = page_text(data[0], {"color": np.zeros((3, 3), np.uint8)}, np.zeros((0, 8)), DatasetFacts("x"))
+    title = re.findall(r"<title>(.*?)</title>", page)
+    assert [html.unescape(text) for text in title] == [name]
+    assert json.loads(re.findall(r"^const data = (.*);$", page, re.MULTILINE)[0])["name"] == name
+
+
+@pytest.mark.parametrize("name", ["</title><script>alert(1)</script>", *EVIL[:2]])
+def test_markup_in_a_name_stays_text(name: str) -> None:
+    """Such names cannot even be prepared where they hold a slash; the page does not rely on that."""
+    page = page_text(
+        Scene(name, np.eye(3, dtype=np.float32)),
+        {"color": np.zeros((3, 3), np.uint8)},
+        np.zeros((0, 8)),
+        DatasetFacts("x"),
+    )
+    assert page.count("<script") == page.count("</script>") == 1
+    assert "<img" not in page
+    assert "<!--" not in page
 
 
 def test_nearer_points_cover_farther_ones() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from mm3d_benchmarks.datasets.scene import Scene, open_dataset
 from mm3d_benchmarks.datasets.view_image import draw, save, sheet
 from mm3d_benchmarks.datasets.view_statistic import heat, local_statistic
 from mm3d_core.atomic import write_text
+from mm3d_core.errors import UserError
 
 MAX_POINTS = 150_000  # shown; larger scenes are thinned at random
 UNLABELLED = (190, 190, 190)
@@ -45,6 +48,9 @@ def view_scene(root: Path | str, scene: str | None, out: Path | str) -> list[Pat
     colors["statistic"] = heat(local_statistic(loaded.coord, loaded.color))
     boxes = loaded.boxes if loaded.boxes is not None else np.zeros((0, 8), np.float32)
     palette = box_palette(facts)
+    strange = boxes[(boxes[:, 7] < 0) | (boxes[:, 7] >= len(palette)), 7]
+    if len(strange):
+        raise UserError(f"{dataset.root / name}: a box of class {strange[0]:.0f}, which {facts.name} does not have")
     ink = palette[boxes[:, 7].astype(int)] if len(boxes) else None
     panels = [
         (title, draw(loaded.coord, value, boxes if title != "statistic" else None, ink))
@@ -78,7 +84,8 @@ def colors_of(scene: Scene) -> np.ndarray:
 def label_colors(segment: np.ndarray, facts: DatasetFacts) -> np.ndarray:
     """(N, 3) uint8 by the data set's palette, grey where nothing is labelled."""
     palette = np.array([*facts.segment_palette, UNLABELLED], np.uint8)
-    return palette[np.where(segment < 0, len(facts.segment_palette), segment)]
+    known = (segment >= 0) & (segment < len(facts.segment_palette))
+    return palette[np.where(known, segment, len(facts.segment_palette))]
 
 
 def box_palette(facts: DatasetFacts) -> np.ndarray:
@@ -114,7 +121,8 @@ def page_text(scene: Scene, colors: dict[str, np.ndarray], boxes: np.ndarray, fa
         "legend": legend(facts),
     }
     template = files("mm3d_benchmarks.datasets").joinpath("view_page.html").read_text(encoding="utf-8")
-    return template.replace("{{name}}", scene.name).replace("{{data}}", json.dumps(data).replace("</", "<\\/"))
+    before, between, after = re.split(r"\{\{(?:name|data)\}\}", template)
+    return before + html.escape(scene.name) + between + json.dumps(data).replace("<", "\\u003c") + after
 
 
 def legend(facts: DatasetFacts) -> list[list[Any]]:
@@ -122,4 +130,4 @@ def legend(facts: DatasetFacts) -> list[list[Any]]:
     if facts.segment_classes:
         rows = zip((*facts.segment_classes, "not labelled"), (*facts.segment_palette, UNLABELLED), strict=True)
         return [[name, list(rgb)] for name, rgb in rows]
-    return [[name, rgb] for name, rgb in zip(facts.detection_classes, box_palette(facts).tolist(), strict=True)]
+    return [[name, rgb] for name, rgb in zip(facts.detection_classes, box_palette(facts).tolist(), strict=False)]

@@ -69,5 +69,6 @@ def _counted(runs: Sequence[Mapping[str, Any]], names: tuple[str, ...], column: 
 
 def _number(scene: Any, column: str) -> float:
     value = scene.get(column) if isinstance(scene, Mapping) else None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return float(value) if number else float("nan")
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > sys.float_info.max:
+        return float("nan")
+    return float(value)
