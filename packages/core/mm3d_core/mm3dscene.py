@@ -44,7 +44,8 @@ class MM3DScene(nn.Module):
             released code), or what it knows on the way down (``encoder``, the paper's text), where it offers that.
         levels: which of the encoder's levels are used, finest is 0; None uses all.
         rec_weight: weight of the reconstruction, the sum of the levels' chamfer distances. With the mean over scenes, 4
-            (S3DIS) and 2 (ScanNet) equal the released code, which sums over the 4 or 2 scenes of a GPU.
+            (S3DIS) and 2 (ScanNet) equal the released code, which sums over the 4 or 2 scenes of a GPU, and 1 its
+            mean for detectors.
         csd_weight: weight of the consistency, the sum of the levels' InfoNCE.
 
     Raises:
