@@ -137,4 +137,5 @@ def escape_markdown(text: str) -> str:
     """Characters that Markdown or its HTML would read as markup."""
     for sign in ("\\", "`", "*", "_", "|", "[", "]", "#", "~"):
         text = text.replace(sign, "\\" + sign)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(sign if sign.isprintable() else " " for sign in text)  # line ends of every kind would end the row
