@@ -1,4 +1,4 @@
-"""Index: one set of trees for many calls changes no result, and is refused for other points."""
+"""Index: one set of trees for many calls changes no result, and is refused for other points; nor do rows alone."""
 
 import copy
 import gc
@@ -18,7 +18,7 @@ XYZ, OFFSET = torch.from_numpy(room(3000, 4)), torch.tensor([1000, 3000])
 
 @EXAMPLES
 @given(data=st.data(), k=st.integers(1, 20))
-def test_searches_give_the_same_with_an_index_as_without(kernels, threads, data, k):
+def test_searches_give_the_same_rows_with_an_index_and_without_distances(kernels, threads, data, k):
     scenes = data.draw(st.integers(1, 3))
     (xyz, offset), (query, ends) = data.draw(batches(scenes)), data.draw(batches(scenes))
     index, new_index = Index(xyz, offset), Index(query, ends)
@@ -30,6 +30,9 @@ def test_searches_give_the_same_with_an_index_as_without(kernels, threads, data,
         want = call()
         for given_ in ({"index": index}, {"new_index": new_index}, {"index": index, "new_index": new_index}):
             assert all(torch.equal(a, b) for a, b in zip(call(**given_), want, strict=True))
+        rows, distance = call(distances=False)
+        assert torch.equal(rows, want[0])
+        assert distance.shape == (0,)
 
 
 def test_sampling_gives_the_same_with_an_index_as_without(kernels, threads):

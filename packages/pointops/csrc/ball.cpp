@@ -81,7 +81,7 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
       const int32_t filler = !how.repeat ? -1 : kept ? ball.hits.best_row[0] + start : start;
       const float far = how.repeat && kept ? std::sqrt(ball.hits.best_d2[0]) : kMissing;
       const int64_t place = int64_t{queries.rows(b)[q]} * how.k;
-      ball.hits.write(kept, how.k, start, filler, far, idx + place, dist + place);
+      ball.hits.write(kept, how.k, start, filler, far, idx + place, dist ? dist + place : nullptr);
     }
   }
 }
@@ -106,10 +106,10 @@ extern "C" int pointops_ball(const float* xyz, const int64_t* ends, int64_t scen
     for (int64_t s = 0; s < scenes; ++s) {
       const int64_t start = s ? ends[s - 1] : 0, from = s ? query_ends[s - 1] : 0, count = query_ends[s] - from;
       int32_t* out = idx + from * k;
-      float* out_dist = dist + from * k;
+      float* out_dist = dist ? dist + from * k : nullptr;
       if (ends[s] == start) {
         std::fill(out, out + count * k, -1);
-        std::fill(out_dist, out_dist + count * k, kMissing);
+        if (dist) std::fill(out_dist, out_dist + count * k, kMissing);
       } else if (count) {
         parallel_for(threads, queries[s].blocks, 64, [&](int64_t begin, int64_t end) {
           search(trees[s], queries[s], begin, end, how, static_cast<int32_t>(start), out, out_dist);

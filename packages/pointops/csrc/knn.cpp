@@ -90,7 +90,7 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
     const int count = queries.size(b);
     for (int q = 0; q < count; ++q) {  // the rows to be written lie anywhere
       prefetch(idx + int64_t{queries.rows(b)[q]} * k);
-      prefetch(dist + int64_t{queries.rows(b)[q]} * k);
+      if (dist) prefetch(dist + int64_t{queries.rows(b)[q]} * k);
     }
     bool complete = false;
     float radius2 = 0;
@@ -116,7 +116,7 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
         last2 = knn.hits.best_d2[k - 1];
         group2 = std::max(group2, last2);
       }
-      knn.hits.write(kept, k, start, first_point ? start : -1, kMissing, idx + place, dist + place);
+      knn.hits.write(kept, k, start, first_point ? start : -1, kMissing, idx + place, dist ? dist + place : nullptr);
     }
   }
 }
@@ -140,10 +140,10 @@ extern "C" int pointops_knn(const float* xyz, const int64_t* ends, int64_t scene
     for (int64_t s = 0; s < scenes; ++s) {
       const int64_t start = s ? ends[s - 1] : 0, from = s ? query_ends[s - 1] : 0, count = query_ends[s] - from;
       int32_t* out = idx + from * k;
-      float* out_dist = dist + from * k;
+      float* out_dist = dist ? dist + from * k : nullptr;
       if (ends[s] == start) {
         std::fill(out, out + count * k, -1);
-        std::fill(out_dist, out_dist + count * k, kMissing);
+        if (dist) std::fill(out_dist, out_dist + count * k, kMissing);
       } else if (count) {
         parallel_for(threads, queries[s].blocks, 256, [&](int64_t begin, int64_t end) {
           search(trees[s], queries[s], begin, end, k, static_cast<int32_t>(start), first_point != 0, out, out_dist);

@@ -28,7 +28,8 @@ POINTOPS_API int pointops_supports(const char* flavor);
 
 /* An index: the search trees of a batch, for several calls on the same points. The calls below build their own where
  * `index` is NULL, and sort their queries where `query_index` is NULL; otherwise these must have been made from the very
- * same points and ends, which must live on unchanged. Free it when no call uses it. */
+ * same points and ends, which must live on unchanged. Free it when no call uses it. Where `dist` is NULL, distances are
+ * not written. */
 POINTOPS_API int pointops_index_make(const float* xyz, const int64_t* ends, int64_t scenes, int threads, void** index);
 POINTOPS_API void pointops_index_free(void* index);
 

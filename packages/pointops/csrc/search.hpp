@@ -99,20 +99,17 @@ struct Hits {
     return d2[k - 1];
   }
 
-  // Writes one line of a table: the first `kept` of what was found, then the fillers, k in all.
+  // Writes one line of each table (`dist` may be missing): the first `kept` of what was found, then the fillers, k in all.
   void write(int64_t kept, int64_t k, int32_t start, int32_t filler, float far, int32_t* idx, float* dist) const {
     const IW add = all(start), no_row = all(filler);
-    const FW no_distance = all(far);
     int64_t j = 0;
-    for (; j + W <= k; j += W) {
-      const Mask real = first_lanes(kept - j);
-      store(idx + j, select(real, load(best_row.data() + j) + add, no_row));
-      store(dist + j, select(real, root(load(best_d2.data() + j)), no_distance));
-    }
-    for (; j < k; ++j) {
-      idx[j] = j < kept ? best_row[j] + start : filler;
-      dist[j] = j < kept ? std::sqrt(best_d2[j]) : far;
-    }
+    for (; j + W <= k; j += W) store(idx + j, select(first_lanes(kept - j), load(best_row.data() + j) + add, no_row));
+    for (; j < k; ++j) idx[j] = j < kept ? best_row[j] + start : filler;
+    if (!dist) return;
+    const FW no_distance = all(far);
+    for (j = 0; j + W <= k; j += W)
+      store(dist + j, select(first_lanes(kept - j), root(load(best_d2.data() + j)), no_distance));
+    for (; j < k; ++j) dist[j] = j < kept ? std::sqrt(best_d2[j]) : far;
   }
 
  private:

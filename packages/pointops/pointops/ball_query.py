@@ -32,6 +32,7 @@ def ball_query(
     inclusive: bool = False,
     index: Index | None = None,
     new_index: Index | None = None,
+    distances: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Up to ``nsample`` points of ``xyz`` around each query of the same scene.
 
@@ -51,10 +52,13 @@ def ball_query(
         inclusive: compare with "<=" at ``max_radius`` (torch-points-kernels on CUDA).
         index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
         new_index: of ``new_xyz``, likewise.
+        distances: False saves their time and memory where only rows are wanted; such a call is not seen by
+            ``torch.compile`` either.
 
     Returns:
         idx: (M, nsample) int32 rows of ``xyz`` (-1 where an empty scene has nothing to repeat).
         dist: (M, nsample) float32 distances; a repeated hit repeats its distance, a missing entry has 1e5.
+            (0,) without ``distances``.
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
@@ -65,8 +69,9 @@ def ball_query(
     query = xyz if new_xyz is xyz else new_xyz
     points = (xyz.detach(), offset, query.detach(), new_offset)
     options = (float(max_radius), float(min_radius), order, padding, inclusive)
-    if index is not None or new_index is not None:
-        return _run(*points, nsample, *options, index, new_index)
+    if index is not None or new_index is not None or not distances:
+        idx, dist = _run(*points, nsample, *options, index, new_index, distances)
+        return idx, dist if distances else dist.new_empty(0)
     return _ball(*points, nsample, *options)
 
 
@@ -209,6 +214,7 @@ def _run(
     inclusive: bool,
     index: Index | None = None,
     new_index: Index | None = None,
+    distances: bool = True,
 ) -> tuple[Tensor, Tensor]:
     if xyz.device.type != "cpu" or _native.library() is None:
         return ball_query_reference(
@@ -245,7 +251,7 @@ def _run(
         int(padding == "first_hit"),
         _native.threads(),
         idx,
-        dist,
+        dist if distances else None,
     )
     return idx, dist
 

@@ -26,6 +26,7 @@ def knn_query(
     missing: str = "minus_one",
     index: Index | None = None,
     new_index: Index | None = None,
+    distances: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The ``nsample`` points of ``xyz`` nearest to each query of the same scene, nearest first.
 
@@ -40,10 +41,12 @@ def knn_query(
             is empty), ``refuse`` (ValueError). The distance is 1e5 in either case.
         index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
         new_index: of ``new_xyz``, likewise.
+        distances: False saves their time and memory where only rows are wanted; such a call is not seen by
+            ``torch.compile`` either.
 
     Returns:
         idx: (M, k) int32 rows of ``xyz``.
-        dist: (M, k) float32 distances (square root taken). No gradient.
+        dist: (M, k) float32 distances (square root taken); (0,) without ``distances``. No gradient.
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
@@ -51,8 +54,9 @@ def knn_query(
     _check.at_least("nsample", nsample)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     points = (xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset)
-    if index is not None or new_index is not None:
-        return _run(*points, nsample, missing, index, new_index)
+    if index is not None or new_index is not None or not distances:
+        idx, dist = _run(*points, nsample, missing, index, new_index, distances)
+        return idx, dist if distances else dist.new_empty(0)
     return _knn(*points, nsample, missing)
 
 
@@ -141,6 +145,7 @@ def _run(
     missing: str,
     index: Index | None = None,
     new_index: Index | None = None,
+    distances: bool = True,
 ) -> tuple[Tensor, Tensor]:
     if _gpu.serves(xyz):
         xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing)
@@ -162,7 +167,7 @@ def _run(
         int(missing == "first_point"),
         _native.threads(),
         idx,
-        dist,
+        dist if distances else None,
     )
     return idx, dist
 

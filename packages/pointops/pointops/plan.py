@@ -249,14 +249,14 @@ def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tens
 def _neighbors(cloud: _Cloud, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:
     if not level.neighbors:
         return None
-    rows, _ = _nearest(level.neighbors, cloud, cloud, spec.missing)
+    rows, _ = _nearest(level.neighbors, cloud, cloud, spec.missing, distances=False)
     return _table(rows, number, cloud.coord.shape[0], spec)
 
 
 def _down(k: int, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Table | None:
     if not k:
         return None
-    rows, _ = _nearest(k, before, new, spec.missing)
+    rows, _ = _nearest(k, before, new, spec.missing, distances=False)
     return _table(rows, source, before.coord.shape[0], spec)
 
 
@@ -264,19 +264,21 @@ def _ball(ball: tuple[float, int] | None, before: _Cloud, new: _Cloud, spec: Pla
     if ball is None:
         return None
     radius, nsample = ball
-    rows, _ = ball_query(nsample, radius, 0.0, *before[:2], *new[:2], index=before.index, new_index=new.index)
+    index = {"index": before.index, "new_index": new.index}
+    rows, _ = ball_query(nsample, radius, 0.0, *before[:2], *new[:2], **index, distances=False)
     return _table(rows, source, before.coord.shape[0], spec)
 
 
 def _up(k: int, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Table | None:
     if not k:
         return None
-    rows, distance = _nearest(k, new, before)
+    rows, distance = _nearest(k, new, before, "minus_one", distances=True)
     return _table(rows, source, new.coord.shape[0], spec, interpolation_weights(rows, distance))
 
 
-def _nearest(k: int, cloud: _Cloud, query: _Cloud, missing: str = "minus_one") -> tuple[Tensor, Tensor]:
-    return knn_query(k, *cloud[:2], *query[:2], missing=missing, index=cloud.index, new_index=query.index)
+def _nearest(k: int, cloud: _Cloud, query: _Cloud, missing: str, distances: bool) -> tuple[Tensor, Tensor]:
+    index = {"index": cloud.index, "new_index": query.index}
+    return knn_query(k, *cloud[:2], *query[:2], missing=missing, **index, distances=distances)
 
 
 def _table(index: Tensor, source: int, rows: int, spec: PlanSpec, weight: Tensor | None = None) -> Table:
