@@ -26,12 +26,14 @@ READERS = {
         "mm3d_benchmarks.datasets.processed_scannet.PointceptScanNet",
         "mm3d_benchmarks.datasets.processed_scannet.VoteNetScanNet",
         "mm3d_benchmarks.datasets.processed_scannet.MMDetScanNet",
+        "mm3d_benchmarks.datasets.processed_pth.PthScanNet",
         "mm3d_benchmarks.datasets.scannet.ScanNetReader",
     ),
     "s3dis": (
         "mm3d_benchmarks.datasets.processed_s3dis.PointceptS3DIS",
         "mm3d_benchmarks.datasets.processed_s3dis.PostechS3DIS",
         "mm3d_benchmarks.datasets.processed_s3dis.MMDetS3DIS",
+        "mm3d_benchmarks.datasets.processed_pth.PthS3DIS",
         "mm3d_benchmarks.datasets.s3dis.S3DISReader",
     ),
     "sunrgbd": (

@@ -14,7 +14,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.arrays import read_archive, read_array
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
-from mm3d_benchmarks.datasets.scene import check_name
+from mm3d_benchmarks.datasets.scene import Scene, check_name
 from mm3d_core.errors import UserError
 from mm3d_core.untrusted import parse_json
 
@@ -51,6 +51,96 @@ class ProcessedReader:
     def read(self, name: str) -> ReadScene:
         """Read one scene."""
         raise NotImplementedError("every form reads its files")
+
+
+class PointceptReader(ProcessedReader):
+    """One folder a scene: ``{coord,color,normal,<segment_file>,instance}.npy``, train ids, not moved.
+
+    Attributes:
+        segment_file: stem of the labels' file.
+        needed: stems without which a scene is broken.
+    """
+
+    form = "pointcept"
+    segment_file = "segment"
+    needed = ("coord", "color")
+
+    def stored(self, name: str) -> Scene:
+        """The scene as it is stored."""
+        files = {path.stem: path for path in self.source_files(name)}
+        if missing := [stem for stem in self.needed if stem not in files]:
+            raise BrokenSceneError(f"{self.raw}: {name} lacks {', '.join(f'{stem}.npy' for stem in missing)}")
+        arrays = {
+            key: load_table(path, 3) if key in ("coord", "color", "normal") else load_array(path)
+            for key, path in files.items()
+        }
+        segment, instance = arrays.get(self.segment_file), arrays.get("instance")
+        same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment=segment, instance=instance)
+        classes = len(self.facts.segment_classes)
+        return Scene(
+            name,
+            arrays["coord"].astype(np.float32),
+            bytes_of_color(arrays["color"], files["color"]),
+            arrays["normal"].astype(np.float32) if "normal" in arrays else None,
+            None if segment is None else train_ids(segment, classes, files[self.segment_file]),
+            None if instance is None else instance_ids(instance, -1, files["instance"]),
+        )
+
+
+class MMDetReader(ProcessedReader):
+    """``points/<scene>.bin``, masks beside them, and info files in JSON.
+
+    Attributes:
+        prefix: how the info files' names begin.
+        parts: how they end, a split or an area each.
+        complete: whether every part must be there.
+        folders: of the files that make a scene, points first.
+        infos: entry of each scene.
+        names: scenes of each part.
+    """
+
+    form = "mmdetection3d"
+    prefix = ""
+    parts: tuple[str, ...] = ("train", "val")
+    complete = True
+    folders: tuple[str, ...] = ("points", "semantic_mask", "instance_mask")
+
+    def __init__(self, raw: Path, facts: DatasetFacts) -> None:
+        super().__init__(raw, facts)
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, list[str]] = {}
+        for part in self.parts:
+            if self.complete or any(self.raw.glob(f"{self.prefix}{part}.*")):
+                entries = load_infos(self.raw, self.prefix, f"{self.prefix}{part}")
+                self.infos |= entries
+                self.names[part] = sorted(entries)
+        if not self.names:
+            raise UserError(f"{self.raw}: no {self.prefix}*.json")
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By points and info files."""
+        return (raw / "points").is_dir() and any(raw.glob(f"{cls.prefix}*"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The info files."""
+        return self.names
+
+    def source_files(self, name: str) -> list[Path]:
+        """Points and masks."""
+        return [self.raw / folder / f"{name}.bin" for folder in self.folders]
+
+    def info_file(self, name: str) -> Path:
+        """The info file that lists a scene."""
+        return self.raw / f"{self.prefix}{next(part for part, names in self.names.items() if name in names)}.json"
+
+    def labelled_points(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points (N, 6), semantic mask (N,) and instance mask (N,)."""
+        paths = self.source_files(name)
+        points = load_binary(paths[0], "<f4", 6)
+        semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
+        same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
+        return points, semantic, instance
 
 
 def load_array(path: Path) -> np.ndarray:

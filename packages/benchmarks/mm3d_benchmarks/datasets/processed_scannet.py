@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mm3d_benchmarks.datasets.processed import (
+    MMDetReader,
+    PointceptReader,
     ProcessedReader,
     boxes_of_info,
     bytes_of_color,
     instance_ids,
     is_rigid,
     load_array,
-    load_binary,
-    load_infos,
     load_table,
     same_length,
-    train_ids,
     whole_numbers,
 )
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
@@ -29,10 +27,10 @@ from mm3d_core.errors import UserError
 UNALIGNED = "the form has no axis alignment: the raw frame is kept, and there are no boxes"
 
 
-class PointceptScanNet(ProcessedReader):
+class PointceptScanNet(PointceptReader):
     """``<split>/<scan>/{coord,color,normal,segment20,instance}.npy``: unaligned, train ids."""
 
-    form = "pointcept"
+    segment_file = "segment20"
 
     def __init__(self, raw: Path) -> None:
         super().__init__(raw, facts())
@@ -55,24 +53,7 @@ class PointceptScanNet(ProcessedReader):
 
     def read(self, name: str) -> ReadScene:
         """Coordinates as they are: this form does not know the alignment."""
-        files = {path.stem: path for path in self.source_files(name)}
-        if not {"coord", "color"} <= set(files):
-            raise BrokenSceneError(f"{self.raw}: {name} lacks coord.npy or color.npy")
-        arrays = {
-            key: load_table(path, 3) if key in ("coord", "color", "normal") else load_array(path)
-            for key, path in files.items()
-        }
-        segment, instance = arrays.get("segment20"), arrays.get("instance")
-        same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment20=segment, instance=instance)
-        scene = Scene(
-            name,
-            arrays["coord"].astype(np.float32),
-            bytes_of_color(arrays["color"], files["color"]),
-            arrays["normal"].astype(np.float32) if "normal" in arrays else None,
-            None if segment is None else train_ids(segment, 20, files["segment20"]),
-            None if instance is None else instance_ids(instance, -1, files["instance"]),
-        )
-        return ReadScene(scene, [UNALIGNED])
+        return ReadScene(self.stored(name), [UNALIGNED])
 
 
 class VoteNetScanNet(ProcessedReader):
@@ -90,22 +71,10 @@ class VoteNetScanNet(ProcessedReader):
         return bool(_votenet_files(raw))
 
     def splits(self) -> dict[str, list[str]]:
-        """The release's split lists, in ``meta_data`` or beside the arrays, less the scans that were not exported."""
-        have = {path.name.removesuffix("_vert.npy") for path in self.folder.glob("*_vert.npy")}
-        splits = {}
-        for split in ("train", "val"):
-            found = sorted(
-                p
-                for base in (self.raw, self.raw.parent)
-                for p in (base / f"scannetv2_{split}.txt", base / "meta_data" / f"scannetv2_{split}.txt")
-                if p.is_file()
-            )
-            if not found:
-                raise UserError(
-                    f"{self.raw / f'scannetv2_{split}.txt'}: not found; put ScanNet's split lists beside the arrays"
-                )
-            splits[split] = [name for name in read_names(found[0]) if name in have]
-        return splits
+        """The release's split lists, less the scans that were not exported."""
+        return release_splits(
+            self.raw, {path.name.removesuffix("_vert.npy") for path in self.folder.glob("*_vert.npy")}
+        )
 
     def source_files(self, name: str) -> list[Path]:
         """Four arrays."""
@@ -128,62 +97,40 @@ class VoteNetScanNet(ProcessedReader):
             vertices[:, :3].astype(np.float32),
             bytes_of_color(vertices[:, 3:6], paths[0]),
             None,
-            _train_ids_of_nyu40(semantic, paths[1]),
+            train_ids_of_nyu40(semantic, paths[1]),
             instance_ids(instance, 0, paths[2]),
             np.array(rows, np.float32).reshape(-1, 8),
         )
         return ReadScene(scene)
 
 
-class MMDetScanNet(ProcessedReader):
+class MMDetScanNet(MMDetReader):
     """``points/*.bin`` (unaligned), masks, and info files as JSON with the alignment and the boxes."""
 
-    form = "mmdetection3d"
+    prefix = "scannet_infos_"
 
     def __init__(self, raw: Path) -> None:
         super().__init__(raw, facts())
-        self.infos: dict[str, dict[str, Any]] = {}
-        self.names: dict[str, list[str]] = {}
-        for split in ("train", "val"):
-            entries = load_infos(self.raw, "scannet_infos_", f"scannet_infos_{split}")
-            self.infos |= entries
-            self.names[split] = sorted(entries)
-
-    @classmethod
-    def accepts(cls, raw: Path) -> bool:
-        """By points and info files."""
-        return (raw / "points").is_dir() and any(raw.glob("scannet_infos_*"))
-
-    def splits(self) -> dict[str, list[str]]:
-        """The info files."""
-        return self.names
-
-    def source_files(self, name: str) -> list[Path]:
-        """Points and masks."""
-        return [self.raw / folder / f"{name}.bin" for folder in ("points", "semantic_mask", "instance_mask")]
 
     def read(self, name: str) -> ReadScene:
         """Points turned into the aligned frame, in which the boxes of the info file are."""
-        paths, info = self.source_files(name), self.infos[name]
-        points = load_binary(paths[0], "<f4", 6)
-        semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
-        same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
-        file = next(f"scannet_infos_{split}.json" for split, names in self.names.items() if name in names)
+        paths, info, file = self.source_files(name), self.infos[name], self.info_file(name)
+        points, semantic, instance = self.labelled_points(name)
         try:
             matrix = np.array(info.get("axis_align_matrix", np.eye(4)), np.float64)
         except (TypeError, ValueError, OverflowError) as error:
-            raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no matrix") from error
+            raise BrokenSceneError(f"{file}: axis_align_matrix of {name} is no matrix") from error
         if not is_rigid(matrix):
-            raise BrokenSceneError(f"{self.raw / file}: axis_align_matrix of {name} is no rigid motion")
+            raise BrokenSceneError(f"{file}: axis_align_matrix of {name} is no rigid motion")
         coord = points[:, :3].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
         scene = Scene(
             name,
             coord.astype(np.float32),
             bytes_of_color(points[:, 3:], paths[0]),
             None,
-            _train_ids_of_nyu40(semantic, paths[1]),
+            train_ids_of_nyu40(semantic, paths[1]),
             instance_ids(instance, 0, paths[2]),
-            boxes_of_info(info, self.raw / file),
+            boxes_of_info(info, file),
         )
         return ReadScene(scene)
 
@@ -193,7 +140,28 @@ def _votenet_files(raw: Path) -> list[Path]:
     return [*raw.glob("*_vert.npy"), *raw.glob("*/*_vert.npy")]
 
 
-def _train_ids_of_nyu40(semantic: np.ndarray, path: Path) -> np.ndarray:
+def release_splits(raw: Path, have: set[str]) -> dict[str, list[str]]:
+    """The release's split lists, beside the data or in ``meta_data``, here or one folder up; only scans that we have.
+
+    Raises:
+        UserError: a list is missing.
+    """
+    splits = {}
+    for split in ("train", "val"):
+        found = [
+            path
+            for base in (raw, raw.parent)
+            for path in (base / f"scannetv2_{split}.txt", base / "meta_data" / f"scannetv2_{split}.txt")
+            if path.is_file()
+        ]
+        if not found:
+            raise UserError(f"{raw / f'scannetv2_{split}.txt'}: not found; put ScanNet's split lists beside the data")
+        splits[split] = [name for name in read_names(sorted(found)[0]) if name in have]
+    return splits
+
+
+def train_ids_of_nyu40(semantic: np.ndarray, path: Path) -> np.ndarray:
+    """(N,) int16 train ids of nyu40 ids. Raises BrokenSceneError where they are none."""
     ids = whole_numbers(semantic, path)
     if ids.size and (ids.min() < 0 or ids.max() > 40):
         raise BrokenSceneError(f"{path}: ids from {ids.min()} to {ids.max()} are not nyu40")

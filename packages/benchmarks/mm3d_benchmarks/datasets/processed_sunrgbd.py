@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mm3d_benchmarks.datasets.processed import (
+    MMDetReader,
     ProcessedReader,
     boxes_of_info,
     bytes_of_color,
     load_archive,
     load_array,
     load_binary,
-    load_infos,
 )
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene
@@ -72,37 +71,18 @@ class VoteNetSunRgbd(ProcessedReader):
         )
 
 
-class MMDetSunRgbd(ProcessedReader):
+class MMDetSunRgbd(MMDetReader):
     """``points/NNNNNN.bin`` and ``sunrgbd_infos_{train,val}.json``: full sizes, yaw is minus VoteNet's heading."""
 
-    form = "mmdetection3d"
+    prefix = "sunrgbd_infos_"
+    folders = ("points",)
 
     def __init__(self, raw: Path) -> None:
         super().__init__(raw, facts())
-        self.infos: dict[str, dict[str, Any]] = {}
-        self.names: dict[str, list[str]] = {}
-        for split in ("train", "val"):
-            entries = load_infos(self.raw, "sunrgbd_infos_", f"sunrgbd_infos_{split}")
-            self.infos |= entries
-            self.names[split] = sorted(entries)
-
-    @classmethod
-    def accepts(cls, raw: Path) -> bool:
-        """By points and info files."""
-        return (raw / "points").is_dir() and any(raw.glob("sunrgbd_infos_*"))
-
-    def splits(self) -> dict[str, list[str]]:
-        """The info files."""
-        return self.names
-
-    def source_files(self, name: str) -> list[Path]:
-        """The points."""
-        return [self.raw / "points" / f"{name}.bin"]
 
     def read(self, name: str) -> ReadScene:
         """Points and boxes of a frame."""
         path = self.source_files(name)[0]
         points = load_binary(path, "<f4", 6)
-        file = next(f"sunrgbd_infos_{split}.json" for split, names in self.names.items() if name in names)
-        boxes = boxes_of_info(self.infos[name], self.raw / file, yaw=True)
+        boxes = boxes_of_info(self.infos[name], self.info_file(name), yaw=True)
         return ReadScene(Scene(name, points[:, :3].copy(), bytes_of_color(points[:, 3:], path), boxes=boxes))
