@@ -37,10 +37,11 @@ def tensors(value: object) -> list[torch.Tensor]:
 @EXAMPLES
 @given(batch=batches(least=0, most=150))
 def test_a_whole_plan_is_the_same_on_plain_torch(kernels, threads, spec, batch):
-    made = make_plan(*batch, spec)
+    xyz, offset = batch
+    made = make_plan(xyz, offset, spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_native, "library", lambda: None)
-        slow = make_plan(*batch, spec)
+        slow = make_plan(xyz, offset, spec)
     for mine, want in zip(tensors(made.levels), tensors(slow.levels), strict=True):
         assert torch.equal(mine, want)
 

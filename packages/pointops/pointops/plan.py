@@ -264,8 +264,8 @@ def _ball(ball: tuple[float, int] | None, before: _Cloud, new: _Cloud, spec: Pla
     if ball is None:
         return None
     radius, nsample = ball
-    index = {"index": before.index, "new_index": new.index}
-    rows, _ = ball_query(nsample, radius, 0.0, *before[:2], *new[:2], **index, distances=False)
+    points = (before.coord, before.offset, new.coord, new.offset)
+    rows, _ = ball_query(nsample, radius, 0.0, *points, index=before.index, new_index=new.index, distances=False)
     return _table(rows, source, before.coord.shape[0], spec)
 
 
@@ -277,8 +277,8 @@ def _up(k: int, before: _Cloud, new: _Cloud, spec: PlanSpec, source: int) -> Tab
 
 
 def _nearest(k: int, cloud: _Cloud, query: _Cloud, missing: str, distances: bool) -> tuple[Tensor, Tensor]:
-    index = {"index": cloud.index, "new_index": query.index}
-    return knn_query(k, *cloud[:2], *query[:2], missing=missing, **index, distances=distances)
+    points = (cloud.coord, cloud.offset, query.coord, query.offset)
+    return knn_query(k, *points, missing=missing, index=cloud.index, new_index=query.index, distances=distances)
 
 
 def _table(index: Tensor, source: int, rows: int, spec: PlanSpec, weight: Tensor | None = None) -> Table:
