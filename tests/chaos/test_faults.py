@@ -15,6 +15,7 @@ from mm3d_benchmarks.runs.execute import execute
 from mm3d_benchmarks.runs.launch import ensure
 from mm3d_benchmarks.runs.local import InProcess
 from mm3d_benchmarks.runs.store import Store
+from mm3d_core import atomic
 from mm3d_core.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "runs"))
@@ -26,22 +27,45 @@ CODES = {"disk full": errno.ENOSPC, "no permission": errno.EACCES, "quota": errn
 
 def failing_at(site: int, code: int, monkeypatch: pytest.MonkeyPatch, step: str) -> Callable[[], int]:
     """Make the ``site``-th call of a step of ``atomic_write`` fail; returns a counter of the calls."""
-    original: Any = getattr(os, step)
+    original: Any = atomic._open if step == "write" else getattr(os, step)
     calls = 0
 
     def faulty(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
+        if calls == site and step == "write":
+            return ShortWrite(original(*arguments, **options), code)
         if calls == site:
             raise OSError(code, os.strerror(code))
         return original(*arguments, **options)
 
-    monkeypatch.setattr(f"mm3d_core.atomic.os.{step}", faulty)
+    monkeypatch.setattr("mm3d_core.atomic._open" if step == "write" else f"mm3d_core.atomic.os.{step}", faulty)
     return lambda: calls
 
 
+class ShortWrite:
+    """A file that takes half of what is first written to it, then fails."""
+
+    def __init__(self, stream: Any, code: int) -> None:
+        self._stream, self._code = stream, code
+
+    def __enter__(self) -> ShortWrite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, data: Any) -> int:
+        self._stream.write(data[: len(data) // 2])
+        self._stream.flush()
+        raise OSError(self._code, os.strerror(self._code))
+
+
 @pytest.mark.parametrize("fault", CODES)
-@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
 def test_a_fault_at_any_write_is_told_and_costs_nothing_but_a_second_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, step: str
 ) -> None:
@@ -81,5 +105,14 @@ def test_damaged_bookkeeping_never_stops_a_run(tmp_path: Path, name: str, conten
 def test_a_damaged_result_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     run = Store(tmp_path).register(toy.spec())
     (run.folder / "metrics.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"mm3d store rm {run.key}"):
+        run.metrics()
+
+
+def test_a_changed_digit_in_a_result_is_noticed(tmp_path: Path) -> None:
+    run = Store(tmp_path).register(toy.spec(value=3.0))
+    assert execute(run.folder) == 0
+    path = run.folder / "metrics.json"
+    path.write_text(path.read_text().replace("3.0", "8.0"))
     with pytest.raises(UserError, match=f"mm3d store rm {run.key}"):
         run.metrics()

@@ -143,3 +143,25 @@ def test_scans_in_subfolders_get_names_of_their_own(tmp_path: Path) -> None:
     prepared = prepare_dataset("folder", tmp_path, tmp_path / "out", options={"columns": "x y z r g b"}, quiet=True)
     assert prepared.scenes("train") == ["one_a", "two_a"]
     assert prepared.manifest["origin"]["kind"] == "user"
+
+
+@pytest.mark.parametrize("file", ["...ply", "..a.ply", "&.ply", "manifest.json.ply"])
+def test_a_file_of_any_name_becomes_a_scene_inside_of_the_target_or_is_refused(tmp_path: Path, file: str) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "x").mkdir()
+    write(tmp_path / "raw", "ply")
+    (tmp_path / "raw/a.ply").rename(tmp_path / "raw" / file)
+    try:
+        prepare_dataset("folder", tmp_path / "raw", tmp_path / "x/out", quiet=True)
+    except UserError as error:
+        assert "manifest.json" in str(error)  # noqa: PT017
+    assert {path.name for path in (tmp_path / "x").iterdir()} <= {"out"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"x", "raw"}
+
+
+def test_two_files_that_would_become_one_scene_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "ply")
+    for name in ("a b.ply", "a?b.ply", "a!b.ply"):
+        (tmp_path / name).write_bytes((tmp_path / "a.ply").read_bytes())
+    with pytest.raises(UserError, match="rename one"):
+        FolderReader(tmp_path)

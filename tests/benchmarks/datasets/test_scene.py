@@ -139,3 +139,48 @@ def test_equal_data_has_equal_content_hashes(tmp_path: Path) -> None:
     one, two = dataset(tmp_path / "one", scene()), dataset(tmp_path / "two", scene())
     other = dataset(tmp_path / "three", scene(51))
     assert open_dataset(one).content_hash == open_dataset(two).content_hash != open_dataset(other).content_hash
+
+
+def test_a_changed_byte_is_noticed_when_the_scene_is_first_loaded(tmp_path: Path) -> None:
+    data = open_dataset(dataset(tmp_path, scene()))
+    path = tmp_path / "a" / "color.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"color\.npy: damaged, or changed"):
+        data.load("a")
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert data.load("a").num_points == 50
+
+
+def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
+    write_scene(tmp_path, scene())
+    path = tmp_path / "a" / "scene.json"
+    path.write_text(path.read_text().replace('"points": 50', '"points": 51'))
+    assert read_record(tmp_path, "a") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "/x", "a/b", "a\\b", ".hidden", "a\nb", "x" * 300, "manifest.json"]
+)
+def test_a_name_that_is_a_path_is_no_scene(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a scene"):
+        write_scene(tmp_path / "target", scene(name=name))
+    root = dataset(tmp_path / "good", scene())
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["scenes"] = {name: manifest["scenes"]["a"]}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"manifest\.json: damaged"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize("file", ["../a/coord.npy", "/etc/passwd", "other.npy", "coord"])
+def test_a_manifest_names_no_other_files(tmp_path: Path, file: str) -> None:
+    root = dataset(tmp_path, scene())
+    manifest = json.loads((root / "manifest.json").read_text())
+    files = manifest["scenes"]["a"]["files"]
+    files[file] = files.pop("coord.npy")
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"manifest\.json: damaged"):
+        open_dataset(root)

@@ -8,6 +8,7 @@ they hold, for example ``"x y z r g b"`` (mmdetection3d's ScanNet points) or ``"
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ SUFFIXES = (".ply", ".pcd", ".npy", ".npz", ".bin")
 ALIASES = {"red": "r", "green": "g", "blue": "b", "normal_x": "nx", "normal_y": "ny", "normal_z": "nz"}
 KNOWN = ("x", "y", "z", "r", "g", "b", "nx", "ny", "nz", "_")
 UPRIGHT = {"z": (0, 1, 2), "y": (0, 2, 1), "x": (2, 1, 0)}
+FLIP = {"z": np.ones(3), "y": np.array([1.0, -1.0, 1.0]), "x": np.array([-1.0, 1.0, 1.0])}
+PIECE = 2**20  # rows that are converted at a time
 
 
 def facts() -> DatasetFacts:
@@ -92,30 +95,31 @@ class FolderReader:
         strange = next((n for n, v in values.items() if v.ndim != 1 or v.dtype.kind not in "biuf" or not len(v)), None)
         if strange is not None:
             raise BrokenSceneError(f"{path}: column {strange} is no column of numbers; export it again")
-        try:
-            coord = np.stack([values[axis] for axis in "xyz"], axis=1).astype(np.float64)
-        except KeyError as error:
-            raise BrokenSceneError(f"{path}: no column {error}; it has {', '.join(values)}") from error
-        finite = np.isfinite(coord).all(axis=1)
+        missing = [axis for axis in "xyz" if axis not in values]
+        if missing:
+            raise BrokenSceneError(f"{path}: no column {missing[0]!r}; it has {', '.join(values)}")
+        count = len(values["x"])
+        finite = np.concatenate([np.isfinite(_columns(values, "xyz", rows)).all(axis=1) for rows in _pieces(count)])
         if not finite.any():
             raise BrokenSceneError(f"{path}: no point with finite coordinates")
-        order = list(UPRIGHT[self.options["up"]])
-        coord = coord[finite][:, order] * self.options["scale"]
-        color = _color(values, self.options["color_range"], path)
-        normal = _normal(values)
-        flip = (
-            np.ones(3)
-            if self.options["up"] == "z"
-            else np.array([1, -1, 1] if self.options["up"] == "y" else [-1, 1, 1])
-        )
-        scene = Scene(
-            name,
-            (coord * flip).astype(np.float32),
-            None if color is None else color[finite],
-            None if normal is None else (normal[finite][:, order] * flip).astype(np.float32),
-        )
-        dropped = int((~finite).sum())
-        return ReadScene(scene, [f"{dropped} rows without finite coordinates dropped"] if dropped else [])
+        order, flip = list(UPRIGHT[self.options["up"]]), FLIP[self.options["up"]]
+        paint = _paint(values, self.options["color_range"], path)
+        coord = np.empty((int(finite.sum()), 3), np.float32)
+        color = np.empty_like(coord, np.uint8) if paint else None
+        normal = np.empty_like(coord) if {"nx", "ny", "nz"} <= set(values) else None
+        end = 0
+        for rows in _pieces(count):  # in double precision; a whole scan would take several times its size
+            kept = finite[rows]
+            start, end = end, end + int(kept.sum())
+            with np.errstate(over="ignore"):  # told as an infinite coordinate
+                coord[start:end] = _columns(values, "xyz", rows)[kept][:, order] * self.options["scale"] * flip
+            if color is not None and paint is not None:
+                color[start:end] = paint(_columns(values, "rgb", rows)[kept])
+            if normal is not None:
+                normal[start:end] = _unit(_columns(values, ("nx", "ny", "nz"), rows)[kept])[:, order] * flip
+        dropped = count - len(coord)
+        remarks = [f"{dropped} rows without finite coordinates dropped"] if dropped else []
+        return ReadScene(Scene(name, coord, color, normal), remarks)
 
     def _list(self) -> dict[str, Path]:
         if self.raw.is_file():
@@ -180,30 +184,47 @@ class FolderReader:
         return {name: table[:, i] for i, name in enumerate(self.columns) if name != "_"}
 
 
-def _color(values: dict[str, np.ndarray], color_range: float | None, path: Path) -> np.ndarray | None:
-    """(N, 3) uint8 from integers 0..255, floats 0..255, [0, 1] or [-1, 1]."""
+def _pieces(count: int) -> Iterator[slice]:
+    """Slices that cover ``count`` rows."""
+    for start in range(0, count, PIECE):
+        yield slice(start, min(start + PIECE, count))
+
+
+def _columns(values: Mapping[str, np.ndarray], names: Iterable[str], rows: slice) -> np.ndarray:
+    """(n, 3) float64 of some rows of three columns."""
+    return np.stack([values[name][rows] for name in names], axis=1).astype(np.float64)
+
+
+def _paint(
+    values: Mapping[str, np.ndarray], color_range: float | None, path: Path
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What makes uint8 colors of integers 0..255, or of floats 0..255, [0, 1] or [-1, 1]; None without colors."""
     if not {"r", "g", "b"} <= set(values):
         return None
-    color = np.stack([values[c] for c in "rgb"], axis=1)
-    if color.dtype == np.uint8:
-        return color
-    color = np.nan_to_num(color.astype(np.float64))
-    if color_range is None:
-        if color.min() < 0:
-            color = (color + 1) / 2
-        color_range = 255 if color.max() > 1 else 1
-    color = color * (255 / color_range)
-    if color.min() < -0.5 or color.max() > 255.5:
+    columns = [values[name] for name in "rgb"]
+    if all(column.dtype == np.uint8 for column in columns):
+        return lambda part: part.astype(np.uint8)
+    low = min(float(np.fmin.reduce(column)) for column in columns)  # NaN counts as 0 below
+    high = max(float(np.fmax.reduce(column)) for column in columns)
+    centered = color_range is None and low < 0
+    if centered:
+        low, high = (low + 1) / 2, (high + 1) / 2
+    factor = 255 / (color_range or (255 if high > 1 else 1))
+    if low * factor < -0.5 or high * factor > 255.5:
         raise BrokenSceneError(
-            f"{path}: colors from {color.min():.3g} to {color.max():.3g} are outside 0..255; set color_range or columns"
+            f"{path}: colors from {low * factor:.3g} to {high * factor:.3g} are outside 0..255; "
+            "set color_range or columns"
         )
-    return color.round().clip(0, 255).astype(np.uint8)
+
+    def paint(part: np.ndarray) -> np.ndarray:
+        part = np.nan_to_num(part)
+        return (((part + 1) / 2 if centered else part) * factor).round().clip(0, 255).astype(np.uint8)
+
+    return paint
 
 
-def _normal(values: dict[str, np.ndarray]) -> np.ndarray | None:
-    """(N, 3) unit normals; rows that are not finite become zero."""
-    if not {"nx", "ny", "nz"} <= set(values):
-        return None
-    normal = np.nan_to_num(np.stack([values[c] for c in ("nx", "ny", "nz")], axis=1).astype(np.float64))
+def _unit(normal: np.ndarray) -> np.ndarray:
+    """(n, 3) of unit length; rows that are not finite become zero."""
+    normal = np.where(np.isfinite(normal).all(axis=1, keepdims=True), normal, 0.0)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     return np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
