@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm3d_benchmarks.datasets.embedded.statistics import scan_statistics
+from mm3d_benchmarks.datasets.embedded.acceptance import FRAME_BANDS
+from mm3d_benchmarks.datasets.embedded.statistics import depth_noise, scan_statistics
 from mm3d_benchmarks.datasets.folder import FolderReader
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.s3dis import CLASSES as S3DIS_CLASSES
@@ -171,3 +172,18 @@ def test_the_s3dis_stub_has_the_order_of_the_arrays(real_samples: Path) -> None:
         rows = ((points[:, :3] >= low - 0.01) & (points[:, :3] <= high + 0.01)).all(axis=1)
         inside += (semantic[rows] == S3DIS_CLASSES.index(S3DIS_DETECTION[box["bbox_label_3d"]])).sum()
     assert inside > 5
+
+
+def test_the_bands_of_embedded_noise_lie_around_the_real_frames(real_samples: Path) -> None:
+    frame = np.fromfile(real_samples / "mmdetection3d/demo/data/sunrgbd/000017.bin", "<f4").reshape(-1, 6)[:, :3]
+    depth = read_depth(real_samples / "open3d/SUN_depth.png")
+    v, u = np.mgrid[1 : depth.shape[0] + 1, 1 : depth.shape[1] + 1]
+    seen = (depth > 0) & (depth < 8.1)
+    x, y = ((axis - half) * depth / 525.0 for axis, half in ((u, 320), (v, 240)))  # the sensor's nominal focal length
+    measured = [depth_noise(frame.astype(float)), depth_noise(np.stack([x[seen], depth[seen], -y[seen]], axis=1))]
+    for name, (real, low, high) in FRAME_BANDS.items():
+        if name.startswith("noise"):
+            values = [m[name] for m in measured]
+            assert real == pytest.approx(np.mean(values), rel=0.1)
+            assert low == pytest.approx(0.6 * min(values), rel=0.1)
+            assert high == pytest.approx(1.6 * max(values), rel=0.1)

@@ -1,24 +1,30 @@
 """What embedded scans must look like: bands around a real scan's statistics, and around the published class shares.
 
 Source of the real values: ScanNet scene0000_00 (a half of its vertices), ScanNet's label table and a public
-class-weight vector for the shares.
+class-weight vector for the shares; two real depth frames (SUN RGB-D 000017, a SUN3D frame) and the published counts of
+S3DIS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.embedded import handheld
+from mm3d_benchmarks.datasets.embedded import handheld, tripod
 from mm3d_benchmarks.datasets.embedded.generate import make_room
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
-from mm3d_benchmarks.datasets.embedded.labels import RAW_TO_NYU40
+from mm3d_benchmarks.datasets.embedded.labels import RAW_TO_NYU40, s3dis_name
 from mm3d_benchmarks.datasets.embedded.layout import KINDS
+from mm3d_benchmarks.datasets.embedded.plan import PROFILES, area_style, frame_rooms, room_names
 from mm3d_benchmarks.datasets.embedded.shell import Style
-from mm3d_benchmarks.datasets.embedded.statistics import scan_statistics
+from mm3d_benchmarks.datasets.embedded.singleframe import LabelledFrame, shoot
+from mm3d_benchmarks.datasets.embedded.statistics import depth_noise, scan_statistics
+from mm3d_benchmarks.datasets.s3dis import CLASSES as ROOM_CLASSES
 from mm3d_benchmarks.datasets.scannet import boxes_of_instances, nyu40_to_train
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.sunrgbd_frame import points_of_frame
 
 # statistic -> (real, lowest accepted mean, highest accepted mean) at 4 cm spacing
 # fmt: off
@@ -44,6 +50,18 @@ BANDS: dict[str, tuple[float, float, float]] = {
 }
 # fmt: on
 SPACING = 0.04  # metres
+# the same for frames; noise in millimetres, accepted from 0.6 of the lesser to 1.6 of the greater real value
+FRAME_BANDS: dict[str, tuple[float, float, float]] = {
+    "valid": (0.76, 0.70, 0.88),
+    "camera above the floor": (1.24, 1.1, 1.4),
+    "pitch": (13.0, 5.0, 20.0),
+    "noise at 1.5 m": (2.9, 1.6, 5.1),
+    "noise at 2 m": (4.25, 2.5, 6.9),
+    "noise at 3 m": (6.4, 2.6, 13.5),
+    "noise at 5 m": (11.4, 5.9, 20.6),
+}
+ROOM_SHARES = 0.4, 2.5  # accepted factors on S3DIS's published class shares
+ROOM_SPACING = 0.04  # metres, of the grid at which those were counted
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,42 @@ def measure(scans: int, seed: int = 0) -> Measured:
     )
 
 
+def measure_frames(frames: int, seed: int = 0) -> dict[str, float]:
+    """Means over the first frames of the ``default`` profile; noise is the median over the frames that reach so far."""
+    rows: list[dict[str, float]] = []
+    for place, visit, kind, _ in frame_rooms(PROFILES["default"], seed)[:frames]:
+        room, (tour, sensor) = make_room("sunrgbd", seed, place, visit, kind, Style(), Knobs())
+        rows.append(frame_statistics(shoot(room, Knobs(), tour, sensor)))
+    columns = {key: [row[key] for row in rows if key in row] for key in FRAME_BANDS}
+    return {k: float(np.median(v) if k.startswith("noise") else np.mean(v)) for k, v in columns.items() if v}
+
+
+def frame_statistics(frame: LabelledFrame) -> dict[str, float]:
+    """Holes, pose and noise of one frame."""
+    coord, _ = points_of_frame(frame.depth, frame.image, frame.k, frame.rtilt)
+    forward = frame.rtilt @ [0.0, 1.0, 0.0]
+    return {
+        "valid": float((frame.depth > 0).mean()),
+        "camera above the floor": -float(np.percentile(coord[:, 2], 1)),
+        "pitch": float(np.degrees(np.arcsin(-forward[2]))),
+        **depth_noise(coord @ frame.rtilt),
+    }
+
+
+def measure_room_shares(rooms: int, seed: int = 0) -> np.ndarray:
+    """(13,) percent of the points per S3DIS class over the first rooms of every area of the ``default`` profile."""
+    counts = np.zeros(len(ROOM_CLASSES))
+    for area in range(1, 7):
+        for number, (_, kind) in enumerate(room_names(PROFILES["default"], seed, area)[:rooms]):
+            place = area * 1000 + number
+            room, (tour, sensor) = make_room("s3dis", seed, place, 0, kind, area_style(area, number), Knobs())
+            raw = tripod.scan_room(room, ROOM_SPACING, Knobs(), tour, sensor)
+            names = [*map(s3dis_name, raw.labels), "clutter"]
+            ids = np.array([ROOM_CLASSES.index(n if n in ROOM_CLASSES else "clutter") for n in names])
+            counts += np.bincount(ids[raw.owner], minlength=len(ROOM_CLASSES))
+    return 100 * counts / counts.sum()
+
+
 def scan(
     kind: str, place: int, seed: int, spacing: float = SPACING, knobs: Knobs | None = None, visit: int = 0
 ) -> Scene:
@@ -103,14 +157,17 @@ def scan(
     )
 
 
-def outside(mean: dict[str, float], widen: float = 1.0) -> dict[str, str]:
+def outside(
+    mean: dict[str, float], widen: float = 1.0, bands: Mapping[str, tuple[float, float, float]] = BANDS
+) -> dict[str, str]:
     """Statistics that leave their band, as ``{name: "value not in [low, high]"}``.
 
     Args:
         widen: factor on the width of each band, for fewer scans.
+        bands: :data:`BANDS` or :data:`FRAME_BANDS`.
     """
     wrong = {}
-    for name, (_, low, high) in BANDS.items():
+    for name, (_, low, high) in bands.items():
         middle, half = (low + high) / 2, (high - low) / 2 * widen
         if not middle - half <= mean[name] <= middle + half:
             wrong[name] = f"{mean[name]:.3f} not in [{middle - half:.3f}, {middle + half:.3f}]"

@@ -11,6 +11,8 @@ BANDS = (0.1, 0.5, 1.0, 1.5, 2.0, 2.4)  # metres above the floor
 CELL = 0.1  # metres, of the floor plan
 BALL = 0.1  # metres, for roughness and normals
 SAMPLE = 4000  # points at which neighborhoods are looked at
+DEPTHS = ((1.5, 2.0), (2.0, 2.5), (3.0, 4.0), (5.0, 6.0))  # metres, for the noise of depth frames
+BALLS = 300  # balls per interval of depth
 
 
 def scan_statistics(scene: Scene, half: bool = True, seed: int = 0) -> dict[str, float]:
@@ -34,6 +36,28 @@ def scan_statistics(scene: Scene, half: bool = True, seed: int = 0) -> dict[str,
     if scene.boxes is not None:
         statistics["boxes"] = float(len(scene.boxes))
     return statistics
+
+
+def depth_noise(coord: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """Median roughness of a depth frame at some distances, millimetres: ``{"noise at 2 m": ...}``.
+
+    Roughness is the root of the smallest eigenvalue in a ball of 4 cm at 2 m, larger in proportion to the depth.
+
+    Args:
+        coord: (N, 3) metres in the camera's frame, y forward.
+    """
+    random, tree = np.random.default_rng(seed), KDTree(coord)
+    noise = {}
+    for low, high in DEPTHS:
+        rows = np.flatnonzero((coord[:, 1] > low) & (coord[:, 1] < high))
+        values = []
+        for row in random.permutation(rows)[:BALLS] if len(rows) > BALLS else ():
+            near = tree.query_ball_point(coord[row], 0.04 * coord[row, 1] / 2)
+            if len(near) >= 9:
+                values.append(np.sqrt(max(np.linalg.eigvalsh(np.cov(coord[near].T))[0], 0)))
+        if len(values) > BALLS / 4:
+            noise[f"noise at {low:g} m"] = 1000 * float(np.median(values))
+    return noise
 
 
 def _plan(coord: np.ndarray, points: int) -> dict[str, float]:
