@@ -1,9 +1,12 @@
 """Window attention: equal to its definition with gradients, isolated, and in float32 under mixed precision."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from pointops import _native
 from pointops.window_attention import window_attention, window_attention_reference
 from pointops.windows import WindowPairs, table_length, window_pairs
 
@@ -63,6 +66,62 @@ def test_attention_equals_its_definition_with_gradients(other):
         results.append([out.detach(), *torch.autograd.grad((out * probe).sum(), tensors)])
     for ours, slow in zip(*results, strict=True):
         torch.testing.assert_close(ours, slow, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [16, 5])
+def test_kernels_equal_the_definition_with_gradients(kernels, threads, width):
+    pairs, tensors = pairs_of(), inputs(width=width)
+    single = [tensor.detach().float().requires_grad_() for tensor in tensors]
+    probe = torch.randn(60, 3, width, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    out, slow = attend(single, pairs), reference(tensors, pairs)
+    torch.testing.assert_close(out, slow.float(), rtol=1e-5, atol=1e-5)
+    grads = torch.autograd.grad((out * probe.float()).sum(), single)
+    for ours, exact in zip(grads, torch.autograd.grad((slow * probe).sum(), tensors), strict=True):
+        torch.testing.assert_close(ours, exact.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_results_are_the_same_bits_for_any_number_of_threads_and_in_every_build(monkeypatch):
+    pairs, tensors, results = pairs_of(), inputs(width=16, dtype=torch.float32), []
+    baseline = _native._open(_native._built().get("baseline"))
+    for flavor, path in _native._built().items():
+        if baseline is None or not baseline.pointops_supports(flavor.encode()):
+            continue
+        library = _native._open(path)
+        monkeypatch.setattr(_native, "library", lambda library=library: library)
+        for threads in (1, 2, 5):
+            monkeypatch.setattr(_native, "threads", lambda threads=threads: threads)
+            out = attend(tensors, pairs)
+            results.append([out.detach(), *torch.autograd.grad(out.square().sum(), tensors)])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_the_operation_behaves_under_the_dispatcher():
+    pairs = pairs_of(12)
+    for dtype in (torch.float32, torch.float64):
+        tensors = inputs(12, 2, 4, dtype)
+        torch.library.opcheck(
+            torch.ops.pointops.window_attention.default, (*tensors, pairs.ends, pairs.key, pairs.bins, None, None)
+        )
+
+
+def test_no_points_have_no_output(kernels):
+    none = window_pairs(torch.zeros(0, 3), torch.tensor([0]), torch.zeros(0, dtype=torch.int64), WINDOW, QUANT)
+    tensors = inputs(0, 2, 16, torch.float32)
+    out = attend(tensors, none)
+    out.sum().backward()
+    assert out.shape == (0, 2, 16)
+    assert tensors[3].grad is not None
+    assert tensors[3].grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("what", ["key", "bins"])
+def test_pairs_out_of_range_are_refused(kernels, what):
+    pairs, tensors = pairs_of(), inputs(dtype=torch.float32)
+    wrong = getattr(pairs, what).clone()
+    wrong[7] = 200
+    with pytest.raises(ValueError, match=what):
+        attend(tensors, replace(pairs, **{what: wrong}))
 
 
 def test_gradients_pass_finite_differences():

@@ -50,6 +50,21 @@ POINTOPS_API int pointops_interpolate_backward(const float* grad, const float* f
                                                const float* weight, int64_t points, int64_t neighbors, int64_t channels,
                                                int threads, float* feat_grad, float* weight_grad);
 
+/* Attention of each query over its list of keys (ends, keys) with bins (pairs, 3) into tables (heads, 3, length, width).
+ * query, key, value, out (points, heads, width); weight (pairs, heads) is kept for the way back. */
+POINTOPS_API int pointops_window_attention(const float* query, const float* key, const float* value,
+                                           const float* query_table, const float* key_table, const float* value_table,
+                                           const int64_t* ends, const int32_t* keys, const uint8_t* bins,
+                                           int64_t points, int64_t heads, int64_t width, int64_t length, int threads,
+                                           float* weight, float* out);
+
+/* Its gradients; table_grads (3, heads, 3, length, width) for the tables of query, key and value. */
+POINTOPS_API int pointops_window_attention_backward(
+    const float* grad, const float* weight, const float* query, const float* key, const float* value,
+    const float* query_table, const float* key_table, const float* value_table, const int64_t* ends,
+    const int32_t* keys, const uint8_t* bins, int64_t points, int64_t heads, int64_t width, int64_t length, int threads,
+    float* query_grad, float* key_grad, float* value_grad, float* table_grads);
+
 #ifdef __cplusplus
 }
 #endif

@@ -36,6 +36,8 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_aggregate_backward": (_P, _P, _L, _P, _P, _P, _L, _L, _L, _L, _I, _I, _P, _P, _P),
     "pointops_interpolate": (_P, _L, _P, _P, _L, _L, _L, _I, _P),
     "pointops_interpolate_backward": (_P, _P, _L, _P, _P, _L, _L, _L, _I, _P, _P),
+    "pointops_window_attention": (*[_P] * 9, *[_L] * 4, _I, _P, _P),
+    "pointops_window_attention_backward": (*[_P] * 11, *[_L] * 4, _I, *[_P] * 4),
 }
 
 

@@ -7,21 +7,18 @@ Source: Stratified Transformer (Lai et al., CVPR 2022), facts of its kernels att
 The queries come scaled. Changed: no limit of keys or of head widths, nothing is padded to the fullest window, sums run
 in the order of the list, so that results are the same bits every time on the CPU.
 
-No (pairs, heads, width) value is ever kept: products with the tables are taken per point (N, 3 L) and gathered as
-scalars, and gradients of the tables come from per-point sums over bins.
+Nothing of the size (pairs, heads, width) is ever kept.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from pointops import _dispatch, _native, _register, _window_torch
 from pointops.windows import WindowPairs
-
-BLOCK = 1 << 20  # pairs whose key vectors are in memory at once
 
 
 def window_attention(
@@ -49,10 +46,10 @@ def window_attention(
         ValueError: shapes that contradict each other.
     """
     _check_shapes(query, key, value, pairs, query_table, key_table, value_table)
-    tensors = [query, key, value, query_table, key_table, value_table]
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    with torch.autocast(query.device.type, enabled=False):
-        return _WindowAttention.apply(pairs, *(tensor.to(dtype) for tensor in tensors))  # pyright: ignore
+    tensors = (t.to(dtype) for t in (query, key, value, query_table, key_table, value_table))
+    sorts = pairs.by_key if query.device.type != "cpu" or dtype == torch.float64 else (None, None)
+    return _attend(*tensors, pairs.ends, pairs.key, pairs.bins, *sorts)[0]
 
 
 def window_attention_reference(
@@ -73,75 +70,6 @@ def window_attention_reference(
     return torch.zeros_like(query).index_add(0, row, weight.unsqueeze(-1) * (value[column] + at(value_table)))
 
 
-class _WindowAttention(torch.autograd.Function):
-    """Head by head; keeps the weights (M, H) for the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, pairs: WindowPairs, query: Tensor, key: Tensor, value: Tensor, *tables: Tensor) -> Tensor:
-        bins = _Bins.of(pairs, tables[0].shape[0])
-        weights, out = [], torch.empty_like(query)
-        for head in range(query.shape[1]):
-            q, k, v = (part[:, head].contiguous() for part in (query, key, value))
-            tq, tk, tv = (_flat(table, head) for table in tables)
-            logit = _products(q, k, pairs)
-            logit += _gathered(q @ tq.T, bins.of_query)
-            logit += _gathered(k @ tk.T, bins.of_key)
-            weight = _softmax(logit, pairs)
-            weights.append(weight)
-            out[:, head] = _summed(v, pairs.key, pairs.starts, weight) + bins.histogram(weight, bins.of_query) @ tv
-        ctx.pairs = pairs
-        ctx.save_for_backward(query, key, value, *tables, *weights)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad, pairs = grads[0], ctx.pairs
-        query, key, value, query_table, key_table, value_table, *weights = ctx.saved_tensors
-        tables = (query_table, key_table, value_table)
-        bins = _Bins.of(pairs, query_table.shape[0])
-        order, first = pairs.by_key
-        query_of = pairs.query.index_select(0, order)
-        out = [torch.empty_like(part) for part in (query, key, value)]
-        table_out = [torch.empty_like(table) for table in tables]
-        for head, weight in enumerate(weights):
-            q, k, v, g = (part[:, head].contiguous() for part in (query, key, value, grad))
-            tq, tk, tv = (_flat(table, head) for table in tables)
-            slope = _products(g, v, pairs)
-            slope += _gathered(g @ tv.T, bins.of_query)
-            mean = torch.zeros_like(q[:, 0]).index_add_(0, pairs.query, weight * slope)
-            slope = weight * (slope - mean.index_select(0, pairs.query))
-            by_query, by_key = bins.histogram(slope, bins.of_query), bins.histogram(slope, bins.of_key)
-            seen = bins.histogram(weight, bins.of_query)
-            out[0][:, head] = _summed(k, pairs.key, pairs.starts, slope) + by_query @ tq
-            out[1][:, head] = _summed(q, query_of, first, slope.index_select(0, order)) + by_key @ tk
-            out[2][:, head] = _summed(g, query_of, first, weight.index_select(0, order))
-            for into, sums, vectors in zip(table_out, (by_query, by_key, seen), (q, k, g), strict=True):
-                into[:, head] = (sums.T @ vectors).view(3, -1, q.shape[1]).permute(1, 2, 0)
-        return None, *out, *table_out
-
-
-class _Bins(NamedTuple):
-    """Where each pair finds its three bins in flat (N, 3 L) values, by its query and by its key: (3 M,) int64."""
-
-    of_query: Tensor
-    of_key: Tensor
-    points: int
-    width: int
-
-    @classmethod
-    def of(cls, pairs: WindowPairs, length: int) -> _Bins:
-        width = 3 * length
-        column = pairs.bins.long() + length * torch.arange(3, device=pairs.bins.device)
-        of_query = (pairs.query.unsqueeze(1) * width + column).view(-1)
-        of_key = (pairs.key.long().unsqueeze(1) * width + column).view(-1)
-        return cls(of_query, of_key, pairs.ends.shape[0], width)
-
-    def histogram(self, weight: Tensor, at: Tensor) -> Tensor:
-        """(N, 3 L) sums of the pairs' weights (M,) by row and bin."""
-        tripled = weight.unsqueeze(1).expand(-1, 3).reshape(-1)
-        return weight.new_zeros(self.points * self.width).index_add_(0, at, tripled).view(self.points, self.width)
-
-
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor, pairs: WindowPairs, *tables: Tensor) -> None:
     if query.ndim != 3 or key.shape != query.shape or value.shape != query.shape:
         shapes = [tuple(part.shape) for part in (query, key, value)]
@@ -153,33 +81,128 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, pairs: WindowPairs,
             raise ValueError(f"{name} must be (L, {query.shape[1]}, {query.shape[2]}, 3), not {tuple(table.shape)}")
 
 
-def _flat(table: Tensor, head: int) -> Tensor:
-    """(3 L, D): the table of one head, x above y above z."""
-    return table[:, head].permute(2, 0, 1).reshape(-1, table.shape[2]).contiguous()
+def _check_pairs(query: Tensor, table: Tensor, keys: Tensor, bins: Tensor) -> None:
+    """Raises ValueError for pairs that name points or bins that do not exist."""
+    if keys.dtype != torch.int32 or bins.dtype != torch.uint8 or bins.shape != (keys.shape[0], 3):
+        raise ValueError(f"pairs: key must be int32 and bins (M, 3) uint8, not {keys.dtype} and {bins.dtype}")
+    if keys.numel() and not 0 <= int(keys.min()) <= int(keys.max()) < query.shape[0]:
+        raise ValueError(f"pairs: key must lie in 0..{query.shape[0] - 1}")
+    if bins.numel() and int(bins.max()) >= table.shape[0]:
+        raise ValueError(f"pairs: bins must lie in 0..{table.shape[0] - 1}, the rows of the tables")
 
 
-def _products(left: Tensor, right: Tensor, pairs: WindowPairs) -> Tensor:
-    """(M,) left[query] . right[key], a block of pairs at a time."""
-    parts = [
-        (left.index_select(0, rows) * right.index_select(0, columns)).sum(1)
-        for rows, columns in zip(pairs.query.split(BLOCK), pairs.key.split(BLOCK), strict=True)
-    ]
-    return torch.cat(parts)
+def _run(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_table: Tensor,
+    key_table: Tensor,
+    value_table: Tensor,
+    ends: Tensor,
+    keys: Tensor,
+    bins: Tensor,
+    order: Tensor | None,
+    first: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The output (N, H, D), and the weights (M, H) for the way back."""
+    tables = (query_table, key_table, value_table)
+    if query.device.type == "cpu":
+        _check_pairs(query, query_table, keys, bins)
+    how = _dispatch.kernels(query)
+    if how == "Triton":
+        from pointops.triton import window
+
+        given = _contiguous(query, key, value, tables, ends, keys, bins)
+        return window.forward(*given[:3], given[3:6], *given[6:])  # pyright: ignore[reportCallIssue]
+    if how == "torch":
+        with torch.autocast(query.device.type, enabled=False):
+            return _window_torch.forward(query, key, value, tables, WindowPairs(ends, keys, bins))
+    out, weight = _fake(query, key, value, *tables, ends, keys, bins, order, first)
+    given = _contiguous(query, key, value, tables, ends, keys, bins)
+    _native.call(
+        "pointops_window_attention", *given, *query.shape, query_table.shape[0], _native.threads(), weight, out
+    )
+    return out, weight
 
 
-def _gathered(products: Tensor, at: Tensor) -> Tensor:
-    """(M,) sums over the three axes of a pair's entries in products (N, 3 L)."""
-    return products.reshape(-1).index_select(0, at).view(-1, 3).sum(1)
+def _fake(query: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    return query.new_empty(query.shape), query.new_empty((others[6].shape[0], query.shape[1]))
 
 
-def _softmax(logit: Tensor, pairs: WindowPairs) -> Tensor:
-    """(M,) softmax over the pairs of each query."""
-    peak = logit.new_full(pairs.ends.shape, -torch.inf).scatter_reduce_(0, pairs.query, logit, "amax")
-    power = (logit - peak.index_select(0, pairs.query)).exp_()
-    total = torch.zeros_like(peak).index_add_(0, pairs.query, power)
-    return power / total.index_select(0, pairs.query)
+def _run_backward(
+    grad: Tensor,
+    weight: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_table: Tensor,
+    key_table: Tensor,
+    value_table: Tensor,
+    ends: Tensor,
+    keys: Tensor,
+    bins: Tensor,
+    order: Tensor | None,
+    first: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    tables = (query_table, key_table, value_table)
+    how = _dispatch.kernels(query)
+    pairs = WindowPairs(ends, keys, bins)
+    if how == "Triton":
+        from pointops.triton import window
+
+        given = _contiguous(query, key, value, tables, ends, keys, bins)
+        sorts = pairs.by_key if order is None or first is None else (order, first)
+        lists = (*given[6:], pairs.query, sorts)
+        grads = window.backward(grad.contiguous(), weight, *given[:3], given[3:6], *lists)  # pyright: ignore
+        return *grads[:3], *(part.permute(2, 0, 3, 1).contiguous() for part in grads[3:])  # pyright: ignore
+    if how == "torch":
+        sorts = pairs.by_key if order is None or first is None else (order, first)
+        with torch.autocast(query.device.type, enabled=False):
+            return _window_torch.backward(grad, weight, query, key, value, tables, pairs, sorts)  # pyright: ignore
+    out = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key, value)]
+    table_out = query.new_empty((3, query.shape[1], 3, query_table.shape[0], query.shape[2]))
+    given = _contiguous(query, key, value, tables, ends, keys, bins)
+    sizes = (*query.shape, query_table.shape[0], _native.threads())
+    _native.call("pointops_window_attention_backward", grad.contiguous(), weight, *given, *sizes, *out, table_out)
+    first_table, second_table, third_table = (part.permute(2, 0, 3, 1).contiguous() for part in table_out)
+    return out[0], out[1], out[2], first_table, second_table, third_table
 
 
-def _summed(vectors: Tensor, rows: Tensor, starts: Tensor, weight: Tensor) -> Tensor:
-    """(N, D) sums of weight * vectors[row] over consecutive pairs; ``starts`` is each sum's first pair."""
-    return functional.embedding_bag(rows.long(), vectors, starts, mode="sum", per_sample_weights=weight)
+def _fake_backward(grad: Tensor, weight: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(value.new_empty(value.shape) for value in inputs[:6])
+
+
+def _contiguous(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    tables: tuple[Tensor, ...],
+    ends: Tensor,
+    keys: Tensor,
+    bins: Tensor,
+) -> list[Tensor]:
+    """Arguments as the kernel wants them; tables as (H, 3, L, D)."""
+    turned = (table.permute(1, 3, 0, 2) for table in tables)
+    return [part.contiguous() for part in (query, key, value, *turned, ends.long(), keys, bins)]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1], *inputs)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
+    return *_attend_backward(grad, *ctx.saved_tensors), None, None, None, None, None
+
+
+_INPUTS = (
+    "Tensor query, Tensor key, Tensor value, Tensor query_table, Tensor key_table, Tensor value_table, "
+    "Tensor ends, Tensor keys, Tensor bins, Tensor? order, Tensor? first"
+)
+_attend_backward = _register.operation(
+    f"window_attention_backward(Tensor grad, Tensor weight, {_INPUTS})"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _run_backward,
+    _fake_backward,
+)
+_attend = _register.differentiable(f"window_attention({_INPUTS}) -> (Tensor, Tensor)", _run, _fake, _save, _gradient)

@@ -64,7 +64,7 @@ class WindowPairs:
     @cached_property
     def query(self) -> Tensor:
         """(M,) int64 row of the query of each pair, ascending."""
-        return offset2batch(self.ends)
+        return _owners(self.ends)
 
     @cached_property
     def by_key(self) -> tuple[Tensor, Tensor]:
@@ -162,11 +162,17 @@ def window_pairs_reference(
 
 def position_bins(xyz: Tensor, ends: Tensor, key: Tensor, window: float, quant: float) -> Tensor:
     """(M, 3) uint8 bins of query minus key: floor((r + 2 window - 1e-4) / quant), r rounded to 1e-5 m."""
-    query = offset2batch(ends)
+    query = _owners(ends)
     steps = ((xyz[query] - xyz[key.long()]).double() * ROUNDING).round()
     reach, width = _steps(2 * window), _steps(quant)
     bins = ((steps + (reach - GUARD)) / width).floor()
     return bins.clamp_(0, table_length(window, quant) - 1).to(torch.uint8)
+
+
+def _owners(ends: Tensor) -> Tensor:
+    """(M,) int64 row of the query that owns each pair; there may be no queries at all."""
+    counts = torch.diff(ends, prepend=ends.new_zeros(1))
+    return torch.arange(ends.shape[0], device=ends.device).repeat_interleave(counts)
 
 
 def _steps(metres: float) -> float:

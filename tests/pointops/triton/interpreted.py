@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pointops import _gpu, chamfer_nearest, farthest_point_sampling, knn_query
+from pointops import _gpu, _window_torch, chamfer_nearest, farthest_point_sampling, knn_query
 from pointops.chamfer import chamfer_nearest_reference
 from pointops.gather import gather_rows_reference, scatter_rows_reference
 from pointops.interpolation import interpolate_reference
 from pointops.inverse import inverse_table_reference, table_for
 from pointops.knn import knn_query_reference
 from pointops.sampling import farthest_point_sampling_reference
-from pointops.triton import aggregate, features, sampling, search
+from pointops.triton import aggregate, features, sampling, search, window
 from pointops.vector_attention import _aggregate_gradient_reference, aggregate_reference, relation_reference
+from pointops.windows import window_pairs
 
 assert os.environ["TRITON_INTERPRET"] == "1", "the interpreter is chosen when kernels are defined"
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -149,3 +150,24 @@ def test_the_public_searches_see_the_results_they_are_used_to(monkeypatch, ends,
     for a, b in zip(chamfer_nearest(cloud, offset, cloud.flip(0), offset), near, strict=True):
         assert torch.equal(a, b)
     assert torch.equal(farthest_point_sampling(cloud, offset, offset // 3), sampled)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(16, 1), (5, 2)])
+def test_window_attention_and_its_gradients(width, heads):
+    xyz = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
+    pairs = window_pairs(xyz, torch.tensor([7]), torch.arange(0, 7, 3), 0.5, 0.1)
+    length = 20
+    query, key, value, grad = (rand(7, heads, width, seed=seed) for seed in range(4))
+    tables = [rand(length, heads, width, 3, seed=seed) for seed in range(4, 7)]
+    want, weights = _window_torch.forward(query, key, value, tables, pairs)
+    turned = [table.permute(1, 3, 0, 2).contiguous() for table in tables]
+    lists = (pairs.ends, pairs.key, pairs.bins)
+    out, ours = window.forward(query, key, value, turned, *lists)
+    torch.testing.assert_close(out, want)
+    torch.testing.assert_close(ours, weights)
+    exact = _window_torch.backward(grad, weights, query, key, value, tables, pairs, pairs.by_key)
+    got = window.backward(grad, ours, query, key, value, turned, *lists, pairs.query, pairs.by_key)
+    for a, b in zip(got[:3], exact[:3], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    for a, b in zip(got[3:], exact[3:], strict=True):
+        torch.testing.assert_close(a.permute(2, 0, 3, 1), b, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import pointops
 from pointops import _dispatch
+from pointops.windows import WindowPairs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -70,3 +71,22 @@ def test_vector_attention_agrees_with_the_cpu_and_repeats_its_bits(channels, dty
     for a, b, c in zip(first, second, want, strict=True):
         assert torch.equal(a, b)
         torch.testing.assert_close(a, c, rtol=slack, atol=slack)
+
+
+def test_window_attention_agrees_with_the_cpu_and_repeats_its_bits():
+    xyz, random = cloud(POINTS), torch.Generator().manual_seed(0)
+    pairs = pointops.window_pairs(xyz, torch.tensor([POINTS]), torch.arange(0, POINTS, 8), 0.16, 0.01)
+    length = int(pairs.bins.max()) + 1
+    shapes = [(POINTS, 3, 16)] * 3 + [(length, 3, 16, 3)] * 3
+    tensors = [torch.randn(shape, generator=random).requires_grad_() for shape in shapes]
+
+    def run(device: str) -> list[Tensor]:
+        values = [on(device, tensor) for tensor in tensors]
+        lists = WindowPairs(*(part.to(device) for part in (pairs.ends, pairs.key, pairs.bins)))
+        out = pointops.window_attention(*values[:3], lists, *values[3:])  # pyright: ignore[reportCallIssue]
+        return [out.detach().cpu(), *(g.cpu() for g in torch.autograd.grad(out.square().sum(), values))]
+
+    first, second, want = run("cuda"), run("cuda"), run("cpu")
+    for a, b, c in zip(first, second, want, strict=True):
+        torch.testing.assert_close(a, c, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(a, b, rtol=0, atol=0)

@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pointops.triton import aggregate, features, sampling, search
+from pointops.triton import aggregate, features, sampling, search, window
 
 ARCHITECTURES = (80, 90)  # A100; H100 and H200
 
@@ -75,6 +75,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield "interpolate, gradient of weights", Case(features.weight_gradient_kernel, pointers, piece, registers=88)
     yield from _aggregate_cases()
     yield from _search_cases()
+    yield from _window_cases()
 
 
 def _aggregate_cases() -> Iterator[tuple[str, Case]]:
@@ -103,6 +104,20 @@ def _search_cases() -> Iterator[tuple[str, Case]]:
         constants = {"SKIP": False, "WIDTH": width}
         warps = sampling.warps(width)
         yield f"FPS of {width}", Case(sampling.sample_kernel, pointers, constants, warps, False, spills=spills)
+
+
+def _window_cases() -> Iterator[tuple[str, Case]]:
+    names = "query key value grad query_table key_table value_table weight slope out query_grad key_grad value_grad"
+    floats = dict.fromkeys((*names.split(), "slope_sums", "weight_sums"), "fp32")
+    lists = {"ends": "i64", "keys": "i32", "bins": "u8", "first": "i64", "order": "i64", "owner": "i64"}
+    ahead, back = {"TILE": window.TILE, "D": 16}, {"TILE": window.BACKWARD_TILE, "D": 16, "BINS": 64}
+    for name, kernel, warps, constants in (
+        ("window attention", window.window_kernel, window.WARPS, ahead),
+        ("window attention, gradient by query", window.window_query_kernel, window.BACKWARD_WARPS, back),
+        ("window attention, gradient by key", window.window_key_kernel, window.BACKWARD_WARPS, back),
+    ):
+        pointers = {name: kind for name, kind in {**floats, **lists}.items() if name in kernel.arg_names}
+        yield name, Case(kernel, pointers, constants, warps)
 
 
 def usage(case: Case, architecture: int) -> Usage:
