@@ -21,18 +21,21 @@ from mm3d_benchmarks.datasets.scene import PreparedDataset
 from mm3d_benchmarks.datasets.targets import detection_targets, object_segments
 from mm3d_benchmarks.metrics.detection import DetectionMetric
 from mm3d_benchmarks.protocols.detection_pass import DetectionPass
+from mm3d_core.boxes import count_points_in_boxes
 from pointops import memory
 
 
 @dataclass(frozen=True)
 class Case:
-    """How a detector is trained here: narrower and on fewer points than published, for speed."""
+    """How a detector is trained here: the published layers, on fewer points, seeds and neighbors, for speed."""
 
     build: Callable[..., nn.Module]
     votes: str
     scenes: list[str]
     steps: int
     points: int
+    parameters: int = 0
+    rate: float = 0.003
 
 
 CLASSES = facts().detection_classes
@@ -50,19 +53,21 @@ def data(tmp_path_factory) -> PreparedDataset:
 
 def votenet(**known: Any) -> VoteNet:
     return VoteNet(
-        PointNet2Encoder(1, samples=(1024, 512, 256, 128), neighbors=(32, 16, 16, 16)), num_proposals=128, **known
+        PointNet2Encoder(1, samples=(1024, 512, 256, 128), neighbors=(16, 8, 8, 8)), num_proposals=128, **known
     )
 
 
 def h3dnet(**known: Any) -> H3DNet:
-    """Two towers; a face needs a tenth of the published number of points, since scenes have a tenth of them."""
-    towers = FourTowers(1, towers=2, samples=(512, 256, 128, 64), neighbors=(24, 16, 16, 16))
+    """A face needs a tenth of the published number of points, since scenes have a tenth of them."""
+    towers = FourTowers(1, samples=(1024, 512, 128, 64), neighbors=(16, 8, 8, 8))
     rule = {"min_face_points": 15, "min_edge_points": 3}
-    return H3DNet(towers, num_proposals=64, primitive_rule=rule, **known)
+    model = H3DNet(towers, num_proposals=96, primitive_rule=rule, **known)
+    model.matching.neighbors = 16
+    return model
 
 
-VOTENET = Case(votenet, "hull", ["scene0001_00", "scene0002_00"], steps=900, points=8192)  # 28 boxes of 12 classes
-H3DNET = Case(h3dnet, "box", ["scene0001_00"], steps=400, points=4096)  # 8 boxes of 6 classes
+VOTENET = Case(votenet, "hull", [], steps=600, points=4096, parameters=953_828)
+H3DNET = Case(h3dnet, "box", [], steps=500, points=4096, parameters=4_740_278, rate=0.004)
 
 
 def detector(case: Case, data: PreparedDataset) -> nn.Module:
@@ -81,6 +86,20 @@ def samples(model: nn.Module, data: PreparedDataset, case: Case, count: int) -> 
     return [
         Batch.join([items(data.load(name), 0, "sample", number) for name in case.scenes]) for number in range(count)
     ]
+
+
+def clear_scenes(data: PreparedDataset, count: int) -> list[str]:
+    """The training scenes whose most sparsely scanned object still holds the largest share of the points.
+
+    What the scan hardly touched, such as a bin of 25 points behind a door, can be learned by heart only slowly.
+    """
+
+    def least(name: str) -> float:
+        scene = data.load(name)
+        boxes = torch.from_numpy(scene.boxes[:, :7])  # type: ignore[index]
+        return int(count_points_in_boxes(torch.from_numpy(scene.coord.copy()), boxes).min()) / scene.num_points
+
+    return sorted(data.scenes("train"), key=least)[-count:]
 
 
 def train(model: nn.Module, batches: list[Batch], steps: int, rate: float = 0.003) -> None:
@@ -107,8 +126,10 @@ def score(model: nn.Module, data: PreparedDataset, scenes: list[str], points: in
 
 @pytest.mark.parametrize("case", [VOTENET, H3DNET], ids=["votenet", "h3dnet"])
 def test_a_detector_over_fits_the_scenes_it_sees(case: Case, data: PreparedDataset):
+    case = replace(case, scenes=clear_scenes(data, 2))
     model = detector(case, data)
-    train(model, samples(model, data, case, 24), case.steps)
+    assert sum(parameter.numel() for parameter in model.parameters()) == case.parameters  # of the published network
+    train(model, samples(model, data, case, 16), case.steps, case.rate)
     result = score(model, data, case.scenes, case.points)
     assert result["mAP@0.25"] > 0.9
     assert result["mAP@0.5"] > 0.5
