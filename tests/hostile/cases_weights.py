@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from hostile.cases import Case
+from hostile.cases_data import COLOR, COORD, INSTANCE, SEGMENT
 from torch import nn
 
 from mm3d_backbones.detection_released import read_released as read_detector
 from mm3d_backbones.released import read_released as read_segmentor
+from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.protocols.votes import Votes
 from mm3d_benchmarks.runs.evaluate import _read_progress
 from mm3d_core.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
@@ -56,7 +58,20 @@ def read_progress(work: Path) -> None:
     assert state is None or state["metric"] == {"x": [1, 2]}
 
 
+def arrays_pth(work: Path) -> None:
+    (work / "raw/Area_5").mkdir(parents=True)
+    (work / "raw/Area_1").mkdir()
+    scene = {"coord": COORD, "color": COLOR, "semantic_gt": SEGMENT, "instance_gt": INSTANCE}
+    for area in (1, 5):
+        torch.save(scene, work / f"raw/Area_{area}/office_1.pth")
+
+
+def read_arrays_pth(work: Path) -> None:
+    prepare_dataset("s3dis", work / "raw", work / "out", quiet=True)
+
+
 CASES = (
+    Case("PTH of arrays", "torch", ("raw/Area_1/office_1.pth",), arrays_pth, read_arrays_pth),
     Case("checkpoint", "torch checkpoint", (CURRENT,), lambda work: save_checkpoint(work, STATE), load_checkpoint),
     Case("checkpoint, signed", "sealed", (CURRENT,), lambda work: save_checkpoint(work, STATE), load_checkpoint),
     Case("safetensors", "safetensors", ("model.safetensors",), weights,

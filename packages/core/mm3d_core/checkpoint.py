@@ -12,7 +12,7 @@ import mmap
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,11 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def read_tensors(source: Path | io.BytesIO) -> Any:
+def read_tensors(source: Path | io.BytesIO, also: Sequence[Any] = ()) -> Any:
     """What ``torch.save`` wrote, of tensors and plain containers alone; nothing is unpickled.
+
+    Args:
+        also: further harmless types that may occur, as ``torch.serialization.safe_globals`` takes them.
 
     Raises:
         ValueError: damaged, with other things in it, or with tensors larger than the file.
@@ -109,7 +112,9 @@ def read_tensors(source: Path | io.BytesIO) -> Any:
                     raise ValueError("compressed, which torch never does")
         if isinstance(source, io.BytesIO):
             source.seek(0)
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(also)):
+            warnings.simplefilter("ignore")  # about newer pickle protocols, which fail with an error anyway
+            content = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever zipfile and torch make of foreign bytes
         raise ValueError(f"cannot be read ({type(error).__name__}: {str(error).split(chr(10))[0][:200]})") from error
     for tensor in _tensors(content):

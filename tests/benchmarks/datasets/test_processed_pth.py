@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mm3d_benchmarks.datasets.prepare import make_reader, prepare_dataset
+from mm3d_benchmarks.datasets.processed_pth import load_pth
 from mm3d_benchmarks.datasets.reader import BrokenSceneError
 from mm3d_benchmarks.datasets.s3dis import S3DISReader
 from mm3d_benchmarks.datasets.scannet import NYU40, ScanNetReader
@@ -148,3 +149,16 @@ def test_a_truncated_file_is_refused_by_name(keep: int, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BrokenSceneError, match=r"scene0000_00\.pth: damaged"):
         make_reader("scannet", tmp_path, {}).read("scene0000_00")
+
+
+class Swollen:
+    """Unpickled, an array of 3 GB of which the file holds nothing."""
+
+    def __reduce__(self) -> tuple:
+        return np.ndarray, ((2**28, 3), np.dtype("f4"))
+
+
+def test_an_array_that_is_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    torch.save({"coord": Swollen()}, tmp_path / "a.pth")
+    with pytest.raises(BrokenSceneError, match=r"a\.pth: promises arrays that are larger than the file"):
+        load_pth(tmp_path / "a.pth")

@@ -7,7 +7,6 @@ arrays of numbers; anything else in it is refused. Forms as written by dvlab-res
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +115,21 @@ def load_pth(path: Path) -> Any:
     Raises:
         BrokenSceneError: the file cannot be read, is damaged, or holds objects that would have to be unpickled.
     """
-    import torch
+    from mm3d_core.checkpoint import read_tensors
 
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_array_globals()):
-            warnings.simplefilter("ignore")  # about newer pickle protocols, which fail with an error anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
+        value, size = read_tensors(path, _array_globals()), path.stat().st_size
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except Exception as error:  # damaged bytes come out as errors of many kinds
-        what = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())[:160] or type(error).__name__
+    except ValueError as error:  # damaged bytes come out as errors of many kinds
+        what = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())[:160] or str(error)
         raise BrokenSceneError(
             f"{path}: damaged, or holds more than plain arrays and is not unpickled ({what}); {CONVERT}"
         ) from error
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    if any(isinstance(part, np.ndarray) and part.nbytes > size for part in parts):
+        raise BrokenSceneError(f"{path}: promises arrays that are larger than the file; {CONVERT}")
+    return value
 
 
 def _array_globals() -> list[Any]:
