@@ -16,13 +16,18 @@ def main() -> int:
         "--threads", type=int, default=1, help="of every contestant (1: CPU time is measured, else wall)"
     )
     parser.add_argument("--only", default="", help="run cases whose name contains this: knn, ball, chamfer, ...")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: the Triton kernels instead")
     options = parser.parse_args()
+    if options.device == "cuda":
+        from pointops.bench import gpu
+
+        return gpu.main()
     _same_threads(options.threads)
 
     import torch
 
     import pointops
-    from pointops.bench import cases, peers
+    from pointops.bench import cases, features, peers
 
     torch.set_num_threads(options.threads)
     present = peers.installed()
@@ -32,7 +37,7 @@ def main() -> int:
     print(f"Threads: {options.threads}. Peers: {peers.versions(list(peers.DISTRIBUTIONS))}.\n")
     print("| case | ours | peer | ratio | bar | holds? |\n|---|---|---|---|---|---|", flush=True)
     failed = 0
-    for group in cases.CASES:
+    for group in (*cases.CASES, *features.CASES):
         if options.only not in group.__name__:
             continue
         for row in group(present):

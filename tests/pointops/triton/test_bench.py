@@ -1,0 +1,29 @@
+"""The GPU benchmark says in one line that it needs a GPU, and runs where there is one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+
+def run() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pointops.bench", "--device", "cuda"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_it_refuses_in_one_line():
+    done = run()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == ["No CUDA device here: python -m pointops.bench --device cuda needs one."]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_it_prints_every_kernel():
+    done = run()
+    assert done.returncode == 0, done.stderr
+    for name in ("gather", "gather, subtract, add", "softmax-aggregate", "interpolate", "kNN", "FPS"):
+        assert f"| {name}" in done.stdout
