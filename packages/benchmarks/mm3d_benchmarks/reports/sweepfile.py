@@ -20,6 +20,7 @@ Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,8 @@ def load_spec(path: Path) -> TableSpec | None:
     Raises:
         UserError: not YAML, a field of the wrong kind, an entry for an unknown column, or a cell listed twice.
     """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
+        raise UserError(f"{path}: becomes a table's name; name it with letters, digits, '_', '-' and '.' only")
     try:
         text = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ table: {columns: [...], axis: pretrain, baseline: scratch, ...}
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         UserError: not YAML, not a sweep, or a table whose layout names rows that nothing fills.
     """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
+        raise UserError(f"{path}: becomes a table's name; name it with letters, digits, '_', '-' and '.' only")
     text = _read(path)
     unknown = set(text) - {"runs", "table"}
     runs, table = text.get("runs"), text.get("table") or {}
