@@ -64,15 +64,22 @@ def many_rooms(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 
 def train(
-    method: Any, data: PreparedDataset, sampling: Sampling, steps: int, batch: int, rate: float, seed: int
+    method: Any,
+    data: PreparedDataset,
+    sampling: Sampling,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    milestones: tuple[float, ...] = (),
 ) -> nn.Module:
-    """The encoder after some steps of a pre-training on the training split."""
+    """The encoder after some steps of a pre-training on the training split; the rate falls by 10 at the milestones."""
     items = ScenesToItems(
         sampling, views=method.views, plan=method.encoder.plan_spec(), planned_views=method.planned_views
     )
     loader = SceneLoader(data, data.scenes("train"), items, batch=batch, seed=seed, loop=100)
     optimizer = torch.optim.AdamW(method.parameters(), lr=rate, weight_decay=0.0005)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(0.6 * steps), int(0.8 * steps)], 0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(share * steps) for share in milestones], 0.1)
     for step, shown in enumerate(loader.stream(0, steps)):
         optimizer.zero_grad()
         method.loss(shown.views, generator(seed, step))["loss"].backward()
@@ -136,7 +143,7 @@ def test_a_probe_of_a_pre_trained_point_transformer_beats_a_random_one_on_rooms_
     contrast = InfoNCE(temperature=0.07, max_points=2048)
     method = PointContrast(copy.deepcopy(fresh), views=views, contrast=contrast)
     sampling = Sampling(inputs=INPUTS, voxel=0.1, max_points=1000, augmentation=COLORS)
-    trained = train(method, many_rooms, sampling, steps=240, batch=4, rate=0.002, seed=seed)
+    trained = train(method, many_rooms, sampling, 240, batch=4, rate=0.002, seed=seed, milestones=(0.6, 0.8))
     whole = Sampling(inputs=INPUTS, voxel=0.1, max_points=3000)
     scores = []
     for encoder in (fresh, trained):
@@ -158,7 +165,7 @@ def test_a_few_steps_of_mm3dscene_help_the_probe_in_the_rooms_they_saw(few_rooms
     for seed in SEEDS:
         seed_everything(seed, "probe")
         fresh = PointTransformer()
-        trained = train(MM3DScene(copy.deepcopy(fresh)), few_rooms, sampling, steps=20, batch=2, rate=0.001, seed=seed)
+        trained = train(MM3DScene(copy.deepcopy(fresh)), few_rooms, sampling, 20, batch=2, rate=0.001, seed=seed)
         for encoder, scores in ((fresh, random), (trained, learned)):
             feat, label = features(encoder, few_rooms, "train", sampling)
             order = torch.randperm(len(feat), generator=generator(seed, "halves"))
