@@ -14,6 +14,7 @@ from mm3d_benchmarks.datasets.augment import ChromaticJitter, RandomScale
 from mm3d_benchmarks.datasets.crops import RemoveBox
 from mm3d_benchmarks.datasets.loading import Batch, Sampling, SceneLoader, ScenesToItems
 from mm3d_benchmarks.datasets.s3dis import facts
+from mm3d_benchmarks.datasets.sample import Sample
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
 from mm3d_benchmarks.datasets.targets import detection_targets, object_segments, segmentation_targets
 from mm3d_core.errors import UserError
@@ -174,6 +175,17 @@ def test_a_scene_too_small_for_the_network_is_named(data: PreparedDataset):
     for workers in (0, 1):
         with pytest.raises(UserError, match=r"^scene (room|held)_\d .*points sampled"):
             next(loader(data, items, workers=workers).stream(0, 1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_without_points_is_never_made(data: PreparedDataset, workers: int):
+    items = ScenesToItems(Sampling(crop=nothing))
+    with pytest.raises(UserError, match=r"scene room_\d: no point is left after sampling"):
+        next(loader(data, items, workers=workers).stream(0, 1))
+
+
+def nothing(sample: Sample, _: np.random.Generator) -> Sample:
+    return sample.take(np.zeros(0, int))
 
 
 def test_a_missing_attribute_is_named(data: PreparedDataset):
