@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from mm3d_benchmarks.datasets.bench import VERTICES, measure_loading, measure_preparation
-from mm3d_benchmarks.datasets.prepare import prepare_dataset
+import pytest
+
+from mm3d_benchmarks.datasets.bench import TASKS_OF, VERTICES, measure_dataset, measure_preparation
 
 
 def test_a_scan_of_150000_vertices_is_prepared_in_under_a_second_and_a_half(tmp_path: Path) -> None:
@@ -12,8 +13,11 @@ def test_a_scan_of_150000_vertices_is_prepared_in_under_a_second_and_a_half(tmp_
     assert figures["mesh"] < figures["whole"]
 
 
-def test_loading_is_measured_for_every_number_of_workers(raw_scannet: Path, tmp_path: Path) -> None:
-    prepare_dataset("scannet", raw_scannet, tmp_path, quiet=True)
-    rates = measure_loading(tmp_path, "train", seconds=0.2)
-    assert list(rates) == ["0 workers", "1 workers", "2 workers"]
-    assert min(rates.values()) > 0
+@pytest.mark.parametrize("dataset", ["sunrgbd"])
+def test_every_step_from_generation_to_loading_is_measured(dataset: str, tmp_path: Path) -> None:
+    figures = measure_dataset(dataset, tmp_path, "tiny", scenes=2)
+    assert min(figures["generate, CPU s per scene"], figures["prepare, CPU s per scene"]) > 0
+    assert [entry["task"] for entry in figures["loading"]] == list(TASKS_OF[dataset])
+    for entry in figures["loading"]:
+        assert list(entry["scenes_per_second"]) == ["0", "1", "2"]
+        assert min(entry["scenes_per_second"].values()) > 0

@@ -1,6 +1,8 @@
-"""How fast preparation and loading are: CPU time of each step, scenes per second for 0, 1 and 2 workers.
+"""How fast the whole way is: CPU time of each step of preparation, then loading as training does it.
 
-Run as ``python -m mm3d_benchmarks.datasets.bench``; it writes nothing but a temporary folder.
+    python -m mm3d_benchmarks.datasets.bench [--profile ci]
+
+It writes nothing but a temporary folder. ``bench_loading`` measures data that are prepared already.
 """
 
 from __future__ import annotations
@@ -15,14 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.bench_loading import measure
 from mm3d_benchmarks.datasets.embedded.generate import generate
 from mm3d_benchmarks.datasets.embedded.scan import LabelledScan
 from mm3d_benchmarks.datasets.embedded.write_scannet import write_scan, write_tables
 from mm3d_benchmarks.datasets.ply import read_ply
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.scannet import ScanNetReader
-from mm3d_benchmarks.datasets.scene import open_dataset, write_scene
+from mm3d_benchmarks.datasets.scene import write_scene
 
+TASKS_OF = {
+    "scannet": ("pretraining", "segmentation", "detection"),
+    "s3dis": ("pretraining", "segmentation"),
+    "sunrgbd": ("detection",),
+}
 VERTICES = 150_000  # of a ScanNet scan (the validation scans average 158,784)
 
 
@@ -43,23 +51,18 @@ def measure_preparation(folder: Path, vertices: int = VERTICES, repeats: int = 3
     }
 
 
-def measure_loading(root: Path, split: str, seconds: float = 3.0) -> dict[str, float]:
-    """Scenes per second that a torch loader reads from memory maps into memory, for 0, 1 and 2 workers."""
-    from torch.utils.data import DataLoader
-
-    names = open_dataset(root).scenes(split)
-    rates = {}
-    for workers in (0, 1, 2):
-        loader = DataLoader(_Scenes(root, names * 20), batch_size=None, num_workers=workers)  # type: ignore[arg-type]
-        batches = iter(loader)
-        next(batches)
-        start, count = time.perf_counter(), 0
-        for _ in batches:
-            count += 1
-            if time.perf_counter() - start > seconds:
-                break
-        rates[f"{workers} workers"] = count / (time.perf_counter() - start)
-    return rates
+def measure_dataset(dataset: str, folder: Path, profile: str, scenes: int = 16) -> dict[str, Any]:
+    """CPU seconds per scene to generate and to prepare, and what ``bench_loading`` finds for every task."""
+    start = time.process_time()
+    raw = generate(dataset, folder / "raw" / dataset, profile=profile, quiet=True)
+    generated = time.process_time()
+    prepared = prepare_dataset(dataset, raw, folder / dataset, quiet=True)
+    ended, count = time.process_time(), len(prepared.manifest["scenes"])
+    return {
+        "generate, CPU s per scene": (generated - start) / count,
+        "prepare, CPU s per scene": (ended - generated) / count,
+        "loading": [measure(prepared, task, (0, 1, 2), scenes) for task in TASKS_OF[dataset]],
+    }
 
 
 def write_large_scan(folder: Path, vertices: int) -> None:
@@ -81,40 +84,18 @@ def write_large_scan(folder: Path, vertices: int) -> None:
     write_tables(folder, {"train": ["scene0000_00"], "val": []})
 
 
-class _Scenes:
-    """Scenes as dictionaries of arrays in memory."""
-
-    def __init__(self, root: Path, names: list[str]) -> None:
-        self.root, self.names = root, names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        scene = open_dataset(self.root).load(self.names[number])
-        return {key: np.array(value) for key, value in scene.arrays().items()}
-
-
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vertices", type=int, default=VERTICES)
+    parser.add_argument("--profile", default="ci", help="size of the embedded data")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         figures["preparation, CPU s"] = measure_preparation(folder / "large", options.vertices)
-        for dataset in ("scannet", "s3dis", "sunrgbd"):
-            start = time.process_time()
-            raw = generate(dataset, folder / "raw" / dataset, profile="tiny", quiet=True)
-            generated = time.process_time()
-            prepared = prepare_dataset(dataset, raw, folder / dataset, quiet=True)
-            scenes = len(prepared.manifest["scenes"])
-            figures[dataset] = {
-                "generate, CPU s per scene": (generated - start) / scenes,
-                "prepare, CPU s per scene": (time.process_time() - generated) / scenes,
-                "load, scenes/s": measure_loading(prepared.root, "train"),
-            }
+        for dataset in TASKS_OF:
+            figures[dataset] = measure_dataset(dataset, folder, options.profile)
     print(json.dumps(figures, indent=1))
 
 

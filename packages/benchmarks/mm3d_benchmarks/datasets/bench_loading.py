@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,20 @@ def _one(data: PreparedDataset, items: ScenesToItems, name: str, number: int, cl
     return Batch([name], views, labels)
 
 
+def measure(
+    data: PreparedDataset, task: str, workers: Sequence[int], scenes: int, votes: str = "inside"
+) -> dict[str, Any]:
+    """CPU seconds of each step, and scenes a second through the loader of training for each number of workers."""
+    items = items_of(task, votes)
+    return {
+        "dataset": data.dataset,
+        "task": task,
+        "cores": os.cpu_count(),
+        "cpu_seconds_per_scene": steps(data, items, scenes),
+        "scenes_per_second": {str(n): throughput(data, items, n, scenes) for n in workers},
+    }
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m mm3d_benchmarks.datasets.bench_loading", description=__doc__)
@@ -129,14 +143,7 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        data, items = open_dataset(given.root), items_of(given.task, given.votes)
-        result = {
-            "dataset": data.dataset,
-            "task": given.task,
-            "cores": os.cpu_count(),
-            "cpu_seconds_per_scene": steps(data, items, given.scenes),
-            "scenes_per_second": {str(n): throughput(data, items, n, given.scenes) for n in given.workers},
-        }
+        result = measure(open_dataset(given.root), given.task, given.workers, given.scenes, given.votes)
     except UserError as error:
         print(f"bench_loading: {error}", file=sys.stderr)
         return 1
