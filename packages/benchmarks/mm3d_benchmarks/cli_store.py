@@ -33,7 +33,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     run = Store(options.store).find(options.key)
     spec = run.spec()
-    print((run.folder / "config.yaml").read_text(encoding="utf-8"))
+    print(tail(run.folder / "config.yaml", 2**20))
     for role, key in spec.upstream.items():
         print(f"starts from {role} {key}")
     for name in ("metrics.json", "provenance.json", "attempts.json", "job.json", "adopted.json"):

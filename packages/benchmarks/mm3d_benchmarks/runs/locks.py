@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_core.errors import UserError
+from mm3d_core.untrusted import parse_json
 
 _held: set[str] = set()  # record locks do not exclude their own process; this does
 
@@ -113,7 +114,7 @@ def _write(descriptor: int, value: dict[str, Any]) -> None:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        value = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+        value = parse_json(os.pread(descriptor, 4096, 0) or b"{}")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
