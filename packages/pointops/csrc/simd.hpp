@@ -123,9 +123,9 @@ inline F8 operator*(const F8& a, const F8& b) {
   POINTOPS_EACH r.v[i] = a.v[i] * b.v[i];
   return r;
 }
-inline I8 operator+(const I8& a, const I8& b) {
+inline I8 operator+(const I8& a, const I8& b) {  // wraps around, as the vector instructions do
   I8 r;
-  POINTOPS_EACH r.v[i] = a.v[i] + b.v[i];
+  POINTOPS_EACH r.v[i] = static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
   return r;
 }
 inline F8 root(const F8& a) {

@@ -87,6 +87,10 @@ void check_searches(const Batch& cloud, const Batch& query, int64_t k, int threa
       good = same_line(all[q], k, cloud.ends[s] > cloud.start(s) ? static_cast<int32_t>(cloud.start(s)) : -1, 1e5f, &idx[q * k],
                        &dist[q * k]);
   expect(good, "knn");
+  std::vector<int32_t> rows(idx.size());
+  code = pointops_knn(cloud.xyz.data(), cloud.ends, 2, index, query.xyz.data(), query.ends, query_index, k, 1, threads,
+                      rows.data(), nullptr);
+  expect(code == POINTOPS_OK && rows == idx, "knn without distances");
   const float high2 = 0.09f, low2 = 0.001f;
   for (int variant = 0; variant < 4; ++variant) {
     const bool nearest = variant & 1, inclusive = variant & 2;
