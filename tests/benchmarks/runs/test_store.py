@@ -87,7 +87,7 @@ def test_a_lock_is_refused_to_a_second_owner_who_learns_who_has_it(tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"[" * 4096, b"\xff" * 100, b"7"])
 def test_a_lock_with_a_damaged_text_is_a_lock(tmp_path: Path, content: bytes) -> None:
     code = "import sys; from pathlib import Path; from mm3d_benchmarks.runs import locks; path = Path(sys.argv[1]); "
-    code += "path.write_bytes(bytes.fromhex(sys.argv[2])); print(locks.holder(path))"  # not here: its close would free the lock
+    code += "path.write_bytes(bytes.fromhex(sys.argv[2])); print(locks.holder(path))"  # written there: a close here frees it
     with locks.hold(tmp_path / "lock"):
         command = [sys.executable, "-c", code, str(tmp_path / "lock"), content.hex()]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{}\n"
