@@ -81,7 +81,7 @@ def attack(case: Case, folder: Path, first: int, count: int) -> dict[str, Any]:
 def read(case: Case, work: Path, file: Path, mutation: Mutation) -> tuple[str | None, bool]:
     """What is wrong with how a reader takes one input (None: nothing), and whether it was refused."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(6 * SECONDS, exit=True)
+    faulthandler.dump_traceback_later(6 * SECONDS, exit=True, file=2)
     try:
         case.read(work)
     except UserError as error:

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hostile.cases import all_cases
+from hostile import attack
+from hostile.cases import Case, all_cases
+from hostile.mutations import Mutation
 
 from mm3d_core.errors import UserError
 
@@ -62,21 +67,44 @@ def test_two_thousand_mutations_of_every_file_that_is_read(tmp_path: Path, group
     assert len(summaries) == len(names)
 
 
-def test_a_reader_that_breaks_a_promise_is_found_out(tmp_path: Path) -> None:
-    """The attack itself can tell."""
-    from hostile.attack import read
-    from hostile.cases import Case
-    from hostile.mutations import Mutation
+def make(work: Path) -> None:
+    (work / "a.txt").write_text("1 2 3\n")
 
-    def sin(work: Path) -> None:
-        raise KeyError("x")
 
-    def shrug(work: Path) -> None:
-        raise UserError("something is wrong somewhere")
+def misnamed(_: Path) -> None:
+    raise UserError("something is wrong somewhere")
 
-    file = tmp_path / "a.ply"
-    found = [
-        read(Case("", "ply", (), lambda _: None, reader), tmp_path, file, Mutation(b"", hopeless))[0] or "nothing"
-        for reader, hopeless in ((sin, False), (shrug, False), (lambda _: None, True), (lambda _: None, False))
-    ]
-    assert [problem.split()[0] for problem in found] == ["KeyError", "the", "accepted,", "nothing"]
+
+SINS = {
+    "KeyError": lambda work: {}[work],
+    "the message does not name the file": misnamed,
+    "wrote outside of its folder": lambda work: (work / "elsewhere").touch(),
+    "executed": lambda work: (work / "executed").mkdir(),
+    "MB for a file": lambda _: np.ones(90_000_000).sum(),
+    "took more than": lambda _: time.sleep(30),
+}
+
+
+@pytest.mark.parametrize("told", SINS)
+def test_a_reader_that_breaks_a_promise_is_found_out(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(attack, "SECONDS", 0.3 if told == "took more than" else 20)
+    honest = [True]  # the first reading, of the file as it was made
+    former = signal.signal(signal.SIGALRM, attack.stop)
+    try:
+        case = Case(
+            "sinner", "text", ("a.txt",), make, lambda work: None if honest and honest.pop() else SINS[told](work)
+        )
+        summary = attack.attack(case, tmp_path, 0, 1)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert summary["violations"] == 1
+    assert told in capsys.readouterr().out
+
+
+def test_a_file_that_contradicts_itself_may_not_be_accepted(tmp_path: Path) -> None:
+    case = Case("", "ply", (), make, lambda _: None)
+    assert attack.read(case, tmp_path, tmp_path / "a", Mutation(b"", hopeless=False)) == (None, False)
+    assert "accepted" in str(attack.read(case, tmp_path, tmp_path / "a", Mutation(b"", hopeless=True))[0])
