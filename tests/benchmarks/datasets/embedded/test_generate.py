@@ -8,10 +8,12 @@ import pytest
 from mm3d_benchmarks.datasets.embedded.generate import generate, make_room
 from mm3d_benchmarks.datasets.embedded.handheld import scan_room
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
+from mm3d_benchmarks.datasets.embedded.labels import RAW_TO_NYU40, s3dis_name, sunrgbd_name
 from mm3d_benchmarks.datasets.embedded.plan import (
     PROFILES,
     area_style,
     frame_rooms,
+    is_complete,
     place_kinds,
     room_names,
     scan_names,
@@ -19,6 +21,9 @@ from mm3d_benchmarks.datasets.embedded.plan import (
 from mm3d_benchmarks.datasets.embedded.scan import LabelledScan
 from mm3d_benchmarks.datasets.embedded.shell import Style
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
+from mm3d_benchmarks.datasets.s3dis import CLASSES as ROOM_CLASSES
+from mm3d_benchmarks.datasets.scannet import nyu40_to_train
+from mm3d_benchmarks.datasets.sunrgbd import CLASSES as FRAME_CLASSES
 from mm3d_core.errors import UserError
 
 
@@ -123,3 +128,26 @@ def test_every_class_of_the_ci_profile_occurs_in_train_and_val(tmp_path: Path) -
     counts = prepare_dataset("sunrgbd", raw, tmp_path / "sunrgbd", quiet=True).manifest["box_counts"]
     assert min(counts["train"].values()) > 0
     assert sum(n > 0 for n in counts["val"].values()) >= 7
+
+
+@pytest.mark.slow
+def test_every_class_of_the_default_profile_stands_in_rooms_of_train_and_val() -> None:
+    profile = PROFILES["default"]
+    kinds, train_id = place_kinds(profile, 0), nyu40_to_train()
+    for split, scans in scan_names(profile, 0).items():
+        rooms = [make_room("scannet", 0, place, visit, kinds[place], Style(), Knobs())[0] for _, place, visit in scans]
+        found = {int(train_id[RAW_TO_NYU40.get(o.label, 0)]) for room in rooms for o in room.objects}
+        assert found >= set(range(20)), (split, set(range(20)) - found)
+    for areas in ((1, 2, 3, 4, 6), (5,)):
+        found = set()
+        for area in areas:
+            for number, (name, kind) in enumerate(room_names(profile, 0, area)):
+                style, complete = area_style(area, number), is_complete(profile, name)
+                room = make_room("s3dis", 0, area * 1000 + number, 0, kind, style, Knobs(), complete)[0]
+                found |= {s3dis_name(o.label) for o in room.objects}
+        assert found >= set(ROOM_CLASSES), (areas, set(ROOM_CLASSES) - found)
+    for half in ("train", "test"):
+        frames = [frame for frame in frame_rooms(profile, 0) if frame[3] == half]
+        rooms = [make_room("sunrgbd", 0, place, visit, kind, Style(), Knobs())[0] for place, visit, kind, _ in frames]
+        found = {sunrgbd_name(o.label) for room in rooms for o in room.objects}
+        assert found >= set(FRAME_CLASSES), (half, set(FRAME_CLASSES) - found)

@@ -17,7 +17,7 @@ from mm3d_benchmarks.datasets.embedded.generate import make_room
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
 from mm3d_benchmarks.datasets.embedded.labels import RAW_TO_NYU40, s3dis_name
 from mm3d_benchmarks.datasets.embedded.layout import KINDS
-from mm3d_benchmarks.datasets.embedded.plan import PROFILES, area_style, frame_rooms, room_names
+from mm3d_benchmarks.datasets.embedded.plan import PROFILES, area_style, frame_rooms, is_complete, room_names
 from mm3d_benchmarks.datasets.embedded.shell import Style
 from mm3d_benchmarks.datasets.embedded.singleframe import LabelledFrame, shoot
 from mm3d_benchmarks.datasets.embedded.statistics import depth_noise, scan_statistics
@@ -126,9 +126,9 @@ def measure_room_shares(rooms: int, seed: int = 0) -> np.ndarray:
     """(13,) percent of the points per S3DIS class over the first rooms of every area of the ``default`` profile."""
     counts = np.zeros(len(ROOM_CLASSES))
     for area in range(1, 7):
-        for number, (_, kind) in enumerate(room_names(PROFILES["default"], seed, area)[:rooms]):
-            place = area * 1000 + number
-            room, (tour, sensor) = make_room("s3dis", seed, place, 0, kind, area_style(area, number), Knobs())
+        for number, (name, kind) in enumerate(room_names(PROFILES["default"], seed, area)[:rooms]):
+            place, complete = area * 1000 + number, is_complete(PROFILES["default"], name)
+            room, (tour, sensor) = make_room("s3dis", seed, place, 0, kind, area_style(area, number), Knobs(), complete)
             raw = tripod.scan_room(room, ROOM_SPACING, Knobs(), tour, sensor)
             names = [*map(s3dis_name, raw.labels), "clutter"]
             ids = np.array([ROOM_CLASSES.index(n if n in ROOM_CLASSES else "clutter") for n in names])

@@ -29,6 +29,7 @@ from mm3d_benchmarks.datasets.embedded.plan import (
     Profile,
     area_style,
     frame_rooms,
+    is_complete,
     place_kinds,
     room_names,
     scan_names,
@@ -156,7 +157,7 @@ def _room(out: Path, area: int, name: str, number: int, kind: str, seed: int, pr
     if (out / f"Area_{area}" / name / f"{name}.txt").exists():
         return
     room, (tour, sensor) = make_room(
-        "s3dis", seed, area * 1000 + number, 0, kind, area_style(area, number), knobs, profile.small
+        "s3dis", seed, area * 1000 + number, 0, kind, area_style(area, number), knobs, is_complete(profile, name)
     )
     write_room(out, f"Area_{area}", name, tripod.scan_room(room, profile.s3dis_spacing, knobs, tour, sensor))
 

@@ -104,10 +104,17 @@ def room_names(profile: Profile, seed: int, area: int) -> list[tuple[str, str]]:
     chosen = random.choice(types, profile.s3dis, p=share).tolist()
     if profile.small:  # few rooms: let every class occur in every area
         chosen[:2] = ("conferenceRoom" if area % 2 else "office", "lounge")[: profile.s3dis]
+    elif "lounge" not in chosen:  # hardly any other room has a sofa
+        chosen[-1] = "lounge"
     names: list[tuple[str, str]] = []
     for number, kind in enumerate(chosen):
         names.append((f"{kind}_{chosen[: number + 1].count(kind)}", AREA_KINDS[kind][1]))
     return names
+
+
+def is_complete(profile: Profile, room: str) -> bool:
+    """Whether a room must hold what is typical of its kind, so that every class occurs in every area."""
+    return profile.small or room.startswith("lounge")
 
 
 def area_style(area: int, number: int) -> Style:
