@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pointops import _native
 from pointops.windows import WindowPairs, position_bins, table_length, window_pairs, window_pairs_reference
 
 
@@ -106,3 +107,14 @@ def test_bad_input_is_refused():
         window_pairs(xyz, ends, sampled, 0.4, 0.001)
     with pytest.raises(ValueError, match="offset"):
         window_pairs(xyz, ends - 1, sampled, 0.4, 0.025)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_the_kernel_writes_the_same_pairs_as_plain_torch(kernels, threads, monkeypatch, shifted: bool):
+    arguments = (*cloud(300, 2, 0, 120), 0.4, 0.025)
+    fast = window_pairs(*arguments, shifted=shifted)
+    monkeypatch.setattr(_native, "library", lambda: None)
+    slow = window_pairs(*arguments, shifted=shifted)
+    assert torch.equal(fast.ends, slow.ends)
+    assert torch.equal(fast.key, slow.key)
+    assert torch.equal(fast.bins, slow.bins)

@@ -65,6 +65,18 @@ POINTOPS_API int pointops_window_attention_backward(
     const int32_t* keys, const uint8_t* bins, int64_t points, int64_t heads, int64_t width, int64_t length, int threads,
     float* query_grad, float* key_grad, float* value_grad, float* table_grads);
 
+/* Window pairs. Query i shares its small window with own_rows[own_first[i]] .. (own_count[i] of them) and its large one
+ * with the sampled far_rows[far_first[i]] ..; of the latter those of other small windows (numbers `small`) are kept.
+ * The first function counts them; the second writes keys and bins, floor((round(apart * rounding) + reach) / quant)
+ * within 0..length-1, to the places that `ends` gives. All arguments are trusted. */
+POINTOPS_API int pointops_window_count(const int64_t* small, const int32_t* far_rows, const int64_t* far_first,
+                                       const int64_t* far_count, int64_t points, int threads, int64_t* kept);
+POINTOPS_API int pointops_window_fill(const float* xyz, const int64_t* small, const int32_t* own_rows,
+                                      const int64_t* own_first, const int64_t* own_count, const int32_t* far_rows,
+                                      const int64_t* far_first, const int64_t* far_count, const int64_t* ends,
+                                      int64_t points, double rounding, double reach, double quant, int64_t length,
+                                      int threads, int32_t* key, uint8_t* bins);
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,7 +20,7 @@ VERSION = 3  # of the C interface: csrc/info.cpp
 FLAVORS = ("avx512", "avx2", "baseline")  # best first; other processors than x86-64 have the last only
 ENVIRONMENT = "POINTOPS_CPU"  # "reference", or the name of a flavor, to choose by hand
 
-_P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+_P, _I, _L, _F, _D = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_double
 _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_index_make": (_P, _P, _L, _I, _P),
     "pointops_knn": (_P, _P, _L, _P, _P, _P, _P, _L, _I, _I, _P, _P),
@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_interpolate_backward": (_P, _P, _L, _P, _P, _L, _L, _L, _I, _P, _P),
     "pointops_window_attention": (*[_P] * 9, *[_L] * 4, _I, _P, _P),
     "pointops_window_attention_backward": (*[_P] * 11, *[_L] * 4, _I, *[_P] * 4),
+    "pointops_window_count": (_P, _P, _P, _P, _L, _I, _P),
+    "pointops_window_fill": (*[_P] * 9, _L, _D, _D, _D, _L, _I, _P, _P),
 }
 
 

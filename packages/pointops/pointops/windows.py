@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _native
 from pointops.offsets import offset2batch
 
 ORIGINS = ("scene", "batch")
@@ -125,15 +126,11 @@ def window_pairs(
     scene = offset2batch(offset.long())
     small = _cells(xyz, scene, window, shifted, origin)
     large = _cells(xyz, scene, 2 * window, shifted, origin)
-    own_count, own_key = _members(small, torch.arange(xyz.shape[0], device=xyz.device), small)
-    far_count, far_key = _members(large, sampled.sort().values, large)
-    query = torch.arange(xyz.shape[0], device=xyz.device).repeat_interleave(far_count)
-    other = small[query] != small[far_key]
-    query, far_key = query[other], far_key[other]
-    far_count = torch.bincount(query, minlength=xyz.shape[0])
-    ends = (own_count + far_count).cumsum(0)
-    key = _interleave(ends - own_count - far_count, own_count, own_key, far_count, far_key)
-    return WindowPairs(ends, key.int(), position_bins(xyz, ends, key, window, quant))
+    own = _members(small, torch.arange(xyz.shape[0], device=xyz.device), small)
+    far = _members(large, sampled.sort().values, large)
+    if xyz.device.type == "cpu" and _native.library() is not None:
+        return _filled(xyz, small, own, far, window, quant)
+    return _expanded(xyz, small, own, far, window, quant)
 
 
 def window_pairs_reference(
@@ -197,16 +194,55 @@ def _cells(xyz: Tensor, scene: Tensor, edge: float, shifted: bool, origin: str) 
     return code
 
 
-def _members(group: Tensor, candidates: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
-    """For each point, how many candidates share its group, and these candidates, point after point in row order."""
+class _Members(NamedTuple):
+    """For each point the candidates that share its group: ``order[first : first + count]``, in row order."""
+
+    order: Tensor
+    first: Tensor
+    count: Tensor
+
+    def expanded(self) -> Tensor:
+        """These candidates, point after point."""
+        ends = self.count.cumsum(0)
+        total = int(ends[-1]) if ends.numel() else 0
+        shift = (self.first - (ends - self.count)).repeat_interleave(self.count)
+        return self.order[torch.arange(total, device=ends.device) + shift]
+
+
+def _members(group: Tensor, candidates: Tensor, of: Tensor) -> _Members:
     order = candidates[torch.argsort(group[candidates], stable=True)]
     names = group[order]
-    first = torch.searchsorted(names, of)
-    count = torch.searchsorted(names, of, right=True) - first
-    ends = count.cumsum(0)
-    total = int(ends[-1]) if ends.numel() else 0
-    place = torch.arange(total, device=of.device) + (first - (ends - count)).repeat_interleave(count)
-    return count, order[place]
+    asked, place = of.sort()  # in this order the searches walk through memory instead of jumping
+    low, high = torch.searchsorted(names, asked), torch.searchsorted(names, asked, right=True)
+    first, count = torch.empty_like(low), torch.empty_like(low)
+    first[place], count[place] = low, high - low
+    return _Members(order, first, count)
+
+
+def _expanded(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> WindowPairs:
+    """The pairs in plain torch."""
+    far_key = far.expanded()
+    query = torch.arange(xyz.shape[0], device=xyz.device).repeat_interleave(far.count)
+    other = small[query] != small[far_key]
+    query, far_key = query[other], far_key[other]
+    far_count = torch.bincount(query, minlength=xyz.shape[0])
+    ends = (own.count + far_count).cumsum(0)
+    key = _interleave(ends - own.count - far_count, own.count, own.expanded(), far_count, far_key)
+    return WindowPairs(ends, key.int(), position_bins(xyz, ends, key, window, quant))
+
+
+def _filled(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> WindowPairs:
+    """The same pairs by the C++ kernel."""
+    points, threads = xyz.shape[0], _native.threads()
+    own, far = (part._replace(order=part.order.int()) for part in (own, far))
+    kept = torch.empty_like(own.count)
+    _native.call("pointops_window_count", small, *far, points, threads, kept)
+    ends = (own.count + kept).cumsum(0)
+    total = int(ends[-1]) if points else 0
+    key, bins = ends.new_empty(total, dtype=torch.int32), ends.new_empty((total, 3), dtype=torch.uint8)
+    lengths = (ROUNDING, _steps(2 * window) - GUARD, _steps(quant), table_length(window, quant))
+    _native.call("pointops_window_fill", xyz, small, *own, *far, ends, points, *lengths, threads, key, bins)
+    return WindowPairs(ends, key, bins)
 
 
 def _interleave(start: Tensor, count: Tensor, rows: Tensor, more_count: Tensor, more: Tensor) -> Tensor:
