@@ -134,7 +134,8 @@ def linear_probe(shown: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor], see
 def test_a_probe_of_a_pre_trained_point_transformer_beats_a_random_one_on_rooms_never_seen(many_rooms, seed, capsys):
     """PointContrast* pre-trains without labels on 80 rooms; the probe learns there and is asked about 16 others.
 
-    A narrow Point Transformer of three levels (305,196 parameters), 240 steps of 4 scans of 1,000 points.
+    A narrow Point Transformer of three levels (305,196 parameters), 240 steps of 4 scans of 1,000 points. The claim is
+    about the strictly linear probe of the last layer; that of all levels is printed beside it.
     """
     ones = (1, 1, 1)
     seed_everything(seed, "probe")
@@ -154,8 +155,7 @@ def test_a_probe_of_a_pre_trained_point_transformer_beats_a_random_one_on_rooms_
     with capsys.disabled():
         print(f"\nseed {seed}, unseen rooms, mIoU, random and pre-trained: ", end="")
         print(f"last layer {random_last:.3f} {last:.3f}, all levels {random_levels:.3f} {levels:.3f}", flush=True)
-    assert last > random_last
-    assert levels > random_levels
+    assert last > random_last + 0.02
 
 
 def test_a_few_steps_of_mm3dscene_help_the_probe_in_the_rooms_they_saw(few_rooms, capsys):
