@@ -61,3 +61,9 @@ def test_the_origin_rule_leaves_out_points_near_the_origin(kernels):
 def test_an_empty_scene_cannot_be_sampled():
     with pytest.raises(ValueError, match="scene 1, which is empty"):
         farthest_point_sampling(torch.rand(3, 3), torch.tensor([3, 3]), torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("kind", ["room", "lattice"])
+def test_a_cloud_larger_than_the_caches_agrees(kernels, kind):
+    xyz, offset, ends = torch.from_numpy(cloud(kind, 400_000, 6)), torch.tensor([400_000]), torch.tensor([60])
+    assert torch.equal(farthest_point_sampling(xyz, offset, ends), farthest_point_sampling_reference(xyz, offset, ends))

@@ -12,7 +12,10 @@ constexpr float kNever = -1.0f;    // points that the origin rule leaves out
 constexpr float kPadding = -2.0f;  // lanes beyond the last point or child
 constexpr float kOrigin2 = 1e-3f;  // VoteNet: x^2 + y^2 + z^2 at or below this is never chosen
 
-constexpr int64_t kCached = 12000;  // leaves that the second cache holds, more or less
+#ifndef POINTOPS_CACHED_LEAVES  // a check may set it to 0, to send small clouds the way of large ones
+#define POINTOPS_CACHED_LEAVES 40000
+#endif
+constexpr int64_t kCached = POINTOPS_CACHED_LEAVES;  // leaves that the caches hold, more or less
 
 struct Peak {
   float value;
@@ -42,7 +45,11 @@ struct Sampler {
   bool beyond_cache;
 
   Sampler(const Tree& tree_, bool skip_origin)
-      : tree(tree_), peaks(tree_.levels.size() + 1), beyond_cache(tree_.blocks > kCached) {
+      : tree(tree_),
+        peaks(tree_.levels.size() + 1),
+        beyond_cache(tree_.blocks > kCached),
+        open(peaks.size()),
+        opened(peaks.size()) {
     peaks[0].resize(tree.blocks);
     for (int64_t b = 0; b < tree.blocks; ++b) {
       Peaks& leaf = peaks[0][b];
@@ -62,27 +69,27 @@ struct Sampler {
         peaks[l + 1][c / 8].row[c % 8] = p.row;
       }
     }
+    if (beyond_cache)
+      for (size_t l = 0; l < open.size(); ++l) open[l].resize(peaks[l].size());
   }
 
   Peak best() const { return peaks.back()[0].best(); }
 
-  void add(float x, float y, float z) { visit(tree.top(), 0, x, y, z); }
+  void add(float x, float y, float z) {
+    if (beyond_cache)
+      sweep(x, y, z);
+    else
+      visit(tree.top(), 0, x, y, z);
+  }
 
  private:
-  // Asks for everything that the children will touch at once, instead of waiting for each in turn.
-  void fetch(int level, int64_t node, Mask near) const {
-    for (; near; near &= near - 1) {
-      const int64_t child = node * 8 + lowest_bit(near);
-      prefetch(&peaks[level][child]);
-      const float* place = level ? tree.levels[level - 1].node(child) : tree.block(child);
-      for (int i = 0; i < (level ? 48 : 24); i += 16) prefetch(place + i);
-    }
-  }
+  // What a sweep visits: leaves in open[0], nodes of level l in open[l + 1]; and how many.
+  std::vector<Array<int32_t>> open;
+  std::vector<int64_t> opened;
 
   void visit(int level, int64_t node, float x, float y, float z) {
     Peaks& mine = peaks[level + 1][node];
     Mask near = bounds(tree.levels[level].node(node), x, y, z) < load8(mine.value);
-    if (beyond_cache) fetch(level, node, near);
     for (; near; near &= near - 1) {
       const int c = lowest_bit(near);
       const int64_t child = node * 8 + c;
@@ -95,6 +102,47 @@ struct Sampler {
       mine.value[c] = p.value;
       mine.row[c] = p.row;
     }
+  }
+
+  // The same level by level downwards, so that many nodes are on their way from memory at once; then upwards again.
+  void sweep(float x, float y, float z) {
+    const int top = tree.top();
+    open[top + 1][0] = 0;
+    int64_t count = 1;
+    for (int level = top; level >= 0; --level) {
+      const int32_t* nodes = open[level + 1].data();
+      int32_t* below = open[level].data();
+      int64_t found = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t node = nodes[i];
+        Mask near = bounds(tree.levels[level].node(node), x, y, z) < load8(peaks[level + 1][node].value);
+        for (; near; near &= near - 1) {
+          const int64_t child = node * 8 + lowest_bit(near);
+          below[found++] = static_cast<int32_t>(child);
+          fetch(level, child);
+        }
+      }
+      opened[level] = count = found;
+    }
+    for (int64_t i = 0; i < opened[0]; ++i) {
+      const int64_t leaf = open[0][i];
+      float* value = peaks[0][leaf].value;
+      store8(value, min(load8(value), distances(tree.block(leaf), x, y, z)));
+    }
+    for (int level = 0; level <= top; ++level)
+      for (int64_t i = 0; i < opened[level]; ++i) {
+        const int64_t child = open[level][i];
+        const Peak p = peaks[level][child].best();
+        Peaks& above = peaks[level + 1][child / 8];
+        above.value[child % 8] = p.value;
+        above.row[child % 8] = p.row;
+      }
+  }
+
+  void fetch(int level, int64_t child) const {
+    prefetch(&peaks[level][child]);
+    const float* place = level ? tree.levels[level - 1].node(child) : tree.block(child);
+    for (int i = 0; i < (level ? 48 : 24); i += 16) prefetch(place + i);
   }
 };
 
