@@ -26,7 +26,7 @@ from hostile.mutations import CANARY, Mutation, mutate
 
 from mm3d_core.errors import UserError
 
-SECONDS = 20  # for one input; most take milliseconds
+SECONDS = 60  # for one input; most take milliseconds, on a busy machine too
 ROOM = 500 * 10**6  # bytes of memory beyond twice the file's size
 OUTSIDE = Path("/tmp/mm3d-hostile-escaped")
 

@@ -80,8 +80,8 @@ SINS = {
     "the message does not name the file": misnamed,
     "wrote outside of its folder": lambda work: (work / "elsewhere").touch(),
     "executed": lambda work: (work / "executed").mkdir(),
-    "MB for a file": lambda _: np.ones(90_000_000).sum(),
-    "took more than": lambda _: time.sleep(30),
+    "MB for a file": lambda _: np.ones(70_000_000).sum(),
+    "took more than": lambda _: time.sleep(200),
 }
 
 
@@ -90,7 +90,7 @@ def test_a_reader_that_breaks_a_promise_is_found_out(
     told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(attack, "SECONDS", 0.3 if told == "took more than" else 20)
+    monkeypatch.setattr(attack, "SECONDS", 0.3 if told == "took more than" else 120)
     honest = [True]  # the first reading, of the file as it was made
     former = signal.signal(signal.SIGALRM, attack.stop)
     try:
