@@ -10,12 +10,12 @@ from mm3d_benchmarks.datasets.embedded.layout import KINDS
 from mm3d_benchmarks.datasets.embedded.shell import Style
 
 AREA_KINDS = {  # share of S3DIS's rooms and the recipe that furnishes them
-    "office": (0.57, "office"),
+    "office": (0.6, "office"),
     "hallway": (0.15, "hallway"),
     "conferenceRoom": (0.1, "conference"),
     "storage": (0.06, "storage"),
     "WC": (0.03, "bathroom"),
-    "lounge": (0.04, "living"),
+    "lounge": (0.01, "living"),
     "copyRoom": (0.02, "office"),
     "pantry": (0.03, "kitchen"),
 }
@@ -104,7 +104,7 @@ def room_names(profile: Profile, seed: int, area: int) -> list[tuple[str, str]]:
     chosen = random.choice(types, profile.s3dis, p=share).tolist()
     if profile.small:  # few rooms: let every class occur in every area
         chosen[:2] = ("conferenceRoom" if area % 2 else "office", "lounge")[: profile.s3dis]
-    elif "lounge" not in chosen:  # hardly any other room has a sofa
+    elif area in (1, 5) and "lounge" not in chosen:  # one for each split: hardly any other room has a sofa
         chosen[-1] = "lounge"
     names: list[tuple[str, str]] = []
     for number, kind in enumerate(chosen):
