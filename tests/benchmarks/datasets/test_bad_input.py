@@ -16,7 +16,7 @@ from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.sunrgbd import SunRgbdReader
 from mm3d_core.errors import UserError
 
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 SCAN = "scene0001_00"
 
 
@@ -48,9 +48,9 @@ KINDS: list[tuple[str, str, Damage]] = [
     ("scannet", f"{SCAN}_vh_clean_2.ply", Path.unlink),
     ("scannet", f"{SCAN}_vh_clean_2.0.010000.segs.json", truncate),
     ("scannet", f"{SCAN}.aggregation.json", truncate),
-    ("scannet", f"{SCAN}.aggregation.json", lambda path: path.write_text("") and None),
+    ("scannet", f"{SCAN}.aggregation.json", lambda path: path.write_text("")),
     ("scannet", f"{SCAN}.txt", Path.unlink),
-    ("s3dis", "Annotations/floor_1.txt", lambda path: path.write_text("") and None),
+    ("s3dis", "Annotations/floor_1.txt", lambda path: path.write_text("")),
     ("s3dis", "Annotations/floor_1.txt", nan_point),
     ("sunrgbd", "depth/*.png", truncate),
     ("sunrgbd", "depth/*.png", no_return),

@@ -149,7 +149,8 @@ def _fit(features: Sequence[np.ndarray], labels: Sequence[np.ndarray]):
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
-        max_iter=60, learning_rate=0.15, min_samples_leaf=30, l2_regularization=1.0, early_stopping=False,
+        max_iter=60, learning_rate=0.15, min_samples_leaf=30, l2_regularization=1.0,
+        early_stopping=False,  # type: ignore[arg-type]
         random_state=0,
     )  # fmt: skip
     return model.fit(np.concatenate(features), np.concatenate(labels))
