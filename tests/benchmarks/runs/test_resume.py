@@ -107,6 +107,12 @@ def test_loader_workers_change_no_byte_of_a_result(undisturbed: Path, tmp_path: 
     assert same_result(undisturbed, "pretrain", tmp_path / "run")
 
 
+def test_what_ran_before_in_the_same_process_changes_no_byte_of_a_result(undisturbed: Path, tmp_path: Path):
+    run_pretrain(settings(undisturbed, seed=5, recipe__pretrain__steps=2), tmp_path / "other", {})
+    run_pretrain(settings(undisturbed), tmp_path / "run", {})
+    assert same_result(undisturbed, "pretrain", tmp_path / "run")
+
+
 def test_an_evaluation_goes_on_after_the_last_finished_scene(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -22,7 +22,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.sealed import seal
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training import FAILURE_FOLDER, Objective, fit
-from mm3d_core.training_log import read_log
+from mm3d_core.training_log import LOG_FILE, read_log
 from pointops.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,10 @@ def _trainable(module: Any) -> int:
 def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapping[str, Any] | None = None) -> None:
     """Write the weights, then ``metrics.json``, whose presence means that the run is done."""
     save_weights(weights, module.state_dict())
-    last = read_log(folder)[-1]
+    records = read_log(folder)
+    if not records:
+        raise UserError(f"{folder / LOG_FILE}: lost its records; delete the run's folder and run it again")
+    last = records[-1]
     metrics = {name: value for name, value in last.items() if name not in NOT_RESULTS}
     digest = hash_file(weights)
     result = {
