@@ -7,7 +7,6 @@ and detector are VoteNet's (MingyeXu/mm-3dscene, detection/). Only names and sha
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from mm3d_core.checkpoint import LoadReport, read_tensors, save_weights
