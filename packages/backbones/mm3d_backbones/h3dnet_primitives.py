@@ -18,6 +18,7 @@ from torch import Tensor
 from mm3d_backbones.detection_targets import BoxTargets
 from mm3d_core.boxes import points_in_boxes
 from mm3d_core.points import PointBatch
+from pointops import scatter_rows
 
 FACES = ((0, 0, 1), (0, 0, -1), (0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0))
 EDGES = (
@@ -215,13 +216,14 @@ class _Scan:
 
     def count(self, selected: Tensor) -> Tensor:
         """(objects,) selected points."""
-        return torch.zeros_like(self.heading).index_add(0, self.owner, selected.to(self.heading.dtype))
+        return scatter_rows(selected.to(self.heading.dtype).unsqueeze(1), self.owner, len(self.heading)).flatten()
 
     def mean(self, value: Tensor, selected: Tensor) -> Tensor:
         """(objects, ...) mean of the selected points' values; 0 where there are none."""
-        weight = selected.to(value.dtype).view(-1, *[1] * (value.ndim - 1))
-        total = value.new_zeros(len(self.heading), *value.shape[1:]).index_add(0, self.owner, value * weight)
-        return total / self.count(selected).clamp(min=1).view(-1, *[1] * (value.ndim - 1))
+        columns = value.unsqueeze(1) if value.ndim == 1 else value.flatten(1)
+        weighted = columns * selected.to(value.dtype).unsqueeze(1)
+        total = scatter_rows(weighted, self.owner, len(self.heading))
+        return total.view(-1, *value.shape[1:]) / self.count(selected).clamp(min=1).view(-1, *[1] * (value.ndim - 1))
 
     def variance(self, value: Tensor, selected: Tensor) -> Tensor:
         """(objects,) mean squared deviation of the selected points' values."""

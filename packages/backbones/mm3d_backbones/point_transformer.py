@@ -27,7 +27,15 @@ from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_core.points import PointBatch
-from pointops import InverseTable, grouping2, interpolate, neighbor_relation, softmax_aggregation
+from pointops import (
+    InverseTable,
+    grouping2,
+    interpolate,
+    neighbor_relation,
+    segment_broadcast,
+    segment_mean,
+    softmax_aggregation,
+)
 from pointops.grouping import relative_coordinates
 from pointops.plan import PlanLevel, PlanSpec, Table
 
@@ -217,11 +225,8 @@ class SceneContext(nn.Module):
 
     def forward(self, feat: Tensor, offset: Tensor) -> Tensor:
         """(M, C) -> (M, C)."""
-        counts = torch.diff(offset, prepend=offset.new_zeros(1))
-        scene = torch.arange(len(counts), device=offset.device).repeat_interleave(counts)
-        total = feat.new_zeros(len(counts), feat.shape[1]).index_add(0, scene, feat)
-        mean = self.context(total / counts.unsqueeze(1))
-        return self.fuse(torch.cat([feat, mean[scene]], 1))
+        mean = self.context(segment_mean(feat, offset))
+        return self.fuse(torch.cat([feat, segment_broadcast(mean, offset)], 1))
 
 
 class Blocks(nn.ModuleList):

@@ -18,7 +18,7 @@ from mm3d_core.matched import Level, features_at, level_channels
 from mm3d_core.monitors import feature_spread, similarities
 from mm3d_core.objects import Bank, ObjectFinder, procedural_object
 from mm3d_core.points import PointBatch
-from pointops import segment_mean
+from pointops import segment_max, segment_mean
 
 PLACES = 60  # tries to find room for an object before the room is made larger
 
@@ -216,13 +216,9 @@ class RandomRooms(nn.Module):
         rows = (label >= 0).nonzero().flatten()
         feat = features_at(self.encoder(view), self.level, view, rows)
         keys, owner = torch.unique(torch.stack([scene[rows], label[rows]], 1), dim=0, return_inverse=True)
-        if self.pool == "max":
-            index = owner.unsqueeze(1).expand_as(feat)
-            pooled = feat.new_full((len(keys), feat.shape[1]), -torch.inf).scatter_reduce(0, index, feat, "amax")
-        else:
-            order = owner.argsort(stable=True)
-            pooled = segment_mean(feat[order], torch.bincount(owner).cumsum(0))
-        return pooled, [(int(a), int(b)) for a, b in keys.tolist()]
+        order, ends = owner.argsort(stable=True), torch.bincount(owner).cumsum(0)
+        reduce = segment_max if self.pool == "max" else segment_mean
+        return reduce(feat[order], ends), [(int(a), int(b)) for a, b in keys.tolist()]
 
 
 def _standing(thing: PointBatch) -> PointBatch:
