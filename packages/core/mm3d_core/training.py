@@ -28,6 +28,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.interruption import StopRequest
 from mm3d_core.schedules import Position, Schedule, set_batch_norm_momentum
 from mm3d_core.seeding import generator, seed_everything
+from mm3d_core.snapshots import save_snapshot, snapshot_steps
 from mm3d_core.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Settings:
         clip: largest gradient norm, or None.
         precision: "fp32", "bf16", or "fp16" with loss scaling.
         synchronize_batch_norm: share batch statistics between processes.
+        snapshots: how often the weights are kept on the way, at even distances, the last time at the end.
     """
 
     steps: int
@@ -83,12 +85,15 @@ class Settings:
     clip: float | None = None
     precision: str = "fp32"
     synchronize_batch_norm: bool = False
+    snapshots: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in DTYPES:
             raise UserError(f"precision={self.precision!r} is unknown: choose one of {', '.join(DTYPES)}")
         if self.steps < 1 or self.accumulation < 1:
             raise UserError(f"steps={self.steps} and accumulation={self.accumulation} must be at least 1")
+        if self.snapshots < 0:
+            raise UserError(f"snapshots={self.snapshots}: give a whole number from 0 (none) on")
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,7 @@ class _Loop:
         settings, report = self.settings, self.reporting
         log = self._open_log(start)
         saved_at = time.monotonic()
+        kept = snapshot_steps(settings.steps, settings.snapshots)
         stream = loader.stream(start, settings.steps)
         try:
             for step in range(start, settings.steps):
@@ -222,6 +228,8 @@ class _Loop:
                     log.advance()
                     if done % report.log_every == 0 or done in (1, settings.steps):
                         log.write({"step": done, **record, **self.meter.rates()})
+                if done in kept and distributed.is_main():  # before the checkpoint that would not take the step again
+                    save_snapshot(self.folder, done, self.module.state_dict())
                 if distributed.any_process(stop.signal is not None)[0]:
                     self.save(done)
                     stop.signal = stop.signal or 15  # another process of the group was told

@@ -178,6 +178,7 @@ class Recipe:
         extra_steps: on top of either; schedules stretch too.
         batch: scenes per optimizer step, over all devices.
         votes: what detection's points vote for, see ``targets.detection_targets``.
+        snapshots: how often a fine-tuning keeps its weights on the way, for ``evaluation.select=best``.
         mm3dscene: values in which the released code bases differ; read by ``pretrain/mm3dscene.yaml`` alone.
         others: see ``loading.Sampling``, ``loading.SceneLoader`` and ``mm3d_core.training.Settings``.
     """
@@ -204,6 +205,7 @@ class Recipe:
     crop: Mapping[str, Any] | None = None
     shift: bool = True
     votes: str = "hull"
+    snapshots: int = 0
     mm3dscene: Mapping[str, Any] | None = None
     path: str = field(default="recipe", kw_only=True)
 
@@ -225,6 +227,8 @@ class Recipe:
         recipe = cls(**section, path=path)
         if recipe.epochs is None and recipe.steps is None:
             raise UserError(f"{path}: give epochs or steps")
+        if recipe.snapshots and kind != "finetune":
+            raise UserError(f"{path}.snapshots={recipe.snapshots}: only fine-tunings keep snapshots")
         return recipe
 
     def sampling(self, inputs: Sequence[str], labels: Sequence[LabelLimit] = ()) -> Sampling:
@@ -253,6 +257,7 @@ class Recipe:
             clip=self.clip,
             precision=self.precision,
             synchronize_batch_norm=self.synchronize_batch_norm,
+            snapshots=self.snapshots,
         )
 
     def schedules(self) -> tuple[Schedule, Schedule | None]:

@@ -55,7 +55,7 @@ def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     Args:
         config: resolved and plain: seed, task, backbone, dataset, recipe.finetune, protocol, machine.
         folder: the run's folder; it gets log.jsonl, checkpoints, transfer.json (what was taken over from the
-            pre-training), model.safetensors, efficiency.json and, last, metrics.json.
+            pre-training), snapshot_<step>.safetensors if the recipe wants them, model.safetensors, efficiency.json and, last, metrics.json.
         upstream: ``{"pretrain": folder}`` (or a weights file) to start from; without it the network starts from
             scratch.
 

@@ -21,6 +21,7 @@ from mm3d_core.checkpoint import save_weights
 from mm3d_core.errors import UserError
 from mm3d_core.sealed import seal
 from mm3d_core.seeding import set_deterministic
+from mm3d_core.snapshots import snapshots_of
 from mm3d_core.training import FAILURE_FOLDER, Objective, fit
 from mm3d_core.training_log import LOG_FILE, read_log
 from pointops.memory import keep_freed_memory
@@ -146,12 +147,12 @@ def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapp
         raise UserError(f"{folder / LOG_FILE}: lost its records; delete the run's folder and run it again")
     last = records[-1]
     metrics = {name: value for name, value in last.items() if name not in NOT_RESULTS}
-    digest = hash_file(weights)
+    files = [weights, *snapshots_of(folder).values()]
     result = {
         "kind": kind,
         "metrics": metrics,
         "steps": last["step"],
-        "weights": {weights.name: digest},
+        "weights": {path.name: hash_file(path) for path in files},
         **(more or {}),
     }
     write_json(folder / METRICS_FILE, seal(result))
