@@ -98,6 +98,22 @@ def test_every_rival_of_the_repository_is_noted_as_an_adaptation() -> None:
     assert named == {"csc", "four_d_contrast", "msc", "point_contrast", "point_mae", "random_rooms"}
 
 
+def test_a_choice_of_snapshots_needs_some_and_is_noted_with_its_rows(tmp_path: Path) -> None:
+    rows = [dict(GOOD["runs"]["each"][0]), {**GOOD["runs"]["each"][1], "evaluation.select": "best"}]
+    axis = ["pretrain", "evaluation.select", "recipe.finetune.snapshots"]
+    with pytest.raises(UserError, match=r"evaluation\.select=best needs snapshots .* recipe\.finetune\.snapshots=10"):
+        planned(sweep(tmp_path, {"runs.each": rows, "table.axis": axis}))
+    rows[1]["recipe.finetune.snapshots"] = 2
+    plan = planned(sweep(tmp_path, {"runs.each": rows, "table.axis": axis}))
+    [note] = plan.notes["good"]
+    assert "on the test scenes themselves" in note
+    assert note.endswith("(rows: ours).")
+    finetune, evaluate = (plan.specs[plan.cells["good"][2].runs[kind]] for kind in ("finetune", "evaluate"))
+    assert finetune.config["recipe"]["finetune"]["snapshots"] == 2
+    assert "evaluation" not in finetune.config
+    assert evaluate.config["evaluation"]["select"] == "best"
+
+
 def test_a_longer_training_from_scratch_is_a_run_of_its_own_that_knows_the_pre_trainings_length(tmp_path: Path) -> None:
     rows = [{"row": "scratch", "pretrain": "none"}, {"row": "long", "pretrain": "none", "protocol.longer": True}]
     change = {"runs.each": rows, "table.axis": ["pretrain", "protocol.longer", "recipe.pretrain"]}

@@ -25,6 +25,7 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
+from mm3d_benchmarks.runs.selection import SELECTION_FILE, best_snapshot, selected_by
 from mm3d_benchmarks.runs.training_run import (
     EFFICIENCY_FILE,
     METRICS_FILE,
@@ -59,7 +60,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
         upstream: ``{"finetune": folder}`` (or a weights file).
 
     Raises:
-        UserError: no weights or foreign ones, and whatever is wrong with the configuration or the data.
+        UserError: no weights or foreign ones, no snapshots to choose among (``evaluation.select=best``), and whatever is wrong with the configuration or the data.
         Preempted: a stop signal came; calling again continues.
     """
     machine = Machine.of(config)
@@ -73,6 +74,10 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     logger.info(load_weights(model, weights_of(upstream)).describe())
     model = model.to(device).eval()
     protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")
+    selection: dict[str, Any] = {}
+    if selected_by(config) == "best":
+        source = Path((upstream or {})["finetune"])
+        selection = {"selection": best_snapshot(config, source, model, protocol, folder, data, scenes, device)}
     inputs = tuple(part(config, "backbone.input"))
     scores = _Scores(config, facts, folder, scenes)
     with StopRequest() as stop, scores:
@@ -93,8 +98,9 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     write_json(folder / SCENES_FILE, scores.done)
     write_json(folder / EFFICIENCY_FILE, _cost(scores.seconds, model, device))
     named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
-    result = {"kind": "evaluate", "metrics": scores.metric.compute(), "scenes": len(scenes), **named}
+    result = {"kind": "evaluate", "metrics": scores.metric.compute(), "scenes": len(scenes), **named, **selection}
     write_json(folder / METRICS_FILE, seal(result))
+    (folder / SELECTION_FILE).unlink(missing_ok=True)
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 

@@ -25,6 +25,9 @@ from mm3d_core.errors import UserError
 
 #: What an override reaches when the pre-training sees another data set than the fine-tuning does.
 _OF_PRETRAINING = ("pretrain", "backbone", "recipe.pretrain", "seed", "machine", "profile", "launcher")
+CHOSEN_ON_TEST = (
+    "The snapshot with the best quick score on the test scenes themselves was chosen, as in the released code"
+)
 NAMED = 8  # scenes that a footnote names at most
 
 
@@ -182,6 +185,11 @@ class Planner:
             return chain
         before = {"pretrain": chain["pretrain"].key} if chain else {}
         starts_from = config["evaluation"].get("upstream", "finetune") if kind == "evaluate" else "finetune"
+        chooses = kind == "evaluate" and config["evaluation"].get("select", "last") == "best"
+        if chooses and not config["recipe"]["finetune"].get("snapshots"):
+            raise UserError(
+                "evaluation.select=best needs snapshots to choose among; set recipe.finetune.snapshots=10, say"
+            )
         if starts_from == "finetune":
             chain["finetune"] = self._spec("finetune", config, before)
             before = {"finetune": chain["finetune"].key}
@@ -190,18 +198,22 @@ class Planner:
         return chain
 
     def _notes(self, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
-        """What a reader must know: scenes left out, cheaper evaluations, how rivals differ from their originals."""
+        """What a reader must know: scenes left out, cheaper evaluations, chosen snapshots, rivals' adaptations."""
         roots = {Path(spec.local["dataset"]["root"]) for chain in chains for spec in chain.values()}
         left_out = [note for root in sorted(roots) if (note := self._left_out.get(root))]
-        replaced, adapted = set(), {}
+        replaced, adapted, chosen = set(), {}, dict[str, None]()
         for cell, chain in zip(cells, chains, strict=True):
             wanted = cell.request.choices.get("evaluation")
             done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
             if wanted not in (None, done):
                 replaced.add(f"Profile {self.profile} evaluates by {done} in place of {wanted}.")
+            if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
+                chosen[cell.row] = None
             method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
             if method.get("adaptation"):
                 adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
+        if chosen:
+            replaced.add(f"{CHOSEN_ON_TEST} (rows: {', '.join(chosen)}).")
         return left_out + sorted(replaced) + [adapted[name] for name in sorted(adapted)]
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
