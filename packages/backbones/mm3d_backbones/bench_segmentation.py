@@ -28,6 +28,7 @@ from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer, WindowAttention
 from mm3d_core.points import PointBatch
 from pointops.plan import GeometryPlan, PlanLevel, PlanSpec, level_counts, make_plan
+from pointops.windows import WindowSpec
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], type[nn.Module]]] = {
     "Point Transformer": (PointTransformer, VectorAttention),
@@ -204,7 +205,7 @@ def _stepper(model: Segmentor, labels: Tensor) -> Callable[[PointBatch], None]:
     return step
 
 
-def _layerwise_windows(level: PlanLevel, windows: pointops.plan.WindowSpec, blocks: int) -> None:
+def _layerwise_windows(level: PlanLevel, windows: WindowSpec, blocks: int) -> None:
     """A sampling for the sparse keys of a stage, and a pair list for every block."""
     counts = torch.diff(level.offset, prepend=level.offset.new_zeros(1)).tolist()
     kept = level_counts(counts, pointops.plan.LevelSpec(stride=windows.stride, extra=1))
