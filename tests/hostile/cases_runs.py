@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hostile.cases import Case
 
 from mm3d_benchmarks.cli_common import launcher_settings
 from mm3d_benchmarks.protocols.data_efficient import listed_scenes
+from mm3d_benchmarks.protocols.point_lists import ListedPoints
 from mm3d_benchmarks.reports.artefacts import load_arrays
 from mm3d_benchmarks.reports.build import make_table
 from mm3d_benchmarks.reports.cards import card_html, load_cards
@@ -161,6 +163,23 @@ def scene_list(work: Path) -> None:
     (work / "list.txt").write_text("scene0000_00\nscene0001_00\n")
 
 
+def point_list(name: str) -> Callable[[Path], None]:
+    def make(work: Path) -> None:
+        rows = {"scene0000_00": np.array([5, 7]), "scene0001_00": np.array([0, 900, 31])}
+        lists = {scene: values.tolist() for scene, values in rows.items()}
+        if name.endswith(".npz"):
+            np.savez(work / name, **rows)  # pyright: ignore[reportArgumentType]
+        else:
+            lines = "".join(f"{scene} {' '.join(map(str, values))}\n" for scene, values in lists.items())
+            (work / name).write_text(json.dumps(lists) if name.endswith(".json") else lines)
+
+    return make
+
+
+def read_point_list(name: str) -> Callable[[Path], ListedPoints]:
+    return lambda work: ListedPoints.read(work / name)
+
+
 CARD = ("spec.json", "metrics.json", "scenes.json", "log.jsonl")
 STORED = tuple(f"runs/{SPEC.key}/{name}.json" for name in ("spec", "metrics", "attempts", "provenance", "efficiency"))
 
@@ -181,4 +200,6 @@ CASES = (
     Case("training log", "json", (LOG_FILE,), log, read_training_log),
     Case("scene list", "text", ("list.txt",), scene_list,
          lambda work: listed_scenes(["scene0000_00", "scene0001_00"], work / "list.txt")),
+    *(Case(f"point list, {kind}", kind, (name,), point_list(name), read_point_list(name))
+      for kind, name in (("json", "points.json"), ("text", "points.txt"), ("npz", "points.npz"))),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hostile.cases import Case
 from hostile.cases_data import COLOR, COORD, INSTANCE, SEGMENT
@@ -13,6 +14,7 @@ from torch import nn
 from mm3d_backbones.detection_released import read_released as read_detector
 from mm3d_backbones.released import read_released as read_segmentor
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
+from mm3d_benchmarks.protocols.point_lists import ListedPoints
 from mm3d_benchmarks.protocols.votes import Votes
 from mm3d_benchmarks.runs.evaluate import _read_progress
 from mm3d_core.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
@@ -82,6 +84,9 @@ CASES = (
     Case("PTH detection", "torch", ("model.pth",),
          lambda work: torch.save({"model_state_dict": RELEASED["state_dict"]}, work / "model.pth"),
          lambda work: read_detector(work / "model.pth")),
+    Case("point list, torch", "torch", ("points20",),
+         lambda work: torch.save({"scene0000_00": [5, 7], "scene0001_00": np.array([0, 900])}, work / "points20"),
+         lambda work: ListedPoints.read(work / "points20")),
     Case("votes put aside", "safetensors", ("votes.npz",), votes, read_votes, forgiving=True),
     Case("evaluation progress", "json", ("progress.json",), progress, read_progress, forgiving=True),
 )  # fmt: skip

@@ -36,11 +36,12 @@ def read_array(path: Path, memory_map: bool = False) -> np.ndarray:
     return np.load(path, mmap_mode="r" if memory_map and needed else None, allow_pickle=False)
 
 
-def read_archive(path: Path, kinds: str = NUMBERS) -> dict[str, np.ndarray]:
+def read_archive(path: Path, kinds: str = NUMBERS, most: int = MEMBERS) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz`` file, by name.
 
     Args:
         kinds: kinds of numpy type that are expected; ``"biufU"`` for text beside numbers.
+        most: arrays that it may hold.
 
     Raises:
         OSError: it cannot be read.
@@ -50,7 +51,7 @@ def read_archive(path: Path, kinds: str = NUMBERS) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             total, allowed = sum(member.file_size for member in members), 2 * path.stat().st_size + ROOM
-            if total > allowed or len(members) > MEMBERS:
+            if total > allowed or len(members) > most:
                 raise ValueError(
                     f"{len(members)} arrays of {total:,} bytes in {path.stat().st_size:,}: store them uncompressed"
                 )

@@ -1,8 +1,7 @@
 """ScanNet and S3DIS as ``.pth`` files: PointGroup and its heirs, Pointcept before 1.5, ContrastiveSceneContexts.
 
-Such a file is a pickle. It is opened with ``weights_only=True``, which builds tensors, plain values and, here, NumPy
-arrays of numbers; anything else in it is refused. Forms as written by dvlab-research/PointGroup
-(dataset/scannetv2/prepare_data_inst.py), Pointcept 1.4 and facebookresearch/ContrastiveSceneContexts.
+Forms as written by dvlab-research/PointGroup (dataset/scannetv2/prepare_data_inst.py), Pointcept 1.4 and
+facebookresearch/ContrastiveSceneContexts; how such files are opened: ``datasets/pthfile.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from mm3d_benchmarks.datasets.processed import (
 )
 from mm3d_benchmarks.datasets.processed_s3dis import shifted_with_boxes
 from mm3d_benchmarks.datasets.processed_scannet import UNALIGNED, release_splits, train_ids_of_nyu40
+from mm3d_benchmarks.datasets.pthfile import CONVERT, load_pth
 from mm3d_benchmarks.datasets.reader import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.s3dis import AREAS, area_splits
 from mm3d_benchmarks.datasets.s3dis import CLASSES as S3DIS_CLASSES
@@ -30,7 +30,6 @@ from mm3d_benchmarks.datasets.scene import Scene
 
 SUFFIXES = ("_inst_nostuff", "_vh_clean_2")  # of names, dropped
 IGNORED = (-100, -1, 255)
-CONVERT = "write its arrays as .npy where you trust the file"
 
 
 class PthScanNet(ProcessedReader):
@@ -107,42 +106,6 @@ class PthS3DIS(ProcessedReader):
         objects = None if instance is None else instance_ids(instance, -1, path)
         scene = Scene(name, coord.astype(np.float32), bytes_of_color(color, path), normal, segment, objects)
         return ReadScene(shifted_with_boxes(scene))
-
-
-def load_pth(path: Path) -> Any:
-    """What ``torch.save`` wrote, if it is made of tensors, arrays of numbers and plain values only.
-
-    Raises:
-        BrokenSceneError: the file cannot be read, is damaged, or holds objects that would have to be unpickled.
-    """
-    from mm3d_core.checkpoint import read_tensors
-
-    try:
-        value, size = read_tensors(path, _array_globals()), path.stat().st_size
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except ValueError as error:  # damaged bytes come out as errors of many kinds
-        what = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())[:160] or str(error)
-        raise BrokenSceneError(
-            f"{path}: damaged, or holds more than plain arrays and is not unpickled ({what}); {CONVERT}"
-        ) from error
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
-    if any(isinstance(part, np.ndarray) and part.nbytes > size for part in parts):
-        raise BrokenSceneError(f"{path}: promises arrays that are larger than the file; {CONVERT}")
-    return value
-
-
-def _array_globals() -> list[Any]:
-    """What an array of numbers is pickled with, under the names of NumPy 1 and 2."""
-    from _codecs import encode
-
-    from numpy._core import multiarray
-
-    rebuild, scalar = multiarray._reconstruct, multiarray.scalar  # type: ignore[attr-defined]
-    dtypes = [type(np.dtype(kind)) for kind in "?bhilqBHILQefdSU"]
-    names = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    names += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return [*names, np.ndarray, np.dtype, encode, *dtypes]
 
 
 def _parts(value: Any, path: Path) -> tuple[np.ndarray, np.ndarray, Any, Any, Any]:

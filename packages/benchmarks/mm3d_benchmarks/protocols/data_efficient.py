@@ -9,7 +9,8 @@ every pre-training. The hash is :func:`mm3d_core.seeding.derive`, BLAKE2b of the
     boxes     the first of a permutation by the generator of derive("few_boxes", seed, scene)
 
 The official lists of ScanNet's data-efficient benchmark, which come with its download, can be given instead
-(``protocol.scene_list``). Theirs are not nested, and their points were chosen by clustering features; ours by chance.
+(``protocol.scene_list``, ``protocol.point_list``). Theirs are not nested, and their points were chosen by clustering
+features; ours by chance.
 Shares of the detection curve: 10, 20, 40, 80 %; points per scene: 20, 50, 100, 200
 (facebookresearch/ContrastiveSceneContexts).
 """

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
-from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
 from mm3d_benchmarks.protocols.labels import Protocol
+from mm3d_benchmarks.protocols.point_lists import ListedPoints
 from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
@@ -84,7 +85,10 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
         raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved, so this was no probe")
     if distributed.is_main():
         more = {"scenes": len(training.scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
-        proof = {"frozen_encoder": before} if training.frozen else {}
+        proof: dict[str, Any] = {"frozen_encoder": before} if training.frozen else {}
+        if protocol.point_list is not None:
+            listed = Path(protocol.point_list)
+            proof["point_list"] = {"file": listed.name, "sha256": hash_file(listed)}
         finish(folder, "finetune", folder / WEIGHTS, model, more | proof)
     distributed.barrier()
 
@@ -93,12 +97,14 @@ def training_of(config: Mapping[str, Any]) -> Training:
     """The task's network from scratch, and the labelled scenes that the protocol shows it."""
     recipe, protocol = Recipe.of(config, "finetune"), Protocol.of(config)
     data, facts = open_data(config), build_facts(config)
-    scenes = protocol.chosen(split_scenes(config, data, "train"))
+    scenes, limits = protocol.chosen(split_scenes(config, data, "train")), protocol.limits()
+    for listed in (limit for limit in limits if isinstance(limit, ListedPoints)):
+        listed.check({name: int(data.manifest["scenes"][name]["points"]) for name in scenes})
     # One seed for all rows of a table: from scratch or not, everything new starts from the same values.
     seed_everything(int(config["seed"]), "parameters")
     model: Any = build_network(config, facts, data).to(device_of(Machine.of(config)))
     items = ScenesToItems(
-        recipe.sampling(part(config, "backbone.input"), protocol.limits()),
+        recipe.sampling(part(config, "backbone.input"), limits),
         targets=build_targets(config, facts, recipe.votes),
         plan=model.encoder.plan_spec(),
     )

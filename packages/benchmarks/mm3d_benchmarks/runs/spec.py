@@ -40,6 +40,7 @@ _UNSEEN = {
         "protocol.list_seed",
         "protocol.points_per_scene",
         "protocol.boxes_per_scene",
+        "protocol.point_list",
         "protocol.longer",
     ),  # fmt: skip (protocol.train stays: it decides which network is scored)
 }
