@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_benchmarks.runs.compose import Request, available, compose
+from mm3d_benchmarks.runs.plan import Planner
 
 OTHERS = {"evaluation": "segmentation"}  # any will do
 NAMES = [name for name in available("pretrain") if name != "none"]
@@ -59,6 +60,23 @@ def test_weight_and_kept_share_are_those_of_the_released_code_for_backbone_and_d
     assert (method["rec_weight"], method["views"]["keep_ratio"]) == (weight, ratio)
     chosen = compose(Request(request.choices, {"pretrain.method.rec_weight": 3.0}))["pretrain"]["method"]
     assert chosen["rec_weight"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("pretrain_on", "seen", "voxel", "batch"), [(None, "s3dis", 0.04, 16), ("scannet", "scannet", 0.02, 8)]
+)
+def test_results_on_s3dis_start_from_s3dis_as_the_released_code_or_from_scannet_as_the_text(
+    pretrain_on, seen, voxel, batch
+):
+    choices = {"backbone": "point_transformer", "dataset": "s3dis", "pretrain": "mm3dscene", **OTHERS}
+    request = Request(choices, {"pretrain_on": pretrain_on} if pretrain_on else {})
+    chain = Planner("paper", needs_data=False).chain(request, "evaluate")
+    before, after = chain["pretrain"].config, chain["finetune"].config
+    assert (before["dataset"]["name"], before["recipe"]["name"]) == (seen, f"point_transformer_{seen}")
+    assert (before["recipe"]["pretrain"]["voxel"], before["recipe"]["pretrain"]["batch"]) == (voxel, batch)
+    assert before["backbone"]["encoder"] == after["backbone"]["encoder"]
+    assert (after["dataset"]["name"], after["recipe"]["name"]) == ("s3dis", "point_transformer_s3dis")
+    assert chain["finetune"].upstream == {"pretrain": chain["pretrain"].key}
 
 
 def test_every_recipe_says_what_the_released_code_bases_differ_in():
