@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mm3d_benchmarks.runs.collect import Results, provenance
 from mm3d_benchmarks.runs.plan import Plan, Planner
 from mm3d_benchmarks.runs.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_core.errors import UserError
@@ -96,6 +97,33 @@ def test_every_rival_of_the_repository_is_noted_as_an_adaptation() -> None:
     plan = planned(load_sweep(Path("sweeps/rivals.yaml")))
     named = {note.split(":")[0] for note in plan.notes["rivals"] if ": " in note}
     assert named == {"csc", "four_d_contrast", "msc", "point_contrast", "point_mae", "random_rooms"}
+
+
+@pytest.mark.parametrize("name", ["point_list", "scene_list"])
+def test_a_list_with_other_content_is_another_run(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "points.json"
+    listed = sweep(tmp_path, {"runs.base": {**GOOD["runs"]["base"], f"protocol.{name}": str(path)}})
+    runs = []
+    for content in ("one", "one", "other"):
+        path.write_text(content)
+        runs.append(planned(listed).cells["good"][2].runs)
+    assert runs[0] == runs[1]
+    assert runs[0]["pretrain"] == runs[2]["pretrain"]
+    assert runs[0]["finetune"] != runs[2]["finetune"]
+    assert runs[0]["evaluate"] != runs[2]["evaluate"]
+    plan = planned(listed)
+    assert provenance(plan, plan.cells["good"], Results(tmp_path))["datasets"] == {"s3dis": "embedded"}
+
+
+def test_a_list_that_is_not_there_is_named_when_the_plan_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Planner, "_manifest", lambda *_: "")
+    base = {**GOOD["runs"]["base"], "protocol.point_list": str(tmp_path / "none.pth")}
+    listed = sweep(tmp_path, {"runs.base": base})
+    planned(listed)
+    with pytest.raises(UserError, match=r"protocol\.point_list=.*none\.pth: cannot be read"):
+        Planner("smoke").plan([listed])
 
 
 def test_a_choice_of_snapshots_needs_some_and_is_noted_with_its_rows(tmp_path: Path) -> None:

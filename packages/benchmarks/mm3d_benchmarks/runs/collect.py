@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.runs.plan import Plan, PlannedCell
-from mm3d_benchmarks.runs.spec import KINDS, RunSpec
+from mm3d_benchmarks.runs.spec import KINDS, LISTS, RunSpec
 from mm3d_benchmarks.runs.store import Store, read_json
 from mm3d_benchmarks.runs.sweepfile import Sweep
 from mm3d_core.atomic import write_text_if_changed
@@ -162,7 +162,7 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
     for cell in cells:
         for kind, key in cell.runs.items():
             rows.setdefault(cell.row, set()).add(key)
-            for name in plan.specs[key].data:
+            for name in plan.specs[key].data.keys() - set(LISTS):
                 datasets[name] = plan.source
             origin = (found.get(kind, key) or {}).get("provenance") or {}
             commit = origin.get("commit") or {}

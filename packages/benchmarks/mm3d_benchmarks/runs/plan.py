@@ -9,6 +9,7 @@ of different tables have equal keys and are planned once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from mm3d_benchmarks.runs.compose import Request, check_targets, compose, strip_machine
 from mm3d_benchmarks.runs.fingerprint import fingerprint
-from mm3d_benchmarks.runs.spec import KINDS, RunSpec, content_key, in_order, seen_by
+from mm3d_benchmarks.runs.spec import KEY_LENGTH, KINDS, LISTS, RunSpec, content_key, in_order, seen_by
 from mm3d_benchmarks.runs.store import read_json
 from mm3d_benchmarks.runs.sweepfile import Cell, Sweep
 from mm3d_core.atomic import write_text_if_changed
@@ -236,7 +237,7 @@ class Planner:
         self._check_targets(kept)
         dataset, root = kept["dataset"]["name"], self.root_of(config)
         local.setdefault("dataset", {})["root"] = str(root)
-        data = {dataset: self._manifest(root)}
+        data = {dataset: self._manifest(root), **(self._lists(kept) if kind == "finetune" else {})}
         return RunSpec(kind, kept, upstream, data, fingerprint(kind, kept), local)
 
     @staticmethod
@@ -258,6 +259,18 @@ class Planner:
             self._manifests[root] = content_key(manifest) if manifest is not None else ""
             self._left_out[root] = left_out_note(root.name, manifest or {})
         return self._manifests[root]
+
+    def _lists(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Key -> hash of the lists that a fine-tuning follows: other content under an old name is another run."""
+        hashes = {}
+        for key in LISTS:
+            path = (config.get("protocol") or {}).get(key.removeprefix("protocol."))
+            try:
+                hashes |= {key: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:KEY_LENGTH]} if path else {}
+            except OSError as error:
+                if self.needs_data:
+                    raise UserError(f"{key}={path}: cannot be read ({error.strerror}); correct the path") from error
+        return hashes
 
     def _check_targets(self, config: dict[str, Any]) -> None:
         for section in ("backbone", "pretrain", "recipe", "evaluation", "dataset"):
