@@ -97,7 +97,8 @@ def test_pointcepts_rooms(raw_s3dis: Path, tmp_path: Path) -> None:
         loaded, scene = data.load(name), reader.read(name).scene
         np.testing.assert_allclose(loaded.coord, scene.coord, atol=3e-6)
         np.testing.assert_array_equal(loaded.segment, scene.segment)
-        assert loaded.boxes is not None and scene.boxes is not None
+        assert loaded.boxes is not None
+        assert scene.boxes is not None
         np.testing.assert_allclose(loaded.boxes, scene.boxes, atol=1e-5)
 
 

@@ -22,6 +22,8 @@ from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 from mm3d_core.errors import UserError
+from mm3d_core.points import PointBatch
+from pointops.plan import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,21 @@ def test_the_machine_is_resolved_and_the_protocol_has_defaults(root: Path):
     with pytest.raises(UserError, match=r"protocol\.share"):
         Protocol.of({"protocol": {"share": 0.1}})
     assert Protocol.of({"protocol": {"scenes": 0.5}}).chosen(["a", "b"]) in (["a"], ["b"])
+
+
+def test_a_gpu_gets_plans_with_inverse_tables_and_they_change_no_result(root: Path):
+    encoder = build_encoder(config(root))
+    plain, inverse = Machine(device="cpu").plan_spec(encoder), Machine(device="cuda").plan_spec(encoder)
+    assert plain is not None and inverse is not None
+    assert not plain.inverse
+    assert inverse.inverse
+    random = torch.Generator().manual_seed(0)
+    coord, feat = torch.rand(200, 3, generator=random), torch.rand(200, 6, generator=random)
+    points = PointBatch(coord, feat, torch.tensor([90, 200]), torch.arange(200))
+    levels = [encoder(points.with_plan(make_plan(coord, points.offset, spec))) for spec in (plain, inverse)]
+    gradients = [torch.autograd.grad(level[0].feat.sum(), list(encoder.parameters())[:4]) for level in levels]
+    assert all(torch.equal(a.feat, b.feat) for a, b in zip(*levels, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_lists_follow_the_seed_of_the_run_unless_they_have_their_own():

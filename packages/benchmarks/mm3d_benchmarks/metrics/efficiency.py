@@ -170,7 +170,7 @@ def measure(config: Mapping[str, Any], steps: int = 5, scenes: int = 4) -> dict[
     items = ScenesToItems(
         recipe.sampling(part(config, "backbone.input")),
         targets=build_targets(config, facts, recipe.votes),
-        plan=model.encoder.plan_spec(),  # type: ignore[operator,union-attr]
+        plan=machine.plan_spec(model.encoder),
     )
     loader = SceneLoader(
         data, names, items, batch=recipe.batch, seed=int(config["seed"]), loop=recipe.loop, drop_last=recipe.drop_last

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.optimizers import make_optimizer
 from mm3d_core.schedules import Schedule
 from mm3d_core.training import Reporting, Settings
+from pointops.plan import PlanSpec
 
 MISSING = object()
 
@@ -151,6 +152,15 @@ class Machine:
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("machine.device=cuda: torch sees no GPU here; choose auto or cpu")
         return cls(**{**section, "device": device})
+
+    def plan_spec(self, encoder: Any) -> PlanSpec | None:
+        """What loader workers prepare for an encoder: its tables and, for a GPU, their inverses.
+
+        With them the gradients of gathered features are sums in a fixed order instead of atomic additions; the CPU's
+        kernels need none. The network's results are the same.
+        """
+        spec = encoder.plan_spec()
+        return spec if spec is None or self.device == "cpu" else replace(spec, inverse=True)
 
     def reporting(self, folder: Path) -> Reporting:
         """How often the training of ``folder`` writes."""

@@ -106,7 +106,7 @@ def training_of(config: Mapping[str, Any]) -> Training:
     items = ScenesToItems(
         recipe.sampling(part(config, "backbone.input"), limits),
         targets=build_targets(config, facts, recipe.votes),
-        plan=model.encoder.plan_spec(),
+        plan=Machine.of(config).plan_spec(model.encoder),
     )
     if protocol.longer:
         recipe = replace(recipe, extra_steps=recipe.extra_steps + pretraining_steps(config, data))

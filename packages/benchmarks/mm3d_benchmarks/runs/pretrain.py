@@ -74,12 +74,11 @@ def training_of(config: Mapping[str, Any]) -> Training:
 
 def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> ScenesToItems:
     """What loader workers make of a scene for this method."""
-    encoder: Any = method.encoder
     planned = getattr(method, "planned_views", None)
     return ScenesToItems(
         recipe.sampling(part(config, "backbone.input")),
         views=method.views,  # pyright: ignore[reportArgumentType]
-        plan=encoder.plan_spec(),
+        plan=Machine.of(config).plan_spec(method.encoder),
         planned_views=None if planned is None else tuple(planned),
         marked=object_segments(build_facts(config)),
     )
