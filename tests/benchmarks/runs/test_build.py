@@ -154,7 +154,7 @@ def test_lists_follow_the_seed_of_the_run_unless_they_have_their_own():
     half = {"scenes": 0.5, "points_per_scene": 20, "boxes_per_scene": 1}
     followed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": None}}) for seed in (0, 1)]
     assert followed[0].chosen(scenes) != followed[1].chosen(scenes)
-    assert [limit.seed for limit in followed[1].limits()] == [1, 1]
+    assert [vars(limit)["seed"] for limit in followed[1].limits()] == [1, 1]
     fixed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": 1}}) for seed in (0, 1)]
     assert fixed[0] == fixed[1] == followed[1]
     for wrong in (-1, 0.5, "a", True):
