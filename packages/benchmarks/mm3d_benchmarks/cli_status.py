@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from mm3d_benchmarks.runs.health import COLUMNS, health
+from mm3d_benchmarks.runs.health import health
 from mm3d_benchmarks.runs.plan import Plan
 from mm3d_benchmarks.runs.progress import STATES, Standing, by_sweep, clock, counts, survey, what
 from mm3d_benchmarks.runs.store import Store
@@ -93,20 +93,21 @@ def table(plan: Plan, standings: list[Standing], store: Store) -> Any:
 
 
 def _health(plan: Plan, store: Store) -> list[Any]:
-    """A table of the pre-trainings that have logged a step; nothing where there is none."""
-    from rich.table import Table
+    """A few lines for each pre-training that has logged a step, which any width can show."""
+    from rich.padding import Padding
+    from rich.text import Text
 
     specs = {spec.key: spec for spec in plan.of_kind("pretrain")}
     found = health(specs.values(), store)
     if not found:
         return []
-    shown = Table(title="pre-trainings, last logged step; values per level, finest first", title_justify="left")
-    for heading in ("run", "what", *COLUMNS):
-        shown.add_column(heading, overflow="fold")
+    shown: list[Any] = [Text("\npre-trainings, last logged step; values by level, finest first", style="italic")]
     for key, texts in list(found.items())[:SHOWN]:
-        shown.add_row(key, what(specs[key]), *texts.values())
+        shown.append(Text(f"{key}  {what(specs[key])}"))
+        values = " · ".join(f"{name} {text}" for name, text in texts.items() if text)
+        shown.append(Padding(Text(values), (0, 0, 0, 4), expand=False))
     rest = len(found) - SHOWN
-    return [shown, *([f"and {rest} more"] if rest > 0 else [])]
+    return [*shown, *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def _short(value: float | None) -> str:
