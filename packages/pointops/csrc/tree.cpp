@@ -238,6 +238,15 @@ Box Blocks::box(int64_t b) const {
   Box box;
   const float* p = block(b);
   const int n = size(b);
+  if (n == kLeaf) {  // in pairs: a chain of eight would wait for every link
+    for (int a = 0; a < 3; ++a, p += 8) {
+      box.low[a] = std::min(std::min(std::min(p[0], p[1]), std::min(p[2], p[3])),
+                            std::min(std::min(p[4], p[5]), std::min(p[6], p[7])));
+      box.high[a] = std::max(std::max(std::max(p[0], p[1]), std::max(p[2], p[3])),
+                             std::max(std::max(p[4], p[5]), std::max(p[6], p[7])));
+    }
+    return box;
+  }
   for (int a = 0; a < 3; ++a)
     for (int i = 0; i < n; ++i) {
       box.low[a] = std::min(box.low[a], p[8 * a + i]);
