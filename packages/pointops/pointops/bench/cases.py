@@ -163,16 +163,15 @@ def overhead_cases(peers: dict[str, Any]) -> Iterator[Row]:
 
 
 def scaling_cases(peers: dict[str, Any]) -> Iterator[Row]:
-    """Exponent of the cost in points, 20k to 1M, by least squares in the logarithms."""
+    """Exponent of the cost in points, 20k to 1M, by least squares in the logarithms; the best of three at each size."""
     sizes = (20_000, 60_000, 200_000, 1_000_000)
     knn, chamfer, fps = [], [], []
     for size in sizes:
         xyz, ends = torch.from_numpy(room(size, 5)), torch.tensor([size])
         other = torch.from_numpy(room(size, 6))
-        repeats = 3 if size < 500_000 else 1
-        knn.append(min(once(lambda x=xyz, e=ends: knn_query(16, x, e)) for _ in range(repeats)))
-        chamfer.append(min(once(lambda x=xyz, y=other, e=ends: chamfer_nearest(x, e, y, e)) for _ in range(repeats)))
-        fps.append(min(once(lambda x=xyz, e=ends: farthest_point_sampling(x, e, e // 4)) for _ in range(repeats)))
+        knn.append(min(once(lambda x=xyz, e=ends: knn_query(16, x, e)) for _ in range(3)))
+        chamfer.append(min(once(lambda x=xyz, y=other, e=ends: chamfer_nearest(x, e, y, e)) for _ in range(3)))
+        fps.append(min(once(lambda x=xyz, e=ends: farthest_point_sampling(x, e, e // 4)) for _ in range(3)))
     for name, times, bar in (("kNN k=16", knn, 1.1), ("chamfer", chamfer, 1.1), ("FPS N/4", fps, 1.4)):
         slope = float(np.polyfit([math.log(size) for size in sizes], [math.log(t) for t in times], 1)[0])
         yield Row(f"exponent of {name}, 20k to 1M", f"{times[-1] * 1e3:.0f} ms at 1M", "-", slope, bar, True)
