@@ -85,3 +85,9 @@ def test_yaml_that_no_settings_are_made_of_is_refused(text):
 
 def test_infinity_is_a_number_of_yaml():
     assert parse_yaml("a: .inf") == {"a": math.inf}
+
+
+@pytest.mark.parametrize("loader", [yaml.FullLoader, yaml.UnsafeLoader, yaml.BaseLoader])
+def test_a_loader_that_is_not_a_safe_one_is_refused(loader):
+    with pytest.raises(TypeError, match="SafeLoader"):
+        parse_yaml("a: 1", loader)

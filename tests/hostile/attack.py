@@ -22,7 +22,8 @@ from random import Random
 from typing import Any
 
 from hostile.cases import Case, all_cases
-from hostile.mutations import CANARY, Mutation, mutate
+from hostile.damage import CANARY, Mutation
+from hostile.mutations import mutate
 
 from mm3d_core.errors import UserError
 

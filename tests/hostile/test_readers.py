@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from hostile import attack
 from hostile.cases import Case, all_cases
-from hostile.mutations import Mutation
+from hostile.damage import Mutation
 
 from mm3d_core.errors import UserError
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import yaml
+from yaml.constructor import FullConstructor, SafeConstructor
 
 ROOM = 400 * 2**20  # bytes that the values of a file may take beyond twice its size
 VALUE = 80  # bytes that one JSON value may take in memory
@@ -29,19 +30,22 @@ def parse_json(text: bytes | str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def parse_yaml(text: str, loader: Any = LOADER) -> Any:
+def parse_yaml(text: str, loader: type = LOADER) -> Any:
     """The value of a YAML text; no tag makes an object.
 
     Args:
-        loader: a safe loader.
+        loader: derived from ``yaml.SafeLoader``; others, which may make objects, are refused.
 
     Raises:
+        TypeError: another loader.
         ValueError: not YAML, larger than a file of settings ever is, nested too deeply, or swollen by aliases.
     """
+    if not issubclass(loader, SafeConstructor) or issubclass(loader, FullConstructor):
+        raise TypeError(f"{loader.__name__} is no safe loader; derive it from yaml.SafeLoader")
     if len(text) > YAML_LIMIT:
         raise ValueError(f"{len(text):,} characters, more than a file of settings may have ({YAML_LIMIT:,})")
     try:
-        value = yaml.load(text, Loader=loader)
+        value = yaml.load(text, Loader=loader)  # pyright: ignore[reportArgumentType]
     except (yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
     _measure(value, 0, {})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.mutations import mat_bomb, nested_cells
+from hostile.mutations_images import mat_bomb, nested_cells
 from scipy.io import savemat
 
 from mm3d_benchmarks.datasets.matfile import read_mat

@@ -16,6 +16,14 @@ FORWARD_TILE, BACKWARD_TILE = 1024, 512  # values (points x neighbors x channels
 
 
 @triton.jit
+def over_neighbors(w):
+    """Softmax of (TILE, K, WIDTH) logits over K; -inf where there is no neighbor, and 0 where there is none at all."""
+    peak = tl.max(w, 1)
+    w = tl.exp(w - tl.where(peak == float("-inf"), 0.0, peak)[:, None, :])
+    return w / tl.maximum(tl.sum(w, 1), 1e-37)[:, None, :]
+
+
+@triton.jit
 def aggregate_kernel(
     value,
     position,
@@ -42,9 +50,7 @@ def aggregate_kernel(
     blank = float("-inf") if SOFTMAX else 0.0
     w = tl.load(weight + e * shares + c % shares, inside, blank).to(tl.float32)
     if SOFTMAX:
-        peak = tl.max(w, 1)
-        w = tl.exp(w - tl.where(peak == float("-inf"), 0.0, peak)[:, None, :])
-        w = w / tl.maximum(tl.sum(w, 1), 1e-37)[:, None, :]
+        w = over_neighbors(w)
     x = tl.load(value + row * channels + c, inside & (row >= 0), 0.0).to(tl.float32)
     x += tl.load(position + e * channels + c, inside, 0.0).to(tl.float32)
     total = tl.sum(w * x, 1)
@@ -87,9 +93,7 @@ def aggregate_backward_kernel(
     blank = float("-inf") if SOFTMAX else 0.0
     w = tl.load(weight + e * shares + m, inside, blank).to(tl.float32)
     if SOFTMAX:
-        peak = tl.max(w, 1)
-        w = tl.exp(w - tl.where(peak == float("-inf"), 0.0, peak)[:, None, :])
-        w = w / tl.maximum(tl.sum(w, 1), 1e-37)[:, None, :]
+        w = over_neighbors(w)
     tl.store(used + e * shares + m, w.to(used.dtype.element_ty), inside)
     slope = tl.zeros((TILE, K, WIDTH), tl.float32)
     for low in range(0, channels, shares):

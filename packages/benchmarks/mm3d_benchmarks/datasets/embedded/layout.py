@@ -8,7 +8,8 @@ from mm3d_benchmarks.datasets.embedded import cases, clutter, on_walls
 from mm3d_benchmarks.datasets.embedded.knobs import Knobs
 from mm3d_benchmarks.datasets.embedded.palette import Palette
 from mm3d_benchmarks.datasets.embedded.placement import Furnisher, Room
-from mm3d_benchmarks.datasets.embedded.recipes import RECIPES, TYPICAL, decorate, require
+from mm3d_benchmarks.datasets.embedded.recipes import RECIPES, decorate
+from mm3d_benchmarks.datasets.embedded.required import TYPICAL, require
 from mm3d_benchmarks.datasets.embedded.shell import Style, build_shell, make_walls
 
 # kind -> (share of ScanNet's scans, mean width, mean depth in metres, ScanNet's sceneType)
