@@ -1,13 +1,14 @@
 """chamfer_nearest and chamfer_distance: exact neighbors both ways, and gradients that stay finite."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
-from pointops import chamfer_distance, chamfer_nearest
-from pointops.bench.clouds import KINDS, cloud
+from pointops import chamfer_distance, chamfer_nearest, knn_query
+from pointops.bench.clouds import KINDS, cloud, room
 from pointops.chamfer import chamfer_nearest_reference
 
 
@@ -30,6 +31,19 @@ def test_thousands_of_points_against_a_collapsed_cloud_agree(kernels, threads, k
         got = chamfer_nearest(xyz, one, other, one)
         for mine, want in zip(got, chamfer_nearest_reference(xyz, one, other, one), strict=True):
             assert torch.equal(mine, want)
+
+
+def test_large_clouds_agree_with_the_search_for_one_neighbor(kernels, threads):
+    # Rooms of different furniture: where they differ, a stretch of queries lists inner nodes, the leaves being too many.
+    (xyz, one), (other, two) = ((torch.from_numpy(room(n, n)), torch.tensor([n])) for n in (40_000, 30_000))
+    near = chamfer_nearest(xyz, one, other, two)
+    for idx, distance2, (cloud_xyz, ends), (query, query_ends) in (
+        (near.idx, near.distance2, (other, two), (xyz, one)),
+        (near.new_idx, near.new_distance2, (xyz, one), (other, two)),
+    ):
+        want, distance = knn_query(1, cloud_xyz, ends, query, query_ends)
+        assert torch.equal(idx, want[:, 0])
+        assert np.array_equal(np.sqrt(distance2.numpy()), distance[:, 0].numpy())  # torch's root rounds otherwise
 
 
 def test_gradients_are_those_of_the_definition(kernels, generator):

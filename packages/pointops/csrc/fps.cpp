@@ -140,9 +140,9 @@ struct Sampler {
   }
 
   void fetch(int level, int64_t child) const {
-    prefetch(&peaks[level][child]);
+    prefetch_write(&peaks[level][child]);
     const float* place = level ? tree.levels[level - 1].node(child) : tree.block(child);
-    for (int i = 0; i < (level ? 48 : 24); i += 16) prefetch(place + i);
+    for (int i = 0; i < (level ? 48 : 24); i += 16) prefetch_write(place + i);
   }
 };
 

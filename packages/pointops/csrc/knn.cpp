@@ -89,8 +89,8 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
     const float* block = queries.block(b);
     const int count = queries.size(b);
     for (int q = 0; q < count; ++q) {  // the rows to be written lie anywhere
-      prefetch(idx + int64_t{queries.rows(b)[q]} * k);
-      if (dist) prefetch(dist + int64_t{queries.rows(b)[q]} * k);
+      prefetch_write(idx + int64_t{queries.rows(b)[q]} * k);
+      if (dist) prefetch_write(dist + int64_t{queries.rows(b)[q]} * k);
     }
     bool complete = false;
     float radius2 = 0;
@@ -135,6 +135,8 @@ extern "C" int pointops_knn(const float* xyz, const int64_t* ends, int64_t scene
     if (!index && !all_good(xyz, total)) return POINTOPS_BAD_COORDINATE;
     if (!self && !query_index && !all_good(query, asked)) return POINTOPS_BAD_QUERY;
     if (!asked) return POINTOPS_OK;
+    prefer_large_pages(idx, static_cast<size_t>(asked * k) * sizeof *idx);
+    if (dist) prefer_large_pages(dist, static_cast<size_t>(asked * k) * sizeof *dist);
     const Searched trees(index, xyz, ends, scenes, threads);
     const Asked queries(self ? trees.index() : query_index, query, query_ends, scenes, threads);
     for (int64_t s = 0; s < scenes; ++s) {

@@ -60,13 +60,22 @@ void* take_memory(size_t bytes) {
   if (!origin) throw std::bad_alloc();
   // The line before the memory belongs to the block, whatever the alignment.
   const uintptr_t address = (reinterpret_cast<uintptr_t>(origin) + kLine + alignment - 1) / alignment * alignment;
-#if defined(__linux__)
-  if (huge) madvise(reinterpret_cast<void*>(address), capacity / kHuge * kHuge, MADV_HUGEPAGE);
-#endif
+  if (huge) prefer_large_pages(reinterpret_cast<void*>(address), capacity);
   Block* block = reinterpret_cast<Block*>(address - kLine);
   block->origin = origin;
   block->capacity = capacity;
   return reinterpret_cast<void*>(address);
+}
+
+void prefer_large_pages(void* memory, size_t bytes) noexcept {
+#if defined(__linux__)
+  const uintptr_t start = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t low = (start + kHuge - 1) / kHuge * kHuge, high = (start + bytes) / kHuge * kHuge;
+  if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
+#else
+  (void)memory;
+  (void)bytes;
+#endif
 }
 
 void give_memory(void* memory) noexcept {

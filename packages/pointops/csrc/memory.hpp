@@ -11,6 +11,10 @@ namespace pointops {
 void* take_memory(size_t bytes);
 void give_memory(void* memory) noexcept;
 
+// Memory that is about to be filled for the first time, such as a large output: the system is asked to hand it out in
+// pages of 2 MB, since a fault for each page of 4 KB can take a quarter of a search. A hint without other effect.
+void prefer_large_pages(void* memory, size_t bytes) noexcept;
+
 template <class T>
 class Array {
  public:

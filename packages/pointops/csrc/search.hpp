@@ -284,6 +284,13 @@ class Asked {
 
 inline void prefetch(const void* place) {
 #if defined(__GNUC__)
+  __builtin_prefetch(place);
+#else
+  (void)place;
+#endif
+}
+inline void prefetch_write(const void* place) {
+#if defined(__GNUC__)
   __builtin_prefetch(place, 1);
 #else
   (void)place;

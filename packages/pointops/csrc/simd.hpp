@@ -220,6 +220,10 @@ inline float highest(FW a) {
   const __m256 upper = _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xF, _mm512_castps_pd(a.v), 1));
   return highest(F8{_mm256_max_ps(_mm512_castps512_ps256(a.v), upper)});
 }
+inline float lowest(FW a) {
+  const __m256 upper = _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xF, _mm512_castps_pd(a.v), 1));
+  return lowest(F8{_mm256_min_ps(_mm512_castps512_ps256(a.v), upper)});
+}
 // counter + 1 where a < b
 inline IW count_less(IW counter, FW a, FW b) {
   return {_mm512_mask_add_epi32(counter.v, _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), counter.v, _mm512_set1_epi32(1))};

@@ -215,6 +215,8 @@ void curve_order(const float* xyz, int64_t count, Array<uint64_t>& keyed) {
 
 }  // namespace
 
+constexpr int64_t kAhead = 24;  // points whose coordinates are fetched ahead of their turn
+
 void Blocks::sort(const float* points_xyz, int64_t count) {
   points = count;
   blocks = (count + kLeaf - 1) / kLeaf;
@@ -227,6 +229,7 @@ void Blocks::sort(const float* points_xyz, int64_t count) {
     for (int i = 0; i < kLeaf; ++i) {
       const int64_t place = b * kLeaf + i;
       const bool real = place < count;
+      if (place + kAhead < count) prefetch(points_xyz + 3 * (order[place + kAhead] & 0xFFFFFFFF));
       const int32_t from = real ? static_cast<int32_t>(order[place] & 0xFFFFFFFF) : INT_MAX;
       row[place] = from;
       for (int a = 0; a < 3; ++a) block[8 * a + i] = real ? points_xyz[3 * int64_t{from} + a] : kFar;

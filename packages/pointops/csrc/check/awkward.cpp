@@ -199,6 +199,12 @@ int main(int count, char** arguments) {
         const Batch queries{cloud((kind + n) % kKinds, m + 5, random), {m, m + 5}};
         check(points, queries, kind % 2);
       }
+  // Clouds with more leaves than one list of the search for pairs holds.
+  for (int kind = 0; kind < kKinds && largest >= 1200; ++kind) {
+    const Batch points{cloud(kind, 4000, random), {3500, 4000}};
+    const Batch queries{cloud((kind + kind % 3) % kKinds, 3000, random), {2800, 3000}};
+    for (int threads : {1, 3}) check_pair(points, queries, threads);
+  }
   float bad[] = {0, 0, std::numeric_limits<float>::quiet_NaN()};
   const int64_t one = 1;
   int32_t row;
