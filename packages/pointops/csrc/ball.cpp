@@ -11,13 +11,12 @@ struct Ball {
   const Tree& tree;
   float low2, high2;
   bool inclusive;
-  Hits hits;
   Candidates near;
 
-  Ball(const Tree& tree_, int64_t k, float low2_, float high2_, bool inclusive_)
-      : tree(tree_), low2(low2_), high2(high2_), inclusive(inclusive_), hits(k, Candidates::room(tree_)), near(tree_) {}
+  Ball(const Tree& tree_, float low2_, float high2_, bool inclusive_)
+      : tree(tree_), low2(low2_), high2(high2_), inclusive(inclusive_), near(tree_) {}
 
-  void filter(float x, float y, float z) {
+  void filter(float x, float y, float z, Hits& hits) const {
     const FW high = all(high2), low = all(low2), zero = all(0.0f);
     if (inclusive)
       near.filter(x, y, z, hits, [&](const FW& d2) { return ((d2 <= high) & (low <= d2)) | (d2 == zero); });
@@ -27,7 +26,7 @@ struct Ball {
       near.filter(x, y, z, hits, [&](const FW& d2) { return ((d2 < high) & (low <= d2)) | (d2 == zero); });
   }
 
-  void find(float x, float y, float z) {
+  void find(float x, float y, float z, Hits& hits) const {
     struct Entry {
       int level;
       int64_t node;
@@ -67,23 +66,28 @@ struct Options {
 
 void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end, const Options& how, int32_t start,
             int32_t* idx, float* dist) {
-  Ball ball(tree, how.k, how.low2, how.high2, how.inclusive);
+  Ball ball(tree, how.low2, how.high2, how.inclusive);
+  Conveyor conveyor(how.k, Candidates::room(tree));
+  const auto rank = [&](Conveyor::Query& query) {
+    query.kept = how.nearest ? query.hits.smallest(how.k) : query.hits.lowest_rows(how.k);
+  };
+  const auto write = [&](const Conveyor::Query& query) {
+    const Hits& hits = query.hits;
+    const int32_t filler = !how.repeat ? -1 : query.kept ? hits.best_row[0] + start : start;
+    const float far = how.repeat && query.kept ? std::sqrt(hits.best_d2[0]) : kMissing;
+    const int64_t place = query.row * how.k;
+    hits.write(query.kept, how.k, start, filler, far, idx + place, dist ? dist + place : nullptr);
+  };
   for (int64_t b = begin; b < end; ++b) {
     const float* block = queries.block(b);
     const bool together = ball.near.collect(tree, queries.box(b), how.high2);
     for (int q = 0; q < queries.size(b); ++q) {
       const float x = block[q], y = block[8 + q], z = block[16 + q];
-      if (together)
-        ball.filter(x, y, z);
-      else
-        ball.find(x, y, z);
-      const int64_t kept = how.nearest ? ball.hits.smallest(how.k) : ball.hits.lowest_rows(how.k);
-      const int32_t filler = !how.repeat ? -1 : kept ? ball.hits.best_row[0] + start : start;
-      const float far = how.repeat && kept ? std::sqrt(ball.hits.best_d2[0]) : kMissing;
-      const int64_t place = int64_t{queries.rows(b)[q]} * how.k;
-      ball.hits.write(kept, how.k, start, filler, far, idx + place, dist ? dist + place : nullptr);
+      const auto find = [&](Hits& hits) { together ? ball.filter(x, y, z, hits) : ball.find(x, y, z, hits); };
+      conveyor.push(queries.rows(b)[q], find, rank, write);
     }
   }
+  conveyor.finish(rank, write);
 }
 
 }  // namespace

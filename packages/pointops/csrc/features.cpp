@@ -11,7 +11,7 @@ extern "C" int pointops_gather(const float* feat, int64_t rows, int64_t channels
     if (!good_rows(idx, entries, rows)) return POINTOPS_BAD_INDEX;
     parallel_for(threads, entries, 4 * kPiece, [&](int64_t begin, int64_t end) {
       for (int64_t e = begin; e < end; ++e) {
-        if (e + 8 < end && idx[e + 8] >= 0) POINTOPS_PREFETCH(feat + idx[e + 8] * channels);
+        if (e + 8 < end && idx[e + 8] >= 0) prefetch(feat + idx[e + 8] * channels);
         if (idx[e] < 0)
           std::fill(out + e * channels, out + (e + 1) * channels, 0.0f);
         else
@@ -58,7 +58,7 @@ extern "C" int pointops_relation(const float* query, const float* key, int64_t r
       for (int64_t n = begin; n < end; ++n) {
         const float* POINTOPS_RESTRICT q = query + n * channels;
         for (int64_t e = n * neighbors; e < (n + 1) * neighbors; ++e) {
-          if (e + 8 < entries && idx[e + 8] >= 0) POINTOPS_PREFETCH(key + idx[e + 8] * channels);
+          if (e + 8 < entries && idx[e + 8] >= 0) prefetch(key + idx[e + 8] * channels);
           const float* POINTOPS_RESTRICT k = idx[e] < 0 ? zeros.data() : key + idx[e] * channels;
           float* POINTOPS_RESTRICT o = out + e * channels;
           if (position) {
@@ -109,7 +109,7 @@ extern "C" int pointops_interpolate(const float* feat, int64_t rows, const int32
         float* POINTOPS_RESTRICT o = out + n * channels;
         std::fill(o, o + channels, 0.0f);
         for (int64_t e = n * neighbors; e < (n + 1) * neighbors; ++e) {
-          if (e + 6 < entries && idx[e + 6] >= 0) POINTOPS_PREFETCH(feat + idx[e + 6] * channels);
+          if (e + 6 < entries && idx[e + 6] >= 0) prefetch(feat + idx[e + 6] * channels);
           if (idx[e] >= 0) add(o, feat + idx[e] * channels, channels, weight[e]);
         }
       }

@@ -16,27 +16,28 @@ inline float slack(int64_t k) { return k < 8 ? 2.25f : 1.44f; }
 struct Knn {
   const Tree& tree;
   int64_t k;
-  Hits hits;
   Candidates near;
 
-  Knn(const Tree& tree_, int64_t k_)
-      : tree(tree_), k(k_), hits(k_, std::max<int64_t>(Candidates::room(tree_), 2 * k_ + 128)), near(tree_) {}
+  Knn(const Tree& tree_, int64_t k_) : tree(tree_), k(k_), near(tree_) {}
 
-  void filter(float qx, float qy, float qz, float limit2) {
+  int64_t most_hits() const { return std::max<int64_t>(Candidates::room(tree), 2 * k + 128); }
+
+  void filter(float qx, float qy, float qz, float limit2, Hits& hits) const {
     const FW limit = all(limit2);
     near.filter(qx, qy, qz, hits, [&](const FW& d2) { return d2 <= limit; });
   }
 
   // Walks the tree for one query, nearest child first.
-  void alone(float qx, float qy, float qz) {
+  void alone(float qx, float qy, float qz, Hits& hits) {
     hits.count = 0;
     limit_ = FLT_MAX;
     limit_row_ = INT32_MAX;
     capacity_ = std::min<int64_t>(hits.room(), std::max<int64_t>(k + 32, 2 * k));
-    descend(tree.top(), 0, qx, qy, qz);
+    descend(tree.top(), 0, qx, qy, qz, hits);
   }
 
-  void descend(int level, int64_t node, float qx, float qy, float qz) {
+ private:
+  void descend(int level, int64_t node, float qx, float qy, float qz, Hits& hits) {
     const Tree::Level& here = tree.levels[level];
     float bound[8];
     const F8 b = bounds(here.node(node), qx, qy, qz);
@@ -53,7 +54,7 @@ struct Knn {
       if (bound[best] == limit_ && here.rows(node)[best] > limit_row_) continue;
       const int64_t child = node * 8 + best;
       if (level) {
-        descend(level - 1, child, qx, qy, qz);
+        descend(level - 1, child, qx, qy, qz, hits);
       } else {
         const F8 d2 = distances(tree.block(child), qx, qy, qz);
         const Mask hit = d2 <= all8(limit_);
@@ -69,7 +70,6 @@ struct Knn {
     }
   }
 
- private:
   float limit_ = FLT_MAX;
   int32_t limit_row_ = INT32_MAX;
   int64_t capacity_ = 0;
@@ -81,16 +81,25 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
   Knn knn(tree, k);
   const bool grouped = 4 * k < Candidates::kMost;
   const float loose = slack(k);
-  float group2 = -1;  // largest k-th squared distance of the last group
-  // k-th squared distances of the last queries. The guess uses the one before the last: taking the last would make every
-  // query wait for the one before it.
-  float last2 = -1, earlier2 = -1;
+  float group2 = -1;  // largest k-th squared distance since the last list
+  float last2 = -1;   // the k-th squared distance of the last query in order: of the one before the last that was found
+  Conveyor conveyor(k, knn.most_hits());
+  const auto rank = [&](Conveyor::Query& query) {
+    query.kept = query.hits.smallest(k);
+    if (query.kept < k) return;
+    last2 = query.hits.best_d2[k - 1];
+    group2 = std::max(group2, last2);
+  };
+  const auto write = [&](const Conveyor::Query& query) {
+    const int64_t place = query.row * k;
+    query.hits.write(query.kept, k, start, first_point ? start : -1, kMissing, idx + place, dist ? dist + place : nullptr);
+  };
   for (int64_t b = begin; b < end; ++b) {
     const float* block = queries.block(b);
     const int count = queries.size(b);
     for (int q = 0; q < count; ++q) {  // the rows to be written lie anywhere
-      prefetch_write(idx + int64_t{queries.rows(b)[q]} * k);
-      if (dist) prefetch_write(dist + int64_t{queries.rows(b)[q]} * k);
+      prefetch_row(idx + int64_t{queries.rows(b)[q]} * k, k);
+      if (dist) prefetch_row(dist + int64_t{queries.rows(b)[q]} * k, k);
     }
     bool complete = false;
     float radius2 = 0;
@@ -101,24 +110,29 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
     group2 = -1;
     for (int q = 0; q < count; ++q) {
       const float qx = block[q], qy = block[8 + q], qz = block[16 + q];
-      bool found = false;
-      if (complete) {
-        const float guess = std::min(radius2, earlier2 * loose);
-        knn.filter(qx, qy, qz, guess);
-        if (knn.hits.count < k && guess < radius2) knn.filter(qx, qy, qz, radius2);
-        found = knn.hits.count >= k;
-      }
-      if (!found) knn.alone(qx, qy, qz);
-      const int64_t place = int64_t{queries.rows(b)[q]} * k;
-      const int64_t kept = knn.hits.smallest(k);
-      if (kept == k) {
-        earlier2 = last2;
-        last2 = knn.hits.best_d2[k - 1];
-        group2 = std::max(group2, last2);
-      }
-      knn.hits.write(kept, k, start, first_point ? start : -1, kMissing, idx + place, dist ? dist + place : nullptr);
+      const auto find = [&](Hits& hits) {
+        if (complete) {
+          float guess = std::min(radius2, last2 * loose);
+          knn.filter(qx, qy, qz, guess, hits);
+          if (hits.count < k && guess < radius2) {
+            guess = radius2;
+            knn.filter(qx, qy, qz, guess, hits);
+          }
+          if (hits.count > Hits::kRanked && 2 * k < Hits::kRanked) {
+            // Rather look once more than sort them. On a surface, hits grow with squared distance from the nearest on.
+            const float nearest2 = hits.nearest2();
+            const float share = 1.5f * loose * static_cast<float>(k) / static_cast<float>(hits.count);
+            knn.filter(qx, qy, qz, nearest2 + (guess - nearest2) * share, hits);
+            if (hits.count < k) knn.filter(qx, qy, qz, guess, hits);
+          }
+          if (hits.count >= k) return;
+        }
+        knn.alone(qx, qy, qz, hits);
+      };
+      conveyor.push(queries.rows(b)[q], find, rank, write);
     }
   }
+  conveyor.finish(rank, write);
 }
 
 }  // namespace

@@ -6,17 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "compiler.hpp"
 #include "parallel.hpp"
-
-#if defined(_MSC_VER)
-#define POINTOPS_RESTRICT __restrict
-#define POINTOPS_PREFETCH(address)
-#define POINTOPS_INLINE __forceinline
-#else
-#define POINTOPS_RESTRICT __restrict__
-#define POINTOPS_PREFETCH(address) __builtin_prefetch(address)
-#define POINTOPS_INLINE inline __attribute__((always_inline))
-#endif
 
 namespace pointops {
 

@@ -36,8 +36,16 @@ inline int lowest_bit(uint64_t m) {  // m must not be 0
 
 #if defined(__AVX2__)
 
-// Lane permutations that move the lanes of a mask to the front, in order; filled when the library is loaded.
-extern const uint32_t (&compress8)[256][8];
+// Lane permutations that move the lanes of a mask to the front, in order.
+struct CompressTable {
+  uint32_t lane[256][8] = {};
+  constexpr CompressTable() {
+    for (int m = 0; m < 256; ++m)
+      for (int i = 0, n = 0; i < 8; ++i)
+        if (m >> i & 1) lane[m][n++] = static_cast<uint32_t>(i);
+  }
+};
+inline constexpr CompressTable compress8;
 
 struct F8 {
   __m256 v;
@@ -284,11 +292,11 @@ inline FW select(Mask m, FW yes, FW no) {
 }
 inline IW select(Mask m, IW yes, IW no) { return {_mm256_blendv_epi8(no.v, yes.v, lanes_of(m))}; }
 inline void compress8_store(float* p, F8 a, Mask m) {
-  const __m256i order = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(compress8[m & 255]));
+  const __m256i order = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(compress8.lane[m & 255]));
   _mm256_storeu_ps(p, _mm256_permutevar8x32_ps(a.v, order));
 }
 inline void compress8_store(int32_t* p, I8 a, Mask m) {
-  const __m256i order = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(compress8[m & 255]));
+  const __m256i order = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(compress8.lane[m & 255]));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(a.v, order));
 }
 #else

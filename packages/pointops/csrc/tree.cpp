@@ -10,24 +10,6 @@
 
 namespace pointops {
 
-#if defined(__AVX2__)
-namespace {
-struct CompressTable {
-  uint32_t lane[256][8];
-  CompressTable() {
-    for (int m = 0; m < 256; ++m) {
-      int n = 0;
-      for (int i = 0; i < 8; ++i)
-        if (m >> i & 1) lane[m][n++] = i;
-      while (n < 8) lane[m][n++] = 0;
-    }
-  }
-};
-const CompressTable table;
-}  // namespace
-const uint32_t (&compress8)[256][8] = table.lane;
-#endif
-
 namespace {
 
 // Hilbert curve in 3-D after C. Hamilton, "Compact Hilbert Indices" (2006): the state is the entry corner (3 bits) and

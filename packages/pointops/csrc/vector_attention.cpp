@@ -115,7 +115,7 @@ extern "C" int pointops_aggregate(const float* value, int64_t rows, const float*
         float* o = out + n * channels;
         std::fill(o, o + channels, 0.0f);
         for (int64_t j = 0, e = n * neighbors; j < neighbors; ++j, ++e) {
-          if (e + 8 < entries && idx[e + 8] >= 0) POINTOPS_PREFETCH(value + idx[e + 8] * channels);
+          if (e + 8 < entries && idx[e + 8] >= 0) prefetch(value + idx[e + 8] * channels);
           const float* v = idx[e] < 0 ? zeros.data() : value + idx[e] * channels;
           accumulate(size, v, position + e * channels, &weights.wide[j * size.tile], o);
         }
@@ -145,7 +145,7 @@ extern "C" int pointops_aggregate_backward(const float* grad, const float* value
         const float* g = grad + n * channels;
         std::fill(slopes.begin(), slopes.end(), 0.0f);
         for (int64_t j = 0, e = n * neighbors; j < neighbors; ++j, ++e) {
-          if (e + 8 < entries && idx[e + 8] >= 0) POINTOPS_PREFETCH(value + idx[e + 8] * channels);
+          if (e + 8 < entries && idx[e + 8] >= 0) prefetch(value + idx[e + 8] * channels);
           const float* v = idx[e] < 0 ? zeros.data() : value + idx[e] * channels;
           const float* w = &weights.wide[j * size.tile];
           step_back(size, v, position + e * channels, w, g, &slopes[j * size.tile],

@@ -96,13 +96,12 @@ struct Sixteen {
   void add(float* into, float w, const float* row) const { add_to(into, w, load(row)); }
 };
 
-// Key rows lie anywhere in memory: those of the pairs to come are fetched early. (Always inlined, since GCC takes a
-// function that only prefetches for one without effect and drops the call.)
+// Key rows lie anywhere in memory: those of the pairs to come are fetched early.
 POINTOPS_INLINE void fetch(const Problem& p, const float* rows, int64_t pair, int64_t pairs) {
   constexpr int64_t kAhead = 8;
   if (pair + kAhead >= pairs) return;
   const float* row = rows + p.keys[pair + kAhead] * p.row();
-  for (int64_t c = 0; c < p.row(); c += 16) POINTOPS_PREFETCH(row + c);
+  for (int64_t c = 0; c < p.row(); c += 16) prefetch(row + c);
 }
 
 void softmax(float* x, int64_t count, int64_t heads, std::vector<float>& scratch) {
