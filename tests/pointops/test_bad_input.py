@@ -12,8 +12,10 @@ from pointops import (
     interpolate,
     knn_query,
     offset2batch,
+    random_ball_query,
     subtraction,
     voxel_grid,
+    window_pairs,
 )
 
 XYZ, OFFSET = torch.rand(10, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 10])
@@ -21,9 +23,11 @@ SEARCHES = {
     "knn": lambda xyz, offset: knn_query(3, xyz, offset),
     "knn between": lambda xyz, offset: knn_query(3, xyz, offset, XYZ, OFFSET),
     "ball": lambda xyz, offset: ball_query(3, 0.5, 0.0, xyz, offset),
+    "random ball": lambda xyz, offset: random_ball_query(3, 0.5, 0.0, xyz, offset),
     "sampling": lambda xyz, offset: farthest_point_sampling(xyz, offset, torch.tensor([1, 2])),
     "chamfer": lambda xyz, offset: chamfer_nearest(xyz, offset, XYZ, OFFSET),
     "voxel": lambda xyz, offset: voxel_grid(xyz, offset, 0.1),
+    "windows": lambda xyz, offset: window_pairs(xyz, offset, torch.tensor([1, 5]), 0.3, 0.1),
 }
 
 
@@ -42,9 +46,11 @@ def with_value(value: float) -> torch.Tensor:
         XYZ.double(),
         XYZ.half(),
         XYZ.long(),
+        XYZ.numpy(),
+        None,
         *map(with_value, (torch.nan, torch.inf, -torch.inf, 1e19)),
     ],
-    ids=["columns", "axes", "float64", "float16", "int64", "nan", "inf", "-inf", "overflow"],
+    ids=["columns", "axes", "float64", "float16", "int64", "numpy", "none", "nan", "inf", "-inf", "overflow"],
 )
 def test_bad_points_are_refused(kernels, search, xyz):
     with pytest.raises(ValueError, match="xyz"):

@@ -34,7 +34,7 @@ def test_thousands_of_points_against_a_collapsed_cloud_agree(kernels, threads, k
 
 
 def test_large_clouds_agree_with_the_search_for_one_neighbor(kernels, threads):
-    # Rooms of different furniture: where they differ, a stretch of queries lists inner nodes, the leaves being too many.
+    # Rooms of different furniture: where they differ, a stretch of queries has too many leaves and lists inner nodes.
     (xyz, one), (other, two) = ((torch.from_numpy(room(n, n)), torch.tensor([n])) for n in (40_000, 30_000))
     near = chamfer_nearest(xyz, one, other, two)
     for idx, distance2, (cloud_xyz, ends), (query, query_ends) in (

@@ -16,6 +16,9 @@ SEARCHES = {
     "ball": (XYZ, OFFSET, XYZ.clone(), OFFSET, 4, 0.4, 0.0, "index", "first_hit", False),
     "farthest_point_sampling": (XYZ, OFFSET, torch.tensor([3, 7]), False),
     "nearest_pair": (XYZ, OFFSET, XYZ.clone(), OFFSET),
+    "voxel_grid": (XYZ, OFFSET, torch.tensor(0.3), "scene", None),
+    "window_pairs": (XYZ, OFFSET, torch.tensor([1, 4, 12, 25]), 0.3, 0.1, True, "scene"),
+    "inverse": (torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1)).int(), 30),
 }
 IDX = torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
 TABLE = inverse_table(IDX, 30)
@@ -89,6 +92,19 @@ def test_compile_keeps_one_graph():
     feat = torch.rand(30, 5, generator=torch.Generator().manual_seed(1))
     compiled = torch.compile(model, fullgraph=True)
     torch.testing.assert_close(compiled(XYZ, OFFSET, feat), model(XYZ, OFFSET, feat))
+
+
+@pytest.mark.slow
+def test_compile_keeps_one_graph_where_sizes_depend_on_the_points():
+    def model(xyz, offset):
+        grid = pointops.voxel_grid(xyz, offset, 0.3)
+        pairs = pointops.window_pairs(xyz, offset, grid.order[:4], 0.3, 0.1)
+        table = inverse_table(grid.voxel.int().unsqueeze(1), 30)
+        return grid.cell.sum() + pairs.key.sum() + pairs.bins.sum() + table.entry.sum()
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        assert torch.equal(compiled(XYZ, OFFSET), model(XYZ, OFFSET))
 
 
 @pytest.mark.slow

@@ -10,6 +10,13 @@ MAX_COORDINATE = 1e18  # squared distances between two such points still fit flo
 MAX_ROWS = 2**31 - 1  # row numbers are int32
 
 
+def tensors(**values: Tensor) -> None:
+    """Raises ValueError for what is not a tensor; the dispatcher would raise a TypeError or a RuntimeError."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, not {type(value).__name__}")
+
+
 def points(name: str, xyz: Tensor, check_values: bool = True) -> Tensor:
     """``xyz`` as a contiguous (N, 3) float32 tensor without gradient.
 
@@ -22,8 +29,7 @@ def points(name: str, xyz: Tensor, check_values: bool = True) -> Tensor:
     Raises:
         ValueError: wrong shape or dtype, or a coordinate that is NaN, infinite or beyond ``MAX_COORDINATE``.
     """
-    if not isinstance(xyz, Tensor):
-        raise ValueError(f"{name} must be a tensor, not {type(xyz).__name__}")
+    tensors(**{name: xyz})
     if xyz.ndim != 2 or xyz.shape[1] != 3:
         raise ValueError(f"{name} must be (N, 3), not {tuple(xyz.shape)}")
     if xyz.dtype != torch.float32:

@@ -62,6 +62,7 @@ def ball_query(
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
+    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
     _check.at_least("nsample", nsample)
     _check.choice("order", order, ORDERS)
     _check.choice("padding", padding, PADDINGS)
@@ -127,6 +128,7 @@ def random_ball_query(
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
+    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     device = "cpu" if generator is None else generator.device
     parts = [

@@ -38,6 +38,7 @@ def chamfer_nearest(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Te
     Returns:
         A :class:`Nearest`; gradients of the squared distances flow to both clouds (2 (x - y) and its negative).
     """
+    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     return Nearest(*_pair(xyz, offset, new_xyz, new_offset))
 

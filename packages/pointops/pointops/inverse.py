@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check, _native
+from pointops import _check, _native, _register
 
 
 class InverseTable(NamedTuple):
@@ -46,13 +46,25 @@ def inverse_table(idx: Tensor, rows: int) -> InverseTable:
         raise ValueError("idx must be an int32 or int64 tensor")
     if idx.numel() > _check.MAX_ROWS:
         raise ValueError(f"idx has {idx.numel()} entries; positions are int32")
+    return InverseTable(*_invert(idx, rows))
+
+
+def _run(idx: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     if idx.device.type != "cpu" or _native.library() is None:
         return inverse_table_reference(_check.index("idx", idx, rows), rows)
     if idx.dtype == torch.int64:
         idx = _check.index("idx", idx, rows).int()
     start, entry = idx.new_empty(rows + 1), idx.new_empty(idx.numel())
     _native.call("pointops_inverse", idx.contiguous(), idx.numel(), rows, start, entry)
-    return InverseTable(start, entry[: int(start[-1])])
+    return start, entry[: int(start[-1])]
+
+
+def _fake(idx: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    present = torch.library.get_ctx().new_dynamic_size()
+    return idx.new_empty(rows + 1, dtype=torch.int32), idx.new_empty(present, dtype=torch.int32)
+
+
+_invert = _register.operation("inverse(Tensor idx, int rows) -> (Tensor, Tensor)", _run, _fake)
 
 
 def inverse_table_reference(idx: Tensor, rows: int) -> InverseTable:

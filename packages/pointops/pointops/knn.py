@@ -50,6 +50,7 @@ def knn_query(
     """
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
+    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
     _check.choice("missing", missing, MISSING)
     _check.at_least("nsample", nsample)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)

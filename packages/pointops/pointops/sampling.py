@@ -35,6 +35,7 @@ def farthest_point_sampling(
     Raises:
         ValueError: bad shapes or offsets, or a sample asked of an empty scene.
     """
+    _check.tensors(xyz=xyz, offset=offset, new_offset=new_offset)
     if index is not None:
         return _run(xyz.detach(), offset, new_offset, skip_origin, index)
     return _sample(xyz.detach(), offset, new_offset, skip_origin)

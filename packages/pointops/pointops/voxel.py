@@ -9,12 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check
+from pointops import _check, _register
 from pointops.offsets import offset2batch
 
 ORIGINS = ("scene", "batch", "zero")
 FNV_BASIS = 14695981039346656037
 FNV_PRIME = 1099511628211
+_Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # of VoxelGrid
 
 
 class VoxelGrid(NamedTuple):
@@ -71,11 +72,19 @@ def voxel_hash(cells: Tensor) -> Tensor:
 
 def voxel_grid(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str | Tensor = "scene") -> VoxelGrid:
     """Partition the points of each scene into voxels. Arguments as :func:`voxel_cells`; no gradient."""
-    cells = voxel_cells(xyz, offset, size, start=start)
+    _check.tensors(xyz=xyz, offset=offset)
+    if not isinstance(start, (Tensor, str)):
+        raise ValueError(f"start must be one of {', '.join(ORIGINS)} or a tensor, not {start!r}")
+    corner, origin = (start, "zero") if isinstance(start, Tensor) else (None, start)
+    edges = torch.as_tensor(size, dtype=torch.float32, device=xyz.device)
+    return VoxelGrid(*_grid(xyz, offset, edges, origin, corner))
+
+
+def _run(xyz: Tensor, offset: Tensor, size: Tensor, origin: str, corner: Tensor | None) -> _Parts:
+    cells = voxel_cells(xyz, offset, size, start=origin if corner is None else corner)
     rows = torch.cat([offset2batch(offset).unsqueeze(1), cells], 1)
     if rows.shape[0] == 0:
-        blank = rows.new_zeros(0)
-        return VoxelGrid(blank, blank, blank, rows.new_zeros(0, 3), blank)
+        return rows.new_zeros(0), rows.new_zeros(0), rows.new_zeros(0), rows.new_zeros(0, 3), rows.new_zeros(0)
     low = rows.amin(0)
     span = rows.amax(0) - low + 1
     if float(span.double().prod()) >= 2**62:
@@ -87,7 +96,21 @@ def voxel_grid(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str 
     order = torch.argsort(voxel, stable=True)
     ends = counts.cumsum(0)
     first = rows[order[ends - counts]]
-    return VoxelGrid(voxel, order, ends, first[:, 1:], first[:, 0])
+    return voxel, order, ends, first[:, 1:].contiguous(), first[:, 0].contiguous()
+
+
+def _fake(xyz: Tensor, offset: Tensor, size: Tensor, origin: str, corner: Tensor | None) -> _Parts:
+    voxels = torch.library.get_ctx().new_dynamic_size()
+    shapes = ((xyz.shape[0],), (xyz.shape[0],), (voxels,), (voxels, 3), (voxels,))
+    return tuple(xyz.new_empty(shape, dtype=torch.int64) for shape in shapes)  # pyright: ignore[reportReturnType]
+
+
+_grid = _register.operation(
+    "voxel_grid(Tensor xyz, Tensor offset, Tensor size, str origin, Tensor? corner)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _run,
+    _fake,
+)
 
 
 def _start(xyz: Tensor, offset: Tensor, ends: list[int], start: str) -> Tensor:

@@ -18,11 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check, _native
+from pointops import _check, _native, _register
 from pointops.offsets import offset2batch
 
 ORIGINS = ("scene", "batch")
 ROUNDING = 1e5  # displacements are rounded to 1e-5 m before they are binned; stratified_transformer.py
+_Lists = tuple[Tensor, Tensor, Tensor]  # the parts of WindowPairs
 GUARD = 10  # and lowered by 1e-4 m, in units of 1 / ROUNDING
 
 
@@ -117,6 +118,13 @@ def window_pairs(
     Raises:
         ValueError: bad points or offsets, a row outside of N, or more bins than a table of 256 rows holds.
     """
+    _check.tensors(xyz=xyz, offset=offset, sampled=sampled)
+    return WindowPairs(*_pairs(xyz, offset, sampled, window, quant, shifted, origin))
+
+
+def _run(
+    xyz: Tensor, offset: Tensor, sampled: Tensor, window: float, quant: float, shifted: bool, origin: str
+) -> _Lists:
     xyz = _check.points("xyz", xyz)
     _check.ends("offset", offset, xyz.shape[0], "xyz")
     sampled = _check.index("sampled", sampled, xyz.shape[0], 1).long()
@@ -131,6 +139,25 @@ def window_pairs(
     if xyz.device.type == "cpu" and _native.library() is not None:
         return _filled(xyz, small, own, far, window, quant)
     return _expanded(xyz, small, own, far, window, quant)
+
+
+def _fake(
+    xyz: Tensor, offset: Tensor, sampled: Tensor, window: float, quant: float, shifted: bool, origin: str
+) -> _Lists:
+    pairs = torch.library.get_ctx().new_dynamic_size()
+    return (
+        xyz.new_empty(xyz.shape[0], dtype=torch.int64),
+        xyz.new_empty(pairs, dtype=torch.int32),
+        xyz.new_empty((pairs, 3), dtype=torch.uint8),
+    )
+
+
+_pairs = _register.operation(
+    "window_pairs(Tensor xyz, Tensor offset, Tensor sampled, float window, float quant, bool shifted, str origin)"
+    " -> (Tensor, Tensor, Tensor)",
+    _run,
+    _fake,
+)
 
 
 def window_pairs_reference(
@@ -219,7 +246,7 @@ def _members(group: Tensor, candidates: Tensor, of: Tensor) -> _Members:
     return _Members(order, first, count)
 
 
-def _expanded(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> WindowPairs:
+def _expanded(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> _Lists:
     """The pairs in plain torch."""
     far_key = far.expanded()
     query = torch.arange(xyz.shape[0], device=xyz.device).repeat_interleave(far.count)
@@ -228,10 +255,10 @@ def _expanded(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: 
     far_count = torch.bincount(query, minlength=xyz.shape[0])
     ends = (own.count + far_count).cumsum(0)
     key = _interleave(ends - own.count - far_count, own.count, own.expanded(), far_count, far_key)
-    return WindowPairs(ends, key.int(), position_bins(xyz, ends, key, window, quant))
+    return ends, key.int(), position_bins(xyz, ends, key, window, quant)
 
 
-def _filled(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> WindowPairs:
+def _filled(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: float, quant: float) -> _Lists:
     """The same pairs by the C++ kernel."""
     points, threads = xyz.shape[0], _native.threads()
     own, far = (part._replace(order=part.order.int()) for part in (own, far))
@@ -242,7 +269,7 @@ def _filled(xyz: Tensor, small: Tensor, own: _Members, far: _Members, window: fl
     key, bins = ends.new_empty(total, dtype=torch.int32), ends.new_empty((total, 3), dtype=torch.uint8)
     lengths = (ROUNDING, _steps(2 * window) - GUARD, _steps(quant), table_length(window, quant))
     _native.call("pointops_window_fill", xyz, small, *own, *far, ends, points, *lengths, threads, key, bins)
-    return WindowPairs(ends, key, bins)
+    return ends, key, bins
 
 
 def _interleave(start: Tensor, count: Tensor, rows: Tensor, more_count: Tensor, more: Tensor) -> Tensor:
