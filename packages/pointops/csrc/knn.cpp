@@ -22,9 +22,22 @@ struct Knn {
 
   int64_t most_hits() const { return std::max<int64_t>(Candidates::room(tree), 2 * k + 128); }
 
-  void filter(float qx, float qy, float qz, float limit2, Hits& hits) const {
-    const FW limit = all(limit2);
-    near.filter(qx, qy, qz, hits, [&](const FW& d2) { return d2 <= limit; });
+  // Takes the candidates near a query from the list, which is complete up to radius2; false if they are fewer than k.
+  bool sift(float qx, float qy, float qz, float radius2, float guess, Hits& hits) const {
+    guess = std::min(guess, radius2);
+    filter(qx, qy, qz, guess, hits);
+    if (hits.count < k && guess < radius2) {
+      guess = radius2;
+      filter(qx, qy, qz, guess, hits);
+    }
+    if (hits.count > Hits::kRanked && 3 * k < Hits::kRanked) {
+      // Rather look once more than sort them. On a surface, hits grow with squared distance from the nearest on.
+      const float nearest2 = hits.nearest2();
+      const float share = 1.5f * slack(k) * static_cast<float>(k) / static_cast<float>(hits.count);
+      filter(qx, qy, qz, nearest2 + (guess - nearest2) * share, hits);
+      if (hits.count < k) filter(qx, qy, qz, guess, hits);
+    }
+    return hits.count >= k;
   }
 
   // Walks the tree for one query, nearest child first.
@@ -37,6 +50,11 @@ struct Knn {
   }
 
  private:
+  void filter(float qx, float qy, float qz, float limit2, Hits& hits) const {
+    const FW limit = all(limit2);
+    near.filter(qx, qy, qz, hits, [&](const FW& d2) { return d2 <= limit; });
+  }
+
   void descend(int level, int64_t node, float qx, float qy, float qz, Hits& hits) {
     const Tree::Level& here = tree.levels[level];
     float bound[8];
@@ -111,23 +129,8 @@ void search(const Tree& tree, const Blocks& queries, int64_t begin, int64_t end,
     for (int q = 0; q < count; ++q) {
       const float qx = block[q], qy = block[8 + q], qz = block[16 + q];
       const auto find = [&](Hits& hits) {
-        if (complete) {
-          float guess = std::min(radius2, last2 * loose);
-          knn.filter(qx, qy, qz, guess, hits);
-          if (hits.count < k && guess < radius2) {
-            guess = radius2;
-            knn.filter(qx, qy, qz, guess, hits);
-          }
-          if (hits.count > Hits::kRanked && 2 * k < Hits::kRanked) {
-            // Rather look once more than sort them. On a surface, hits grow with squared distance from the nearest on.
-            const float nearest2 = hits.nearest2();
-            const float share = 1.5f * loose * static_cast<float>(k) / static_cast<float>(hits.count);
-            knn.filter(qx, qy, qz, nearest2 + (guess - nearest2) * share, hits);
-            if (hits.count < k) knn.filter(qx, qy, qz, guess, hits);
-          }
-          if (hits.count >= k) return;
-        }
-        knn.alone(qx, qy, qz, hits);
+        const bool found = complete && knn.sift(qx, qy, qz, radius2, last2 * loose, hits);
+        if (!found) knn.alone(qx, qy, qz, hits);
       };
       conveyor.push(queries.rows(b)[q], find, rank, write);
     }
