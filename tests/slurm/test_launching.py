@@ -128,7 +128,7 @@ def test_a_preempted_run_goes_on_from_its_checkpoint(cluster: Cluster, store: St
     until(lambda: not cluster.run("squeue", "-h", "-t", "running,pending", "-j", urgent).strip())
     cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
     [outcome] = ensure([spec], store, launcher)
-    assert outcome.state == "done"
+    assert outcome.state == "done", outcome.reason
     second_start = (run.folder / "starts.txt").read_text().splitlines()[1]
     assert int(second_start.split()[1]) >= 3
     assert run.metrics()["metrics"]["mIoU"] == 7.0
@@ -143,9 +143,10 @@ def test_the_warning_before_the_time_limit_requeues_the_run(cluster: Cluster, st
     until(lambda: run.last_progress().get("step", 0) >= 2)
     cluster.call("scancel", "--signal=USR2", job)  # what --signal=USR2@S sends
     until(lambda: cluster.run("squeue", "-h", "-j", job, "-o", "%T").strip() == "PENDING", 60)
+    time.sleep(3)  # Slurm would wait two minutes: the end of the first start must not arrive in the second
     until(lambda: cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now").returncode == 0)
     [outcome] = ensure([spec], store, launcher)
-    assert outcome.state == "done"
+    assert outcome.state == "done", outcome.reason
     assert toy.starts(run.folder) == 2
 
 
@@ -197,7 +198,8 @@ def test_two_nodes_train_together(cluster: Cluster, store: Store) -> None:
 
 def test_runs_can_share_a_job(cluster: Cluster, store: Store) -> None:
     specs = [toy.spec(value=20.0 + i) for i in range(5)]
-    assert all(o.state == "done" for o in send(store, specs, runs_per_job=3))
+    found = send(store, specs, runs_per_job=3)
+    assert all(o.state == "done" for o in found), [o.reason for o in found]
     assert len({job_of(store, s) for s in specs}) == 2
 
 

@@ -59,7 +59,7 @@ def look(plan: Plan, store: Store) -> list[Standing]:
         return standings
     from mm3d_benchmarks.runs.slurm import job_states
 
-    return survey(specs, store, {job: state.word for job, state in job_states(sent).items() if state.alive})
+    return survey(specs, store, {job: state.word for job, state in (job_states(sent) or {}).items() if state.alive})
 
 
 def table(plan: Plan, standings: list[Standing], store: Store) -> Any:

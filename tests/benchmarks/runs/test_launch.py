@@ -13,10 +13,19 @@ import pytest
 import toy
 
 from mm3d_benchmarks.runs import locks
-from mm3d_benchmarks.runs.launch import Launcher, Outcome, describe, ensure, make_launcher
+from mm3d_benchmarks.runs.launch import (
+    MOST_RETURNS,
+    REQUEUE,
+    Ended,
+    Launcher,
+    Outcome,
+    describe,
+    ensure,
+    make_launcher,
+)
 from mm3d_benchmarks.runs.local import InProcess, LocalPool
 from mm3d_benchmarks.runs.spec import RunSpec
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.runs.store import Run, Store
 from mm3d_core.errors import UserError
 
 DRIVER = """
@@ -192,3 +201,31 @@ def test_driving_costs_little(store: Store) -> None:
     before = time.process_time()
     run_all(store, specs)
     assert (time.process_time() - before) / len(specs) < 0.5
+
+
+class NeverStarts:
+    """A launcher whose jobs come back without having started their runs."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def attach(self, run: Run) -> bool:
+        return False
+
+    def submit(self, runs: Sequence[Run]) -> None:
+        self.sent += [run.key for run in runs]
+        self.back = [Ended(run.key, REQUEUE, "the node would not boot") for run in runs]
+
+    def poll(self) -> list[Ended]:
+        back, self.back = self.back, []
+        return back
+
+    def close(self, cancel: bool) -> None:
+        pass
+
+
+def test_what_never_starts_is_not_sent_for_ever(tmp_path):
+    launcher, store = NeverStarts(), Store(tmp_path / "runs")
+    [outcome] = ensure([toy.spec(value=1.0)], store, launcher)
+    assert (outcome.state, outcome.reason) == ("failed", "the node would not boot")
+    assert len(launcher.sent) == MOST_RETURNS

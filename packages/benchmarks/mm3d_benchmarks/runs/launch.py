@@ -17,6 +17,7 @@ from mm3d_benchmarks.runs.store import Run, Store, tail
 from mm3d_core.errors import UserError
 
 DONE, FAILED, REQUEUE = "done", "failed", "requeue"
+MOST_RETURNS = 5
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class _Work:
     specs: dict[str, RunSpec]
     waiting: dict[str, set[str]]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    in_vain: dict[str, tuple[int, int]] = field(default_factory=dict)  # starts so far, and returns since the last one
 
 
 def ensure(
@@ -159,10 +161,19 @@ def _settle(work: _Work, end: Ended, launcher: Launcher, max_attempts: int) -> N
     run, spec = work.runs[end.key], work.specs[end.key]
     if run.is_done:
         work.outcomes[end.key] = Outcome(spec, DONE, computed=True)
-    elif end.state == REQUEUE and run.attempts() < max_attempts:
+    elif end.state == REQUEUE and run.attempts() < max_attempts and _may_return(work, run):
         launcher.submit([run])
     else:
         work.outcomes[end.key] = Outcome(spec, FAILED, end.reason or last_error(run), computed=True)
+
+
+def _may_return(work: _Work, run: Run) -> bool:
+    """Whether to send a run again: not if it came back ``MOST_RETURNS`` times in a row without having been started."""
+    starts = run.starts()
+    before, returns = work.in_vain.get(run.key, (starts - 1, 0))
+    returns = returns + 1 if starts == before else 1
+    work.in_vain[run.key] = (starts, returns)
+    return returns < MOST_RETURNS
 
 
 def last_error(run: Run) -> str:

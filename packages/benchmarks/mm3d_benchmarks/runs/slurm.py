@@ -2,7 +2,7 @@
 
 ``squeue`` works without accounting and reports ended jobs for a while (``MinJobAge``). ``sacct`` may not exist, and
 lags by seconds where it does. A job that nobody knows is only gone after several answers: controllers restart, and file
-systems lag.
+systems lag. No answer is not an answer.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class JobState:
         return self.word in ALIVE
 
 
-def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
-    """The states of some jobs (``123`` or ``123_4``); those that nobody knows are left out."""
+def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
+    """The states of some jobs (``123`` or ``123_4``), without those that nobody knows; None if ``squeue`` is silent."""
     wanted = set(jobs)
-    known = {job: JobState(word) for job, word in _squeue().items() if job in wanted}
+    queue = _squeue() if wanted else {}
+    if queue is None:
+        return None
+    known = {job: JobState(word) for job, word in queue.items() if job in wanted}
     forgotten = wanted - set(known)
     if forgotten:
         known.update({job: JobState(word) for job, word in _sacct(forgotten).items() if job in forgotten})
@@ -85,9 +88,11 @@ def longest_array() -> int:
     return 1000
 
 
-def _squeue() -> dict[str, str]:
+def _squeue() -> dict[str, str] | None:
     answer = _call("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i|%T")
-    pairs = [line.strip().split("|") for line in (answer or "").splitlines() if "|" in line]
+    if answer is None:
+        return None
+    pairs = [line.strip().split("|") for line in answer.splitlines() if "|" in line]
     return {pair[0]: pair[1] for pair in pairs}
 
 

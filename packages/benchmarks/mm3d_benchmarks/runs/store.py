@@ -205,6 +205,10 @@ class Run:
         """Starts in a row that got no further."""
         return _count(self.read("attempts.json") or {}, "count")
 
+    def starts(self) -> int:
+        """All starts so far."""
+        return _count(self.read("attempts.json") or {}, "total")
+
     def forgive(self) -> None:
         """Forget failures and attempts, so that the run is tried again."""
         for name in ("attempts.json", "failure.json"):

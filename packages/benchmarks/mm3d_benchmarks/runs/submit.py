@@ -46,6 +46,7 @@ class SlurmLauncher:
         self._strikes: dict[str, int] = {}
         self._states: dict[str, slurm.JobState] = {}
         self._asked = self._looked = float("-inf")
+        self._answers = True  # the queue, when it was asked last
 
     def attach(self, run: Run) -> bool:
         """Whether the run's recorded job lives, or somebody else holds its lock."""
@@ -86,8 +87,8 @@ class SlurmLauncher:
             del self._jobs[end.key]
         if now - self._asked >= float(self._settings["poll_seconds"]):
             self._asked = now
-            self._states = slurm.job_states({job for _, job in self._jobs.values() if job})
-            ended += [end for key in list(self._jobs) if (end := self._judge(key))]
+            if self._ask({job for _, job in self._jobs.values() if job}):
+                ended += [end for key in list(self._jobs) if (end := self._judge(key))]
         return ended
 
     def close(self, cancel: bool) -> None:
@@ -112,7 +113,9 @@ class SlurmLauncher:
         del self._jobs[key]
         if run.is_done:
             return Ended(key, DONE)
-        if word in slurm.ANOTHER_TRY or (word == "COMPLETED" and not told) or not job:
+        # No start of the run ended badly: the job failed before it, or in a requeue that crossed its end.
+        innocent = word == "FAILED" and not told and run.attempts() == 0
+        if innocent or word in slurm.ANOTHER_TRY or (word == "COMPLETED" and not told) or not job:
             return Ended(key, REQUEUE, f"job {job} ended as {word}")
         return Ended(key, FAILED, last_error(run) if told else f"job {job} ended as {word} without a word from the run")
 
@@ -123,9 +126,19 @@ class SlurmLauncher:
                 str((self._store.run(key).read("job.json") or {}).get("job", "")) for key in sorted(self._store.keys())
             ]
             if time.monotonic() - self._asked > 2:
-                self._states = slurm.job_states({name for name in [*recorded, job] if name})
+                self._ask({name for name in [*recorded, job] if name})
                 self._asked = time.monotonic()
         return self._states.get(job)
+
+    def _ask(self, jobs: set[str]) -> bool:
+        """Look at the queue; False if it does not answer: then nothing is known, and the first time that is said."""
+        states = slurm.job_states(jobs)
+        if states is not None:
+            self._states = states
+        elif self._answers:
+            print("mm3d: squeue does not answer; waiting for it, and for results", file=sys.stderr)
+        self._answers = states is not None
+        return self._answers
 
     def _send(self, groups: Sequence[Sequence[Run]]) -> list[str]:
         """Submit one array; the job ids, in order."""
