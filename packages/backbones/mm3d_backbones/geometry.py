@@ -13,7 +13,8 @@ def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
 
     Args:
         points: N points of B scenes.
-        spec: what the network needs.
+        spec: what the network needs. A plan may carry inverse tables that it does not ask for, or lack those it would
+            like: they change how gradients are summed on a GPU, not what a plan says.
 
     Raises:
         ValueError: an empty scene, coordinates that are not finite, or a plan made for other points or another network.

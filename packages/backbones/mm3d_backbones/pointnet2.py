@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mm3d_backbones.geometry import plan_of
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
-from pointops.plan import GeometryPlan, PlanSpec, make_plan
+from pointops.plan import GeometryPlan, PlanSpec
 
 HASH_FACTOR = -7046029254386353131  # odd and without structure: 2**64 / golden ratio, as a signed number
 HASH_MASK = (1 << 35) - 1  # makes a shift by 29 fill with zeros
@@ -115,17 +116,6 @@ def seeds_plan_spec(
     if any(more < fewer for more, fewer in pairwise(samples)):
         raise ValueError(f"samples={tuple(samples)}, but each level is a part of the one before")
     return PlanSpec.pointnet2(tuple(samples), tuple(radii), tuple(neighbors), skip_origin=skip_origin)
-
-
-def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
-    """The plan that came with the points, or a new one. Raises ValueError when it was made for something else."""
-    if bool((points.counts() == 0).any()):
-        raise ValueError(f"scenes have {points.counts().tolist()} points, but none may be empty")
-    if points.plan is None:
-        return make_plan(points.coord, points.offset, spec)
-    if points.plan.spec != spec:
-        raise ValueError(f"the points carry a plan for {points.plan.spec}, this encoder needs {spec}")
-    return points.plan
 
 
 def canonical_order(points: PointBatch) -> Tensor:

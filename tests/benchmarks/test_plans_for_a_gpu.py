@@ -1,0 +1,31 @@
+"""Every encoder takes the plans that loader workers make for a GPU: they carry inverse tables that none asks for."""
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from mm3d_benchmarks.runs.build import Machine
+from mm3d_benchmarks.runs.compose import Request, available, compose
+from mm3d_core.points import PointBatch
+from pointops.plan import make_plan
+
+
+@pytest.mark.parametrize("backbone", available("backbone"))
+def test_each_encoder_takes_a_plan_made_for_a_gpu(backbone: str):
+    evaluation = "detection" if backbone.startswith(("votenet", "h3dnet")) else "segmentation"
+    recipe = f"{backbone.removesuffix('_scannet')}_scannet"
+    chosen = {"backbone": backbone, "dataset": "scannet", "recipe": recipe, "evaluation": evaluation}
+    settings = compose(Request({**chosen, "profile": "smoke"}))
+    encoder = instantiate(settings["backbone"]["encoder"]).eval()
+    spec = Machine(device="cuda").plan_spec(encoder)
+    assert spec is not None
+    assert spec.inverse
+    random = torch.Generator().manual_seed(0)
+    coord = torch.rand(800, 3, generator=random) * torch.tensor([4.0, 3.0, 2.5])
+    feat = torch.rand(800, settings["backbone"]["encoder"]["in_channels"], generator=random)
+    points = PointBatch(coord, feat, torch.tensor([300, 800]), torch.arange(800))
+    with torch.no_grad():
+        planned = encoder(points.with_plan(make_plan(points.coord, points.offset, spec)))
+        alone = encoder(points)
+    for one, other in zip(planned, alone, strict=True):
+        torch.testing.assert_close(one.feat, other.feat)
