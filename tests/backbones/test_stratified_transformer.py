@@ -10,8 +10,8 @@ import pointops.plan
 from mm3d_backbones.kernel_points import kernel_points
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import DropPath, StratifiedTransformer, TransitionDown, WindowAttention
+from mm3d_core.methods.reconstruction import FoldingDecoder
 from mm3d_core.points import PointBatch
-from mm3d_core.reconstruction import FoldingDecoder
 from pointops.plan import make_plan
 from pointops.windows import WindowPairs, window_pairs
 

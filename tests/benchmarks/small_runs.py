@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.manifest import build_manifest
-from mm3d_benchmarks.datasets.s3dis import facts
+from mm3d_benchmarks.datasets.readers.s3dis import facts
 from mm3d_benchmarks.datasets.scene import Scene, write_scene
-from mm3d_core.atomic import write_json
+from mm3d_core.files.atomic import write_json
 
 
 def write_rooms(root: Path, train: int = 3, val: int = 2, points: int = 900) -> Path:
@@ -41,13 +41,13 @@ def room(name: str, seed: int, points: int = 900) -> Scene:
 
 def config(root: Path, **changes: Any) -> dict[str, Any]:
     """Point Transformer, MM-3DScene and segmentation, all tiny. ``changes``: dotted keys with ``__`` for dots."""
-    schedule = {"_target_": "mm3d_core.schedules.MultiStep", "milestones": [0.6, 0.8], "factor": 0.1}
+    schedule = {"_target_": "mm3d_core.training.schedules.MultiStep", "milestones": [0.6, 0.8], "factor": 0.1}
     augment = [
-        {"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "low": 0.9, "high": 1.1},
-        {"_target_": "mm3d_benchmarks.datasets.augment.ChromaticJitter", "probability": 0.95, "std": 0.005},
+        {"_target_": "mm3d_benchmarks.loading.augment.RandomScale", "low": 0.9, "high": 1.1},
+        {"_target_": "mm3d_benchmarks.loading.augment.ChromaticJitter", "probability": 0.95, "std": 0.005},
     ]
     common = {"steps": 6, "batch": 2, "voxel": 0.04, "max_points": 600, "schedule": schedule, "augmentation": augment}
-    crop = {"_target_": "mm3d_benchmarks.datasets.crops.RemoveBox", "fallback": 400}
+    crop = {"_target_": "mm3d_benchmarks.loading.crops.RemoveBox", "fallback": 400}
     value = {
         "seed": 0,
         "task": "segmentation",
@@ -68,13 +68,13 @@ def config(root: Path, **changes: Any) -> dict[str, Any]:
         "dataset": {
             "name": "s3dis",
             "root": str(root),
-            "facts": {"_target_": "mm3d_benchmarks.datasets.s3dis.facts"},
+            "facts": {"_target_": "mm3d_benchmarks.datasets.readers.s3dis.facts"},
             "splits": {"pretrain": "train", "train": "train", "evaluate": "val"},
         },
         "pretrain": {
             "method": {
-                "_target_": "mm3d_core.mm3dscene.MM3DScene",
-                "views": {"_target_": "mm3d_core.masking.MaskedViews", "keep_ratio": [0.4, 0.8]},
+                "_target_": "mm3d_core.methods.mm3dscene.MM3DScene",
+                "views": {"_target_": "mm3d_core.methods.masking.MaskedViews", "keep_ratio": [0.4, 0.8]},
                 "decoder": {"width": 16},
             }
         },
@@ -83,8 +83,8 @@ def config(root: Path, **changes: Any) -> dict[str, Any]:
             "finetune": {**common, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.05, "momentum": 0.9}},
         },
         "evaluation": {
-            "protocol": {"_target_": "mm3d_benchmarks.protocols.voxel_validation.VoxelValidation", "voxel": 0.04},
-            "metric": {"_target_": "mm3d_benchmarks.metrics.segmentation.SegmentationMetric"},
+            "protocol": {"_target_": "mm3d_benchmarks.evaluation.voxel_validation.VoxelValidation", "voxel": 0.04},
+            "metric": {"_target_": "mm3d_benchmarks.evaluation.segmentation_metric.SegmentationMetric"},
         },
         "machine": {"device": "cpu", "log_every": 1, "progress": False},
     }

@@ -3,10 +3,10 @@
 import pytest
 from hydra.utils import instantiate
 
-from mm3d_benchmarks.datasets.loading import Sampling
+from mm3d_benchmarks.loading.loading import Sampling
+from mm3d_benchmarks.planning.compose import Request, available, check_targets, compose
 from mm3d_benchmarks.runs.build import Recipe
-from mm3d_benchmarks.runs.compose import Request, available, check_targets, compose
-from mm3d_core.schedules import Position
+from mm3d_core.training.schedules import Position
 
 BACKBONES = ("votenet", "votenet_color", "votenet_color_height", "h3dnet")
 RECIPES = [name for name in available("recipe") if name.startswith(("votenet", "h3dnet"))]

@@ -13,14 +13,14 @@ from torch import nn
 from mm3d_backbones.h3dnet import FourTowers, H3DNet
 from mm3d_backbones.pointnet2 import PointNet2Encoder
 from mm3d_backbones.votenet import VoteNet
-from mm3d_benchmarks.datasets.embedded.generate import generate
-from mm3d_benchmarks.datasets.loading import Batch, Sampling, ScenesToItems
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.datasets.scannet import facts
+from mm3d_benchmarks.datasets.readers.scannet import facts
 from mm3d_benchmarks.datasets.scene import PreparedDataset
-from mm3d_benchmarks.datasets.targets import detection_targets, object_segments
-from mm3d_benchmarks.metrics.detection import DetectionMetric
-from mm3d_benchmarks.protocols.detection_pass import DetectionPass
+from mm3d_benchmarks.evaluation.detection_metric import DetectionMetric
+from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
+from mm3d_benchmarks.loading.labels import detection_targets, object_segments
+from mm3d_benchmarks.loading.loading import Batch, Sampling, ScenesToItems
+from mm3d_benchmarks.synthetic.generate import generate
 from mm3d_core.boxes import count_points_in_boxes
 from pointops import memory
 

@@ -6,8 +6,8 @@ from core.tiny import TinyEncoder, generator, joined, scan
 from hydra.utils import instantiate
 
 from mm3d_backbones.point_transformer import PointTransformer
-from mm3d_benchmarks.runs.compose import Request, available, compose
-from mm3d_benchmarks.runs.plan import Planner
+from mm3d_benchmarks.planning.compose import Request, available, compose
+from mm3d_benchmarks.planning.planner import Planner
 
 OTHERS = {"evaluation": "segmentation"}  # any will do
 NAMES = [name for name in available("pretrain") if name != "none"]

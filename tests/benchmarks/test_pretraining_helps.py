@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_backbones.point_transformer import PointTransformer
-from mm3d_benchmarks.datasets import augment
-from mm3d_benchmarks.datasets.embedded.generate import generate
-from mm3d_benchmarks.datasets.embedded.plan import PROFILES, Profile
-from mm3d_benchmarks.datasets.loading import Sampling, SceneLoader, ScenesToItems
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.scene import PreparedDataset
-from mm3d_benchmarks.datasets.targets import segmentation_targets
-from mm3d_benchmarks.protocols.probe import fingerprint, point_features
-from mm3d_core.contrastive import InfoNCE
-from mm3d_core.mm3dscene import MM3DScene
-from mm3d_core.point_contrast import PointContrast
+from mm3d_benchmarks.loading import augment
+from mm3d_benchmarks.loading.labels import segmentation_targets
+from mm3d_benchmarks.loading.loading import Sampling, SceneLoader, ScenesToItems
+from mm3d_benchmarks.supervision.probe import fingerprint, point_features
+from mm3d_benchmarks.synthetic.generate import generate
+from mm3d_benchmarks.synthetic.rooms.floor_plan import PROFILES, Profile
+from mm3d_core.methods.contrastive import InfoNCE
+from mm3d_core.methods.mm3dscene import MM3DScene
+from mm3d_core.methods.point_contrast import PointContrast
+from mm3d_core.methods.views import PairViews
 from mm3d_core.seeding import generator, seed_everything
-from mm3d_core.views import PairViews
 from pointops import memory
 
 pytestmark = pytest.mark.slow

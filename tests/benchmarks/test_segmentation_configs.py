@@ -8,19 +8,19 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from mm3d_benchmarks.datasets.crops import KeepBox, RemoveBox
-from mm3d_benchmarks.datasets.loading import Sampling
 from mm3d_benchmarks.datasets.prepare import make_reader
-from mm3d_benchmarks.metrics.segmentation import SegmentationMetric
-from mm3d_benchmarks.protocols.rooms import room_protocol
-from mm3d_benchmarks.protocols.voting import View, Voting
-from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
+from mm3d_benchmarks.evaluation.room_lists import room_protocol
+from mm3d_benchmarks.evaluation.segmentation_metric import SegmentationMetric
+from mm3d_benchmarks.evaluation.voting import View, Voting
+from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
+from mm3d_benchmarks.loading.crops import KeepBox, RemoveBox
+from mm3d_benchmarks.loading.loading import Sampling
+from mm3d_benchmarks.planning.compose import Request, available, check_targets, compose
+from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.runs.build import Recipe
 from mm3d_benchmarks.runs.build import instantiate as build
-from mm3d_benchmarks.runs.compose import Request, available, check_targets, compose
-from mm3d_benchmarks.runs.plan import Planner
-from mm3d_benchmarks.runs.sweepfile import load_sweep
-from mm3d_core.schedules import Position
+from mm3d_core.training.schedules import Position
 
 RECIPES = [name for name in available("recipe") if name.startswith(("point_transformer", "stratified_transformer"))]
 EVALUATIONS = [name for name in available("evaluation") if name.startswith("segmentation")]
@@ -160,7 +160,7 @@ def test_fine_tuning_removes_a_box_on_s3dis_and_keeps_one_on_scannet(recipe: str
 
 
 def test_the_box_crop_can_be_left_out_or_exchanged_on_either_data_set():
-    keep = {"_target_": "mm3d_benchmarks.datasets.crops.KeepBox"}
+    keep = {"_target_": "mm3d_benchmarks.loading.crops.KeepBox"}
     assert finetuning("point_transformer_s3dis", **{"recipe.finetune.crop": keep}).sampling(["coord"]).crop == KeepBox()
     assert finetuning("point_transformer_scannet", **{"recipe.finetune.crop": None}).sampling(["coord"]).crop is None
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.store.store import Store
 
 RUN_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
 MACHINE = "launcher: {max_attempts: 1000000}\nmachine: {checkpoint_every: 1, progress: false}\n"
@@ -54,7 +54,7 @@ class Killer:
             if choice < 0.2:
                 with suppress(psutil.Error):
                     parent = psutil.Process(target).parent()
-                    if parent is not None and "mm3d_benchmarks.runs.worker" in " ".join(parent.cmdline()):
+                    if parent is not None and "mm3d_benchmarks.launching.worker" in " ".join(parent.cmdline()):
                         self._kill(parent.pid, signal.SIGKILL, "worker")
                 return
             number = self._random.choice(RUN_SIGNALS)
@@ -126,7 +126,7 @@ def compare(one: Path, other: Path) -> list[str]:
 
 def table(folder: Path, sweeps: Path, name: str, seed: int, kills: int) -> tuple[list[str], Counter[str]]:
     """One table of the smoke profile, undisturbed and under fire; returns the differing files and what was killed."""
-    mm3d = [sys.executable, "-m", "mm3d_benchmarks.cli"]
+    mm3d = [sys.executable, "-m", "mm3d_benchmarks.commands.main"]
     (folder / "sweeps").symlink_to(sweeps)
     (folder / "machine.yaml").write_text(MACHINE)
     for dataset in ("s3dis",):

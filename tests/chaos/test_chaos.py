@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from chaos.chaos import disturbed, table
 
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.store.store import Store
 
 TESTS = Path(__file__).resolve().parents[1]
-TOYS = str(TESTS / "benchmarks" / "runs")
+TOYS = str(TESTS / "toys")
 sys.path.insert(0, TOYS)
 
 CHAIN = """
 import sys, toy
 from pathlib import Path
-from mm3d_benchmarks.runs.launch import ensure
-from mm3d_benchmarks.runs.local import LocalPool
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.launching.ensure import ensure
+from mm3d_benchmarks.launching.local import LocalPool
+from mm3d_benchmarks.store.store import Store
 specs = []
 for i in range(4):
     first = toy.spec(value=float(i), steps=15, seconds=0.03)

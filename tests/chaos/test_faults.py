@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from mm3d_benchmarks.runs.execute import execute
-from mm3d_benchmarks.runs.launch import ensure
-from mm3d_benchmarks.runs.local import InProcess
-from mm3d_benchmarks.runs.store import Store
-from mm3d_core import atomic
+from mm3d_benchmarks.launching.ensure import ensure
+from mm3d_benchmarks.launching.execute import execute
+from mm3d_benchmarks.launching.local import InProcess
+from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
+from mm3d_core.files import atomic
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "runs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "toys"))
 import toy  # pyright: ignore[reportMissingImports]
 
 SITES = 24  # more than the writes of one toy run; the last ones never happen and change nothing
@@ -39,7 +39,9 @@ def failing_at(site: int, code: int, monkeypatch: pytest.MonkeyPatch, step: str)
             raise OSError(code, os.strerror(code))
         return original(*arguments, **options)
 
-    monkeypatch.setattr("mm3d_core.atomic._open" if step == "write" else f"mm3d_core.atomic.os.{step}", faulty)
+    monkeypatch.setattr(
+        "mm3d_core.files.atomic._open" if step == "write" else f"mm3d_core.files.atomic.os.{step}", faulty
+    )
     return lambda: calls
 
 

@@ -14,17 +14,17 @@ from PIL import Image
 from scipy.io import savemat
 
 from mm3d_benchmarks.datasets.check import check_prepared
-from mm3d_benchmarks.datasets.folder import FolderReader
-from mm3d_benchmarks.datasets.ply import write_ply
+from mm3d_benchmarks.datasets.formats.ply import write_ply
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.datasets.scene import Scene, open_dataset
-from mm3d_benchmarks.datasets.sunrgbd_frame import (
+from mm3d_benchmarks.datasets.readers.folder import FolderReader
+from mm3d_benchmarks.datasets.readers.sunrgbd_frame import (
     boxes_of_annotation,
     encode_depth,
     read_extrinsics,
     read_intrinsics,
 )
-from mm3d_benchmarks.datasets.view import view_scene
+from mm3d_benchmarks.datasets.scene import Scene, open_dataset
+from mm3d_benchmarks.viewing.page import view_scene
 
 N = 60
 RANDOM = np.random.default_rng(0)

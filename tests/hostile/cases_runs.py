@@ -13,24 +13,24 @@ from benchmarks.reports.scans import pretrain_picture, write_run
 from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
 from hostile.cases import Case
 
-from mm3d_benchmarks.cli_common import launcher_settings
-from mm3d_benchmarks.protocols.data_efficient import listed_scenes
-from mm3d_benchmarks.protocols.point_lists import ListedPoints
+from mm3d_benchmarks.commands.common import launcher_settings
+from mm3d_benchmarks.planning.compose import Request, _contents, compose
+from mm3d_benchmarks.planning.planner import Plan, PlannedCell
+from mm3d_benchmarks.planning.sweepfile import load_sweep
+from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.artefacts import load_arrays
 from mm3d_benchmarks.reports.build import make_table
 from mm3d_benchmarks.reports.cards import card_html, load_cards
 from mm3d_benchmarks.reports.latex import to_latex
 from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
-from mm3d_benchmarks.reports.sweepfile import load_spec
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
 from mm3d_benchmarks.reports.webtable import table_html
-from mm3d_benchmarks.runs.collect import collect, write_results
-from mm3d_benchmarks.runs.compose import Request, _contents, compose
-from mm3d_benchmarks.runs.plan import Plan, PlannedCell
-from mm3d_benchmarks.runs.spec import RunSpec
-from mm3d_benchmarks.runs.store import Store
-from mm3d_benchmarks.runs.sweepfile import load_sweep
-from mm3d_core.training_log import LOG_FILE, read_log, truncate_log
+from mm3d_benchmarks.results.collect import collect, write_results
+from mm3d_benchmarks.store.spec import RunSpec
+from mm3d_benchmarks.store.store import Store
+from mm3d_benchmarks.supervision.data_efficient import listed_scenes
+from mm3d_benchmarks.supervision.point_lists import ListedPoints
+from mm3d_core.training.log import LOG_FILE, read_log, truncate_log
 
 SWEEP = {
     "runs": {
@@ -72,7 +72,7 @@ def group(work: Path) -> None:
 
 
 def read_group(work: Path) -> None:
-    from mm3d_benchmarks.runs import compose as composing
+    from mm3d_benchmarks.planning import compose as composing
 
     for cached in (composing._composed, composing._contents, composing.available, composing._check_choice):
         cached.cache_clear()

@@ -11,14 +11,14 @@ from hostile.cases import Case
 from hostile.cases_data import COLOR, COORD, INSTANCE, SEGMENT
 from torch import nn
 
-from mm3d_backbones.detection_released import read_released as read_detector
-from mm3d_backbones.released import read_released as read_segmentor
+from mm3d_backbones.released_detection import read_released as read_detector
+from mm3d_backbones.released_segmentation import read_released as read_segmentor
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.protocols.point_lists import ListedPoints
-from mm3d_benchmarks.protocols.votes import Votes
+from mm3d_benchmarks.evaluation.votes import Votes
 from mm3d_benchmarks.runs.evaluate import _read_progress
-from mm3d_core.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
-from mm3d_core.sealed import write_sealed
+from mm3d_benchmarks.supervision.point_lists import ListedPoints
+from mm3d_core.files.sealed import write_sealed
+from mm3d_core.training.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
 
 STATE: dict[str, Any] = {
     "step": 3,

@@ -16,10 +16,10 @@ import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, write_run
 from benchmarks.reports.synthetic import TABLE_7, done, table_7_values, write_inputs, write_sweep
 
+from mm3d_benchmarks.planning.sweepfile import load_sweep
+from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.build import build_report
-from mm3d_benchmarks.reports.sweepfile import load_spec
 from mm3d_benchmarks.runs.artefacts import draw_reconstruction
-from mm3d_benchmarks.runs.sweepfile import load_sweep
 from mm3d_core.errors import UserError
 
 EVIL = (

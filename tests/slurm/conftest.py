@@ -12,7 +12,7 @@ import pytest
 
 from slurm.local_cluster import CannotRunError, Cluster
 
-TOYS = Path(__file__).resolve().parents[1] / "benchmarks" / "runs"
+TOYS = Path(__file__).resolve().parents[1] / "toys"
 
 
 def start(accounting: bool, nodes: int = 2) -> Cluster:

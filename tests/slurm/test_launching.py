@@ -20,10 +20,10 @@ sys.path.insert(0, str(TOYS))
 import toy  # pyright: ignore[reportMissingImports]
 import yaml
 
-from mm3d_benchmarks.runs.compose import CONF
-from mm3d_benchmarks.runs.launch import Outcome, ensure, make_launcher
-from mm3d_benchmarks.runs.spec import RunSpec
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.launching.ensure import Outcome, ensure, make_launcher
+from mm3d_benchmarks.planning.compose import CONF
+from mm3d_benchmarks.store.spec import RunSpec
+from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
 
 pytestmark = pytest.mark.slurm
@@ -33,8 +33,8 @@ sys.path.insert(0, {toys!r})
 import toy  # pyright: ignore[reportMissingImports]
 from pathlib import Path
 from slurm.test_launching import settings
-from mm3d_benchmarks.runs.launch import ensure, make_launcher
-from mm3d_benchmarks.runs.store import Store
+from mm3d_benchmarks.launching.ensure import ensure, make_launcher
+from mm3d_benchmarks.store.store import Store
 store = Store(Path(sys.argv[1]))
 specs = [toy.spec(value=float(i), steps=20, seconds=0.4) for i in range(4)]
 ensure(specs, store, make_launcher(settings(), store, specs))
@@ -69,7 +69,7 @@ def job_of(store: Store, spec: RunSpec) -> str:
 def in_background(store: Store, specs: Sequence[RunSpec]) -> subprocess.Popen[bytes]:
     """A driver of its own for four toy runs."""
     code = DRIVER.format(toys=str(TOYS))
-    path = os.pathsep.join([str(TOYS.parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TOYS.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen([sys.executable, "-c", code, str(store.root)], env={**os.environ, "PYTHONPATH": path})
 
 

@@ -19,7 +19,7 @@ MACHINE = "launcher: {minutes: 30, poll_seconds: 0.5, runs_per_job: 2, signal_se
 
 def mm3d(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder."""
-    command = [sys.executable, "-m", "mm3d_benchmarks.cli", *arguments]
+    command = [sys.executable, "-m", "mm3d_benchmarks.commands.main", *arguments]
     return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=600)
 
 

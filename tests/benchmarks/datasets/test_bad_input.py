@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mm3d_benchmarks.datasets.check import check_prepared
-from mm3d_benchmarks.datasets.ply import read_ply, write_ply
+from mm3d_benchmarks.datasets.formats.ply import read_ply, write_ply
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.datasets.sunrgbd import SunRgbdReader
+from mm3d_benchmarks.datasets.readers.sunrgbd import SunRgbdReader
 from mm3d_core.errors import UserError
 
 Damage = Callable[[Path], object]

@@ -12,7 +12,7 @@ import pytest
 from mm3d_benchmarks.datasets import prepare
 from mm3d_benchmarks.datasets.check import check_prepared, looks_swapped
 from mm3d_benchmarks.datasets.prepare import READERS, prepare_dataset
-from mm3d_benchmarks.datasets.scannet import ScanNetReader
+from mm3d_benchmarks.datasets.readers.scannet import ScanNetReader
 from mm3d_benchmarks.datasets.scene import open_dataset
 from mm3d_core.errors import UserError
 

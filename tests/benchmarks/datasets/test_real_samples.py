@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm3d_benchmarks.datasets.embedded.acceptance import FRAME_BANDS
-from mm3d_benchmarks.datasets.embedded.statistics import depth_noise, scan_statistics
-from mm3d_benchmarks.datasets.folder import FolderReader
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
-from mm3d_benchmarks.datasets.s3dis import CLASSES as S3DIS_CLASSES
-from mm3d_benchmarks.datasets.s3dis import DETECTION_CLASSES as S3DIS_DETECTION
-from mm3d_benchmarks.datasets.scannet import DETECTION_CLASSES, nyu40_to_train
+from mm3d_benchmarks.datasets.readers.folder import FolderReader
+from mm3d_benchmarks.datasets.readers.s3dis import CLASSES as S3DIS_CLASSES
+from mm3d_benchmarks.datasets.readers.s3dis import DETECTION_CLASSES as S3DIS_DETECTION
+from mm3d_benchmarks.datasets.readers.scannet import DETECTION_CLASSES, nyu40_to_train
+from mm3d_benchmarks.datasets.readers.sunrgbd import CLASSES as SUN_CLASSES
+from mm3d_benchmarks.datasets.readers.sunrgbd_frame import decode_depth, read_color, read_depth
 from mm3d_benchmarks.datasets.scene import Scene
-from mm3d_benchmarks.datasets.sunrgbd import CLASSES as SUN_CLASSES
-from mm3d_benchmarks.datasets.sunrgbd_frame import decode_depth, read_color, read_depth
+from mm3d_benchmarks.synthetic.calibration.acceptance import FRAME_BANDS
+from mm3d_benchmarks.synthetic.calibration.statistics import depth_noise, scan_statistics
 
 
 def info(path: Path) -> dict:

@@ -8,11 +8,11 @@ import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, room, write_run
 from benchmarks.reports.synthetic import EMBEDDED, done, write_inputs, write_sweep
 
+from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports import figures, scenes
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.build import build_report, make_table
 from mm3d_benchmarks.reports.style import label_colors
-from mm3d_benchmarks.reports.sweepfile import load_spec
 from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, Cell, Table
 
 PRETRAIN, EVALUATE, SCRATCH = "a" * 12, "e" * 12, "c" * 12

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
+from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.build import make_table
-from mm3d_benchmarks.reports.columns import column
 from mm3d_benchmarks.reports.latex import to_latex
-from mm3d_benchmarks.reports.sweepfile import load_spec
 from mm3d_benchmarks.reports.tables import Table, letters
 from mm3d_benchmarks.reports.text import cell_text, to_markdown
 from mm3d_benchmarks.reports.webtable import table_html
+from mm3d_benchmarks.results.columns import column
 
 NAME = "table_07_framework_ablation"
 SHARED = "difference over the seeds shared with the baseline: 0, 1"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks.small_runs import config, write_rooms
 
-from mm3d_benchmarks.protocols.labels import Protocol
+from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_benchmarks.runs.build import (
     Machine,
     Recipe,
@@ -68,7 +68,7 @@ def test_an_unknown_key_of_a_constructor_is_named(root: Path):
         Recipe.of(
             config(
                 root,
-                recipe__pretrain__augmentation=[{"_target_": "mm3d_benchmarks.datasets.augment.RandomScale", "lo": 1}],
+                recipe__pretrain__augmentation=[{"_target_": "mm3d_benchmarks.loading.augment.RandomScale", "lo": 1}],
             ),
             "pretrain",
         ).sampling(["coord"])
@@ -106,7 +106,7 @@ def test_a_missing_section_is_named(root: Path):
 def test_a_task_that_the_backbone_or_the_data_lacks_is_named(root: Path):
     with pytest.raises(UserError, match="task=detection"):
         run_finetune(config(root, task="detection"), root, {})
-    folder = config(root, dataset__facts={"_target_": "mm3d_benchmarks.datasets.folder.facts"})
+    folder = config(root, dataset__facts={"_target_": "mm3d_benchmarks.datasets.readers.folder.facts"})
     with pytest.raises(UserError, match="has no classes"):
         build_task(folder, build_encoder(folder), facts_of(folder), open_data(folder))
 

@@ -9,14 +9,14 @@ from benchmarks.small_runs import config, write_rooms
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
-from mm3d_core.training_log import read_log
+from mm3d_core.training.log import read_log
 
 
 def detection(root: Path, **changes) -> dict:
     """VoteNet on a small PointNet++."""
     flips = [
-        {"_target_": "mm3d_benchmarks.datasets.augment.RandomFlip", "axis": "x", "probability": 0.5},
-        {"_target_": "mm3d_benchmarks.datasets.augment.RandomRotation", "axis": "z", "degrees": 5, "boxes": "hull"},
+        {"_target_": "mm3d_benchmarks.loading.augment.RandomFlip", "axis": "x", "probability": 0.5},
+        {"_target_": "mm3d_benchmarks.loading.augment.RandomRotation", "axis": "z", "degrees": 5, "boxes": "hull"},
     ]
     section = {
         "steps": 4,
@@ -25,8 +25,8 @@ def detection(root: Path, **changes) -> dict:
         "shift": False,
         "augmentation": flips,
         "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.001},
-        "schedule": {"_target_": "mm3d_core.schedules.MultiStep", "milestones": [0.5], "factor": 0.5},
-        "batch_norm": {"_target_": "mm3d_core.schedules.BatchNormDecay", "every": 0.25},
+        "schedule": {"_target_": "mm3d_core.training.schedules.MultiStep", "milestones": [0.5], "factor": 0.5},
+        "batch_norm": {"_target_": "mm3d_core.training.schedules.BatchNormDecay", "every": 0.25},
     }
     encoder = {
         "_target_": "mm3d_backbones.pointnet2.PointNet2Encoder",
@@ -45,8 +45,8 @@ def detection(root: Path, **changes) -> dict:
         },
         recipe={"pretrain": section, "finetune": {**section, "votes": "hull"}},
         evaluation={
-            "protocol": {"_target_": "mm3d_benchmarks.protocols.detection_pass.DetectionPass", "num_points": 600},
-            "metric": {"_target_": "mm3d_benchmarks.metrics.detection.DetectionMetric"},
+            "protocol": {"_target_": "mm3d_benchmarks.evaluation.detection_pass.DetectionPass", "num_points": 600},
+            "metric": {"_target_": "mm3d_benchmarks.evaluation.detection_metric.DetectionMetric"},
         },
     )
     return config(root, **{**value, **changes})

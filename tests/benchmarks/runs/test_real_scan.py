@@ -7,7 +7,7 @@ from benchmarks.small_runs import config
 
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.runs.pretrain import run_pretrain
-from mm3d_core.training_log import read_log
+from mm3d_core.training.log import read_log
 
 SCAN = Path(__file__).parents[3] / "../shared/real_samples/mmdetection3d/demo/data/scannet/scene0000_00.bin"
 
@@ -20,7 +20,7 @@ def test_the_loss_falls_on_a_real_scan_and_its_picture_is_drawn(tmp_path: Path):
     prepare_dataset("folder", tmp_path / "scans", tmp_path / "data", options={"columns": "x y z r g b"}, quiet=True)
     settings = config(
         tmp_path / "data",
-        dataset__facts={"_target_": "mm3d_benchmarks.datasets.folder.facts"},
+        dataset__facts={"_target_": "mm3d_benchmarks.datasets.readers.folder.facts"},
         recipe__pretrain__steps=60,
         recipe__pretrain__voxel=0.1,
         recipe__pretrain__max_points=2000,

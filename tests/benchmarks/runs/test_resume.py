@@ -14,7 +14,7 @@ from benchmarks.small_runs import config, write_rooms
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
-from mm3d_core.training_log import read_log
+from mm3d_core.training.log import read_log
 
 CODE = """
 import json, sys, torch
@@ -116,7 +116,7 @@ def test_what_ran_before_in_the_same_process_changes_no_byte_of_a_result(undistu
 def test_an_evaluation_goes_on_after_the_last_finished_scene(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
+    from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
 
     upstream = {"finetune": undisturbed / "whole_finetune"}
     run_evaluate(settings(undisturbed), tmp_path / "whole", upstream)
@@ -142,7 +142,7 @@ def test_an_evaluation_goes_on_after_the_last_finished_scene(
 def test_an_evaluation_cut_inside_its_metric_counts_no_scene_twice(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from mm3d_benchmarks.metrics.segmentation import SegmentationMetric
+    from mm3d_benchmarks.evaluation.segmentation_metric import SegmentationMetric
 
     upstream = {"finetune": undisturbed / "whole_finetune"}
     run_evaluate(settings(undisturbed), tmp_path / "whole", upstream)

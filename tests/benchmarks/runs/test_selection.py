@@ -9,17 +9,17 @@ from benchmarks.runs.test_detection_runs import detection
 from benchmarks.small_runs import config, write_rooms
 from safetensors.torch import load_file
 
-from mm3d_benchmarks.protocols.detection_pass import DetectionPass
-from mm3d_benchmarks.protocols.voting import Voting
-from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
+from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
+from mm3d_benchmarks.evaluation.voting import Voting
+from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
 from mm3d_benchmarks.runs.build import Recipe
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.selection import quick, selected_by
-from mm3d_core import training
+from mm3d_core.training import fit as training
 from mm3d_core.errors import UserError
 
-VOTING = {"_target_": "mm3d_benchmarks.protocols.voting.Voting", "voxel": 0.1, "max_points": 600}
+VOTING = {"_target_": "mm3d_benchmarks.evaluation.voting.Voting", "voxel": 0.1, "max_points": 600}
 
 
 def settings(root: Path, **changes: Any) -> dict[str, Any]:

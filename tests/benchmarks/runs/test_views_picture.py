@@ -7,7 +7,7 @@ import pytest
 from benchmarks.small_runs import config, write_rooms
 from matplotlib.image import imread
 
-from mm3d_benchmarks.runs.compose import Request, compose
+from mm3d_benchmarks.planning.compose import Request, compose
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 
 RIVALS = ["point_contrast", "csc", "msc", "random_rooms", "four_d_contrast"]

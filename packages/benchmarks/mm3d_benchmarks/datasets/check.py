@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.datasets import folder, s3dis, scannet, sunrgbd
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.readers import folder, s3dis, scannet, sunrgbd
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset
 from mm3d_core.errors import UserError
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import VERSION
-from mm3d_core.untrusted import parse_json
+from mm3d_core.files.untrusted import parse_json
 
 EMBEDDED_MARK = "embedded.json"  # the generator leaves it beside the raw files it writes
 

@@ -14,34 +14,34 @@ from typing import Any
 from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.manifest import build_manifest, origin_of
-from mm3d_benchmarks.datasets.reader import BrokenSceneError, Reader
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, check_name, open_dataset, read_record, write_scene
-from mm3d_core.atomic import write_json
 from mm3d_core.errors import UserError
+from mm3d_core.files.atomic import write_json
 
 RECIPE = 1  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
 # data set -> its readers: processed forms, recognized by their files, then the raw release
 READERS = {
     "scannet": (
-        "mm3d_benchmarks.datasets.processed_scannet.PointceptScanNet",
-        "mm3d_benchmarks.datasets.processed_scannet.VoteNetScanNet",
-        "mm3d_benchmarks.datasets.processed_scannet.MMDetScanNet",
-        "mm3d_benchmarks.datasets.processed_pth.PthScanNet",
-        "mm3d_benchmarks.datasets.scannet.ScanNetReader",
+        "mm3d_benchmarks.datasets.readers.processed.scannet.PointceptScanNet",
+        "mm3d_benchmarks.datasets.readers.processed.scannet.VoteNetScanNet",
+        "mm3d_benchmarks.datasets.readers.processed.scannet.MMDetScanNet",
+        "mm3d_benchmarks.datasets.readers.processed.pth.PthScanNet",
+        "mm3d_benchmarks.datasets.readers.scannet.ScanNetReader",
     ),
     "s3dis": (
-        "mm3d_benchmarks.datasets.processed_s3dis.PointceptS3DIS",
-        "mm3d_benchmarks.datasets.processed_s3dis.PostechS3DIS",
-        "mm3d_benchmarks.datasets.processed_s3dis.MMDetS3DIS",
-        "mm3d_benchmarks.datasets.processed_pth.PthS3DIS",
-        "mm3d_benchmarks.datasets.s3dis.S3DISReader",
+        "mm3d_benchmarks.datasets.readers.processed.s3dis.PointceptS3DIS",
+        "mm3d_benchmarks.datasets.readers.processed.s3dis.PostechS3DIS",
+        "mm3d_benchmarks.datasets.readers.processed.s3dis.MMDetS3DIS",
+        "mm3d_benchmarks.datasets.readers.processed.pth.PthS3DIS",
+        "mm3d_benchmarks.datasets.readers.s3dis.S3DISReader",
     ),
     "sunrgbd": (
-        "mm3d_benchmarks.datasets.processed_sunrgbd.VoteNetSunRgbd",
-        "mm3d_benchmarks.datasets.processed_sunrgbd.MMDetSunRgbd",
-        "mm3d_benchmarks.datasets.sunrgbd.SunRgbdReader",
+        "mm3d_benchmarks.datasets.readers.processed.sunrgbd.VoteNetSunRgbd",
+        "mm3d_benchmarks.datasets.readers.processed.sunrgbd.MMDetSunRgbd",
+        "mm3d_benchmarks.datasets.readers.sunrgbd.SunRgbdReader",
     ),
-    "folder": ("mm3d_benchmarks.datasets.folder.FolderReader",),
+    "folder": ("mm3d_benchmarks.datasets.readers.folder.FolderReader",),
 }
 Progress = Callable[[int, int], None]  # scenes done, scenes in all
 

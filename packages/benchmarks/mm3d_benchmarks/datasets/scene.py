@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.arrays import read_array
-from mm3d_core.atomic import atomic_write
+from mm3d_benchmarks.datasets.formats.arrays import read_array
 from mm3d_core.errors import UserError
-from mm3d_core.sealed import read_sealed, write_sealed
-from mm3d_core.untrusted import parse_json
+from mm3d_core.files.atomic import atomic_write
+from mm3d_core.files.sealed import read_sealed, write_sealed
+from mm3d_core.files.untrusted import parse_json
 
 MANIFEST = "manifest.json"
 RECORD = "scene.json"

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.arrays import read_archive
+from mm3d_benchmarks.datasets.formats.arrays import read_archive
 from mm3d_core.errors import UserError
-from mm3d_core.untrusted import parse_json
+from mm3d_core.files.untrusted import parse_json
 
 _ALIASES = {
     "scan": "coord",

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mm3d_benchmarks.planning.table_spec import TableSpec, load_specs
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.cards import load_cards
 from mm3d_benchmarks.reports.clouds import pack
 from mm3d_benchmarks.reports.comparisons import write_statistics
 from mm3d_benchmarks.reports.figures import FALLBACKS, is_figure, is_picture, run_labels, write_figure
-from mm3d_benchmarks.reports.inputs import Inputs, load_inputs
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.site import Page, render
-from mm3d_benchmarks.reports.sweepfile import TableSpec, load_specs
 from mm3d_benchmarks.reports.tables import Table, build_table, reading_order
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
-from mm3d_core.atomic import write_text_if_changed
+from mm3d_benchmarks.results.inputs import Inputs, load_inputs
 from mm3d_core.errors import UserError
+from mm3d_core.files.atomic import write_text_if_changed
 
 SHOWN = 12  # problems printed before the rest is only counted
 PICTURED = 300  # runs whose folders are searched for pictures

@@ -11,7 +11,7 @@ from typing import Any
 
 from mm3d_benchmarks.reports.artefacts import upstreams
 from mm3d_benchmarks.reports.style import SERIES
-from mm3d_core.untrusted import parse_json
+from mm3d_core.files.untrusted import parse_json
 
 CARDS = 300  # runs with a card of their own; a larger store is for `mm3d store show`
 CURVE = 120  # points of a curve

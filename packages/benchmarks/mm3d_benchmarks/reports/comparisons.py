@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports import statistics
-from mm3d_benchmarks.reports.columns import column
-from mm3d_benchmarks.reports.inputs import Inputs
 from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
 from mm3d_benchmarks.reports.statistics import Interval, paired, pooled_deviation, scene_interval, seed_interval, wilson
-from mm3d_benchmarks.reports.sweepfile import TableSpec
 from mm3d_benchmarks.reports.text import escape_markdown
+from mm3d_benchmarks.results.columns import column
+from mm3d_benchmarks.results.inputs import Inputs
 
 SCENE_FILES = 600  # files of scene scores that a report reads; beyond, intervals over scenes are left out
 

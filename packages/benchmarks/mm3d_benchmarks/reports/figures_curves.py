@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.style import GRAY, MARKERS, SERIES, new_figure
 from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, NOT_RUN, Row, Table
+from mm3d_benchmarks.results.columns import Column
 
 _SHARE = re.compile(r"^(?P<series>.*?)[\s/,]+(?P<x>[\d.]+)\s*%$")
 _NUMBER = re.compile(r"(?P<x>\d+(?:\.\d+)?)")

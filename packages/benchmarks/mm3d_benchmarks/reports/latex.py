@@ -8,9 +8,9 @@ anything wider than the page is scaled to ``\linewidth``.
 import re
 from collections.abc import Sequence
 
-from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.tables import Cell, Printed, Row, Table
 from mm3d_benchmarks.reports.text import legend
+from mm3d_benchmarks.results.columns import Column
 
 PANEL = 3  # quantities side by side with their published values; beyond, two panels
 STACK = 8  # quantities in one panel; beyond, deviations stand below the means

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.reports.statistics import SceneScores
-from mm3d_core.untrusted import parse_json
+from mm3d_core.files.untrusted import parse_json
 
 FILE = "scenes.json"
 

@@ -14,9 +14,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mm3d_benchmarks.reports.columns import COSTS, Column, column
-from mm3d_benchmarks.reports.inputs import Inputs, Measured
-from mm3d_benchmarks.reports.sweepfile import Published, TableSpec
+from mm3d_benchmarks.planning.table_spec import Published, TableSpec
+from mm3d_benchmarks.results.columns import COSTS, Column, column
+from mm3d_benchmarks.results.inputs import Inputs, Measured
 
 NOT_RUN = "not run"
 NOT_APPLICABLE = "–"

@@ -3,8 +3,8 @@
 import csv
 import io
 
-from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.tables import NOT_RUN, Cell, Printed, Row, Table
+from mm3d_benchmarks.results.columns import Column
 
 DASH = "–"
 LEGEND = (

@@ -4,9 +4,9 @@ import csv
 import html
 import io
 
-from mm3d_benchmarks.reports.columns import Column
 from mm3d_benchmarks.reports.tables import Cell, Printed, Row, Table
 from mm3d_benchmarks.reports.text import cell_text, legend, printed_text, row_label, source_text
+from mm3d_benchmarks.results.columns import Column
 
 LINKS = 3  # runs that a row links to; the cards say which rows rest on them
 

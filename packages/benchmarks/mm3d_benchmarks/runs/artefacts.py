@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mm3d_benchmarks.datasets.features import points_of
-from mm3d_benchmarks.datasets.loading import Sampling
+from mm3d_benchmarks.loading.features import points_of
+from mm3d_benchmarks.loading.loading import Sampling
 from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
-from mm3d_core.atomic import atomic_write
+from mm3d_core.files.atomic import atomic_write
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
-from mm3d_core.statistics import LocalStatistic
+from mm3d_core.methods.local_statistic import LocalStatistic
 
 ARRAYS, PICTURE, VIEWS_PICTURE = "artefacts.npz", "reconstruction.png", "views.png"
 PREDICTION = "prediction_{scene}.npz"
@@ -31,7 +31,7 @@ def save_artefacts(
 ) -> None:
     """Show one scan as the method sees it.
 
-    A method with masks writes ``artefacts.npz`` (see :mod:`mm3d_core.pictures`) and ``reconstruction.png``; another one
+    A method with masks writes ``artefacts.npz`` (see :mod:`mm3d_core.methods.pictures`) and ``reconstruction.png``; another one
     ``views.png``: its views of the scan, beside the local statistic that masks would follow.
 
     Args:
@@ -43,7 +43,7 @@ def save_artefacts(
     if not (hasattr(method, "predict_points") and hasattr(views, "statistic")):
         draw_views(folder / VIEWS_PICTURE, views(points, generator(seed, "artefacts")), points, scene)
         return
-    from mm3d_core.pictures import mask_ladder, reconstruction_picture
+    from mm3d_core.methods.pictures import mask_ladder, reconstruction_picture
 
     picture: Any = reconstruction_picture
     arrays = picture(method, points, generator(seed, "artefacts"))

@@ -18,16 +18,16 @@ import torch
 from torch import nn
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
-from mm3d_benchmarks.datasets.features import feature_width
-from mm3d_benchmarks.datasets.loading import Sampling, Targets
+from mm3d_benchmarks.loading.features import feature_width
+from mm3d_benchmarks.loading.loading import Sampling, Targets
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
-from mm3d_benchmarks.datasets.targets import detection_targets, object_segments, segmentation_targets
-from mm3d_benchmarks.protocols.labels import LabelLimit, Protocol
-from mm3d_benchmarks.protocols.probe import probed
+from mm3d_benchmarks.loading.labels import detection_targets, object_segments, segmentation_targets
+from mm3d_benchmarks.supervision.protocol import LabelLimit, Protocol
+from mm3d_benchmarks.supervision.probe import probed
 from mm3d_core.errors import UserError
-from mm3d_core.optimizers import make_optimizer
-from mm3d_core.schedules import Schedule
-from mm3d_core.training import Reporting, Settings
+from mm3d_core.training.optimizers import make_optimizer
+from mm3d_core.training.schedules import Schedule
+from mm3d_core.training.fit import Reporting, Settings
 from pointops.plan import PlanSpec
 
 MISSING = object()
@@ -190,7 +190,7 @@ class Recipe:
         votes: what detection's points vote for, see ``targets.detection_targets``.
         snapshots: how often a fine-tuning keeps its weights on the way, for ``evaluation.select=best``.
         mm3dscene: values in which the released code bases differ; read by ``pretrain/mm3dscene.yaml`` alone.
-        others: see ``loading.Sampling``, ``loading.SceneLoader`` and ``mm3d_core.training.Settings``.
+        others: see ``loading.Sampling``, ``loading.SceneLoader`` and ``mm3d_core.training.fit.Settings``.
     """
 
     optimizer: Mapping[str, Any]
@@ -259,7 +259,7 @@ class Recipe:
         return (self.steps or (self.epochs or 0) * steps_per_epoch) + self.extra_steps
 
     def settings(self, steps_per_epoch: int, seed: int) -> Settings:
-        """What :func:`mm3d_core.training.fit` needs to know."""
+        """What :func:`mm3d_core.training.fit.fit` needs to know."""
         return Settings(
             steps=self.total_steps(steps_per_epoch),
             seed=seed,

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
-from mm3d_benchmarks.protocols.rooms import room_protocol
+from mm3d_benchmarks.evaluation.room_lists import room_protocol
 from mm3d_benchmarks.runs.artefacts import save_prediction
 from mm3d_benchmarks.runs.build import (
     Machine,
@@ -26,7 +26,7 @@ from mm3d_benchmarks.runs.build import (
     split_scenes,
 )
 from mm3d_benchmarks.runs.selection import SELECTION_FILE, best_snapshot, selected_by
-from mm3d_benchmarks.runs.training_run import (
+from mm3d_benchmarks.runs.training import (
     EFFICIENCY_FILE,
     METRICS_FILE,
     PROGRESS_FILE,
@@ -34,13 +34,13 @@ from mm3d_benchmarks.runs.training_run import (
     prepare_process,
     weights_file,
 )
-from mm3d_core import distributed
-from mm3d_core.atomic import write_json
-from mm3d_core.checkpoint import load_weights
-from mm3d_core.efficiency import device_name, peak_memory
+from mm3d_core.training import distributed
+from mm3d_core.files.atomic import write_json
+from mm3d_core.training.checkpoint import load_weights
+from mm3d_core.training.efficiency import device_name, peak_memory
 from mm3d_core.errors import UserError
-from mm3d_core.interruption import StopRequest
-from mm3d_core.sealed import read_sealed, seal, write_sealed
+from mm3d_core.training.interruption import StopRequest
+from mm3d_core.files.sealed import read_sealed, seal, write_sealed
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)

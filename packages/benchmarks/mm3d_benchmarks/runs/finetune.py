@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm3d_benchmarks.datasets.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
+from mm3d_benchmarks.loading.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
 from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
-from mm3d_benchmarks.protocols.labels import Protocol
-from mm3d_benchmarks.protocols.point_lists import ListedPoints
-from mm3d_benchmarks.protocols.probe import NeighborProbe, fingerprint
+from mm3d_benchmarks.supervision.protocol import Protocol
+from mm3d_benchmarks.supervision.point_lists import ListedPoints
+from mm3d_benchmarks.supervision.probe import NeighborProbe, fingerprint
 from mm3d_benchmarks.runs.build import (
     Machine,
     Recipe,
@@ -27,7 +27,7 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import (
+from mm3d_benchmarks.runs.training import (
     EFFICIENCY_FILE,
     Training,
     device_of,
@@ -36,14 +36,14 @@ from mm3d_benchmarks.runs.training_run import (
     train,
     weights_file,
 )
-from mm3d_core import distributed
-from mm3d_core.atomic import write_json, write_text
-from mm3d_core.checkpoint import load_weights
-from mm3d_core.distributed import run_in_processes
-from mm3d_core.efficiency import device_name
+from mm3d_core.training import distributed
+from mm3d_core.files.atomic import write_json, write_text
+from mm3d_core.training.checkpoint import load_weights
+from mm3d_core.training.distributed import run_in_processes
+from mm3d_core.training.efficiency import device_name
 from mm3d_core.errors import UserError
 from mm3d_core.seeding import generator, seed_everything
-from mm3d_core.training_log import LOG_FILE
+from mm3d_core.training.log import LOG_FILE
 
 logger = logging.getLogger(__name__)
 

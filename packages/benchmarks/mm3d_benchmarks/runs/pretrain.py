@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm3d_benchmarks.datasets.loading import Batch, ScenesToItems
-from mm3d_benchmarks.datasets.targets import object_segments
+from mm3d_benchmarks.loading.loading import Batch, ScenesToItems
+from mm3d_benchmarks.loading.labels import object_segments
 from mm3d_benchmarks.runs.artefacts import save_artefacts
 from mm3d_benchmarks.runs.build import (
     Machine,
@@ -23,9 +23,9 @@ from mm3d_benchmarks.runs.build import (
     part,
     split_scenes,
 )
-from mm3d_benchmarks.runs.training_run import Training, device_of, finish, prepare_process, train
-from mm3d_core import distributed
-from mm3d_core.distributed import run_in_processes
+from mm3d_benchmarks.runs.training import Training, device_of, finish, prepare_process, train
+from mm3d_core.training import distributed
+from mm3d_core.training.distributed import run_in_processes
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)

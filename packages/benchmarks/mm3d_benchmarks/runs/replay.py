@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from mm3d_benchmarks.runs.spec import KINDS
-from mm3d_benchmarks.runs.store import read_json
-from mm3d_benchmarks.runs.training_run import REPLAY_FILE, Training
-from mm3d_core.checkpoint import load_checkpoint
+from mm3d_benchmarks.store.spec import KINDS
+from mm3d_benchmarks.store.store import read_json
+from mm3d_benchmarks.runs.training import REPLAY_FILE, Training
+from mm3d_core.training.checkpoint import load_checkpoint
 from mm3d_core.errors import UserError
 from mm3d_core.seeding import generator, seed_everything
-from mm3d_core.training import FAILURE_FOLDER
+from mm3d_core.training.fit import FAILURE_FOLDER
 
 
 def replay(folder: Path) -> list[str]:

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from mm3d_benchmarks.datasets.scene import PreparedDataset
-from mm3d_benchmarks.protocols.voxel_validation import VoxelValidation
+from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
 from mm3d_benchmarks.runs.build import build_facts, build_metric, part
-from mm3d_benchmarks.runs.training_run import weights_file
-from mm3d_core.checkpoint import load_weights
+from mm3d_benchmarks.runs.training import weights_file
+from mm3d_core.training.checkpoint import load_weights
 from mm3d_core.errors import UserError
-from mm3d_core.interruption import StopRequest
-from mm3d_core.sealed import read_sealed, write_sealed
-from mm3d_core.snapshots import snapshots_of
+from mm3d_core.training.interruption import StopRequest
+from mm3d_core.files.sealed import read_sealed, write_sealed
+from mm3d_core.training.snapshots import snapshots_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,91 @@
+"""What several subcommands share: machine settings, progress, profiles."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from mm3d_benchmarks.launching.ensure import DONE, Outcome
+from mm3d_benchmarks.planning.compose import CONF, available
+from mm3d_core.errors import UserError
+from mm3d_core.files.untrusted import parse_yaml
+
+
+def launcher_settings(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """``conf/launcher/<name>.yaml`` with the machine file and the command line laid over it.
+
+    Raises:
+        UserError: no such launcher, a machine file that is missing, damaged, or has unknown keys.
+    """
+    known = available("launcher")
+    if name not in known:
+        raise UserError(f"--launcher {name}: there is no such launcher; choose one of {', '.join(known)}")
+    settings = yaml.safe_load((CONF / "launcher" / f"{name}.yaml").read_text(encoding="utf-8"))
+    own = machine_file(options.machine).get("launcher") or {}
+    strange = sorted(set(own) - set(settings) - _other_keys(known))
+    if strange:
+        raise UserError(f"{options.machine}: launcher.{strange[0]} is no setting; known: {', '.join(sorted(settings))}")
+    settings.update({key: value for key, value in own.items() if key in settings and key != "name"})
+    if options.max_parallel is not None:
+        if options.max_parallel < 1:
+            raise UserError(f"--max-parallel {options.max_parallel}: at least 1")
+        settings["max_parallel"] = options.max_parallel
+    return settings
+
+
+def machine_file(path: Path | str | None) -> dict[str, Any]:
+    """The machine's settings: ``launcher:`` and ``machine:``.
+
+    Raises:
+        UserError: missing, not YAML, or with other sections.
+    """
+    if not path:
+        return {}
+    try:
+        value = parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(value, dict) or set(value) - {"launcher", "machine"}:
+        raise UserError(f"{path}: a machine file has the sections `launcher` and `machine` only")
+    for section, settings in value.items():
+        if not isinstance(settings or {}, dict) or not all(isinstance(name, str) for name in settings or {}):
+            raise UserError(f"{path}: `{section}` is a mapping of settings")
+    return value
+
+
+def watcher(title: str, already: int) -> Any:
+    """A progress bar over runs on a terminal, a line for each finished run elsewhere."""
+    bar = tqdm(desc=title, unit="run", disable=not sys.stderr.isatty())
+    seen: set[str] = set()
+
+    def watch(outcomes: Mapping[str, Outcome], total: int) -> None:
+        bar.total = total - already
+        for key, outcome in list(outcomes.items()):
+            if key in seen or not (outcome.computed or outcome.state != DONE):
+                continue
+            seen.add(key)
+            bar.update()
+            if bar.disable:
+                print(
+                    f"{outcome.state} {outcome.spec.kind} {key} ({len(outcomes)} of {total})",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        if len(outcomes) == total:
+            bar.close()
+
+    return watch
+
+
+def _other_keys(known: list[str]) -> set[str]:
+    """Settings of the other launchers: one machine file serves all of them."""
+    keys: set[str] = set()
+    for name in known:
+        keys |= set(yaml.safe_load((CONF / "launcher" / f"{name}.yaml").read_text(encoding="utf-8")))
+    return keys

@@ -1,0 +1,114 @@
+"""``mm3d info``: what a run would train, without data and without training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from mm3d_benchmarks.commands.run import requests_of
+from mm3d_benchmarks.planning.compose import check_targets, compose, strip_machine
+from mm3d_benchmarks.store.spec import seen_by
+from mm3d_core.errors import UserError
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print the network of one run."""
+    requests = requests_of(options.overrides, options.conf, options.profile)
+    if len(requests) != 1:
+        raise UserError("mm3d info describes one run; give each key one value")
+    config = compose(requests[0][0])
+    value = describe(config)
+    if options.json:
+        print(json.dumps(value, indent=1))
+        return 0
+    print(
+        f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of "
+        f"them trainable"
+    )
+    if value["idle"]:
+        print(f"{value['idle']:,} of them are the detector's heads, which pre-training carries along")
+    if value["teacher_parameters"]:
+        print(
+            f"and a teacher of {value['teacher_parameters']:,} parameters that follows by moving average (not counted)"
+        )
+    for module in value["modules"]:
+        print(f"  {module['name']:<40} {module['class']:<28} {module['parameters']:>12,}")
+        for name, shape in module["shapes"].items():
+            print(f"      {name:<52} {'x'.join(map(str, shape)) or 'scalar'}")
+    return 0
+
+
+def describe(config: dict[str, Any]) -> dict[str, Any]:
+    """The network that a composed configuration describes.
+
+    Returns:
+        ``parameters``: every parameter of the network, frozen constants included, a teacher's excluded; ``idle`` of
+        them are the heads of a detector in pre-training; ``trainable``;
+        ``modules``: name, class, parameters and shapes of each direct part (and of the encoder's parts).
+    """
+    import torch
+
+    from mm3d_benchmarks.runs.build import build_encoder, build_method, build_task
+    from mm3d_core.seeding import seed_everything
+
+    kind = str(config["kind"])
+    kept, _ = strip_machine(seen_by(kind, config))
+    check_targets(kept)
+    with torch.no_grad():
+        seed_everything(int(config["seed"]), "parameters")
+        encoder = build_encoder(kept)
+        channels: Any = encoder.channels
+        network = build_method(kept, encoder) if kind == "pretrain" else build_task(kept, encoder, *_facts(kept))
+    teachers = {
+        id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
+    }
+    own = [p for p in network.parameters() if id(p) not in teachers]
+    idle = _idle_heads(kept, config) if kind == "pretrain" else 0
+    return {
+        "kind": kind,
+        "network": type(network).__name__,
+        "backbone": kept["backbone"]["name"],
+        "dataset": kept["dataset"]["name"],
+        "task": config.get("task"),
+        "input": list(kept["backbone"]["input"]),
+        "channels": list(channels),
+        "parameters": sum(p.numel() for p in own) + idle,
+        "idle": idle,
+        "trainable": sum(p.numel() for p in own if p.requires_grad),
+        "teacher_parameters": len(teachers) and sum(p.numel() for p in network.parameters() if id(p) in teachers),
+        "modules": list(_modules(network)),
+    }
+
+
+def _idle_heads(kept: dict[str, Any], config: dict[str, Any]) -> int:
+    """Parameters of a detector's heads, which the published pre-training carries along without training them."""
+    from mm3d_benchmarks.runs.build import build_encoder, build_task
+
+    heads = config["backbone"]["task"]
+    if "detection" not in heads:
+        return 0
+    whole = {**kept, "task": "detection", "backbone": config["backbone"]}
+    encoder = build_encoder(whole)
+    network = build_task(whole, encoder, *_facts(whole))
+    return sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in encoder.parameters())
+
+
+def _modules(network: Any) -> Any:
+    for name, part in network.named_children():
+        if name == "teacher":
+            continue
+        yield {
+            "name": name,
+            "class": type(part).__name__,
+            "parameters": sum(p.numel() for p in part.parameters()),
+            "shapes": {key: list(value.shape) for key, value in part.state_dict().items()},
+        }
+
+
+def _facts(config: dict[str, Any]) -> tuple[Any, Any]:
+    """The data set's facts, and in place of its prepared folder an empty manifest: sizes then come from the facts."""
+    from mm3d_benchmarks.runs.build import build_facts
+
+    return build_facts(config), SimpleNamespace(manifest={})

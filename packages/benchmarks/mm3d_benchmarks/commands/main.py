@@ -1,0 +1,274 @@
+"""``mm3d``: the one command.
+
+Each subcommand's parser stands here; what it does stands in the files beside this one and is imported late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mm3d_core.errors import UserError
+
+_OVERRIDES = "group choices and values in Hydra's syntax, such as backbone=votenet seed=1 pretrain.method.csd_weight=0"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; bad input ends with its message and status 1, Ctrl-C with 130."""
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        (options.parser or parser).error(f"unknown option {rest[0]}; see mm3d {options.command or ''} --help")
+    if not options.command:
+        parser.print_help()
+        return 2
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    module, _, function = options.function.partition(":")
+    try:
+        return int(getattr(importlib.import_module(f"mm3d_benchmarks.commands.{module}"), function)(options) or 0)
+    except UserError as error:
+        print(f"mm3d {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"mm3d {options.command}: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `mm3d status | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 128 + signal.SIGPIPE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _as_interrupt(*_: object) -> None:
+    """SIGTERM ends like Ctrl-C: what runs here is asked to stop at a checkpoint."""
+    raise KeyboardInterrupt
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mm3d",
+        description="3D scene pre-training, from raw scans to the tables of the paper.",
+        epilog="`mm3d COMMAND --help` explains each command. Settings for all: $MM3D_STORE (run store, default runs), "
+        "$MM3D_PROFILE, $MM3D_LAUNCHER, $MM3D_MACHINE (file with your cluster's settings).",
+    )
+    parser.set_defaults(command="", parser=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add in (
+        _embed, _prepare, _plan, _run, _sweep, _collect, _report, _status, _store, _info, _view,
+    ):  # fmt: skip
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, function: str, text: str, epilog: str = "") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(command=name, function=function, parser=parser)
+    return parser
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)"
+    )
+
+
+def _places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path(os.environ.get("MM3D_STORE", "runs")),
+        help="run store (default: %(default)s)",
+    )
+    parser.add_argument("--plans", type=Path, default=Path("plan"), help="folder of the plans (default: %(default)s)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of the results (default: %(default)s)"
+    )
+
+
+def _launching(parser: argparse.ArgumentParser, default: str, otherwise: str = "") -> None:
+    """``default`` is the launcher where none is named; empty: decided later, and ``otherwise`` says how."""
+    default = os.environ.get("MM3D_LAUNCHER", default)
+    parser.add_argument("--launcher", default=default, help=f"local, slurm or debug (default: {default or otherwise})")
+    parser.add_argument(
+        "--machine", type=Path, default=os.environ.get("MM3D_MACHINE"), metavar="FILE",
+        help="YAML with `launcher:` and `machine:` settings of this computer or cluster; they enter no key",
+    )  # fmt: skip
+    parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at once")
+    parser.add_argument("--again", action="store_true", help="also try runs again that failed too often")
+
+
+def _embed(commands) -> None:
+    parser = _command(
+        commands,
+        "embed",
+        "data:embed",
+        "generate the embedded scenes, in the raw formats of the official data sets",
+    )
+    _profile(parser)
+    parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+
+
+def _prepare(commands) -> None:
+    parser = _command(
+        commands, "prepare", "data:prepare", "turn a raw data set into prepared scenes",
+        "examples:\n  mm3d prepare dataset=scannet raw=/data/scannet/scans\n"
+        '  mm3d prepare dataset=folder raw=my_scans columns="x y z r g b"',
+    )  # fmt: skip
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="dataset=NAME, raw=FOLDER, out=FOLDER and options of the data set's reader",
+    )
+    _profile(parser)
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="verify what is prepared and print its statistics beside the published ones",
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+
+
+def _plan(commands) -> None:
+    parser = _command(commands, "plan", "sweep:plan", "compose every run of the sweeps once and write plan/<profile>/")
+    parser.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
+    )
+    _profile(parser)
+    _places(parser)
+
+
+def _run(commands) -> None:
+    parser = _command(
+        commands, "run", "run:run", "one run by hand (and what it starts from), or a Hydra multirun with -m",
+        "examples:\n  mm3d run kind=pretrain backbone=point_transformer dataset=s3dis pretrain=mm3dscene\n"
+        "  mm3d run kind=pretrain dataset=folder dataset.path=my_scans recipe.pretrain.max_points=20000\n"
+        "  mm3d run -m pretrain=none,mm3dscene seed=0,1,2 --launcher slurm",
+    )  # fmt: skip
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
+    parser.add_argument("-m", "--multirun", action="store_true", help="expand a=1,2 into one run for each combination")
+    parser.add_argument(
+        "--conf",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="further folder with group files (repeatable)",
+    )
+    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
+    _places(parser)
+    _launching(parser, "", "debug, in this process, for one chain of runs; else local")
+    parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
+
+
+def _sweep(commands) -> None:
+    parser = _command(
+        commands, "sweep", "sweep:sweep", "make sure that every run of some sweeps has a result",
+        "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm "
+        "--machine cluster.yaml",
+    )  # fmt: skip
+    parser.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
+    )
+    _profile(parser)
+    _places(parser)
+    _launching(parser, "local")
+    parser.add_argument("--kind", choices=("pretrain", "finetune", "evaluate"), help="only runs of this kind")
+    parser.add_argument(
+        "--planned", action="store_true", help="read plan/<profile>/ instead of composing the sweeps again"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done: runs to do, shared, done, and estimated hours"
+    )
+    parser.add_argument("--partial", action="store_true", help="collect and report what there is, even if runs failed")
+
+
+def _collect(commands) -> None:
+    parser = _command(
+        commands, "collect", "sweep:collect", "write one input CSV for each table from the results of the runs"
+    )
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
+    _profile(parser)
+    _places(parser)
+    parser.add_argument("--partial", action="store_true", help="missing values are no error")
+
+
+def _report(commands) -> None:
+    parser = _command(commands, "report", "report:report", "build tables, figures and the page from what was collected")
+    parser.add_argument(
+        "name", nargs="?", help="one table or figure, or the beginning of its name (default: all, and the page)"
+    )
+    _profile(parser)
+    _places(parser)
+    parser.add_argument(
+        "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
+    )
+    parser.add_argument("--partial", action="store_true", help="missing cells are shown but are no error")
+    parser.add_argument("--paper-only", action="store_true", help="print what the paper printed, with sources")
+
+
+def _status(commands) -> None:
+    parser = _command(
+        commands, "status", "status:status", "what is queued, running, done and failed, for each sweep and in total"
+    )
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
+    _profile(parser)
+    _places(parser)
+    parser.add_argument("--watch", action="store_true", help="a live table, until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _store(commands) -> None:
+    parser = _command(commands, "store", "store:store", "look into the run store, clean it, re-key results")
+    _places(parser)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("ls", help="all runs: key, kind, state, what it is")
+    listing.add_argument("--kind", choices=("pretrain", "finetune", "evaluate"))
+    show = actions.add_parser("show", help="one run: configuration, result, provenance, end of its log")
+    show.add_argument("key", help="a key or its beginning")
+    remove = actions.add_parser("rm", help="delete one run")
+    remove.add_argument("key")
+    garbage = actions.add_parser("gc", help="delete runs that no plan mentions")
+    garbage.add_argument("--dry-run", action="store_true", help="only list them")
+    adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
+    adopt.add_argument(
+        "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"
+    )
+    adopt.add_argument("--why", required=True, help="the reason; it is kept in the run's folder")
+    adopt.add_argument("--who", default=os.environ.get("USER", "unknown"))
+    adopt.add_argument("--dry-run", action="store_true")
+
+
+def _info(commands) -> None:
+    parser = _command(commands, "info", "info:info", "what a run would train: modules, shapes, parameters")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
+    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
+    )
+
+
+def _view(commands) -> None:
+    parser = _command(
+        commands, "view", "data:view", "a prepared scene as an HTML page that opens from disk, and as pictures"
+    )
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="dataset=NAME scene=NAME out=FOLDER")
+    _profile(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

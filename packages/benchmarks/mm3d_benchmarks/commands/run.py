@@ -1,0 +1,109 @@
+"""``mm3d run``: one run by hand with all that it starts from, or a multirun."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.sweep import with_machine
+from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
+from mm3d_benchmarks.planning.compose import Request, compose, parse
+from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.store.spec import KINDS, RunSpec
+from mm3d_benchmarks.store.store import Store
+from mm3d_core.errors import UserError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ensure the runs that the overrides describe."""
+    requests = requests_of(options.overrides, options.conf, options.profile)
+    if len(requests) > 1 and not options.multirun:
+        raise UserError("several values for one key; add -m (--multirun) to make a run for each combination")
+    chains = [chain_of(request, options.dry_run) for request, _ in requests]
+    specs = list({spec.key: spec for chain in chains for spec in chain}.values())
+    if options.dry_run:
+        for chain in chains:
+            _show(chain)
+        return 0
+    named = next((request.choices["launcher"] for request, _ in requests if "launcher" in request.choices), "")
+    name = options.launcher or named or ("local" if len(chains) > 1 else "debug")
+    settings = launcher_settings(name, options)
+    specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
+    for threads in ("OMP_NUM_THREADS",):
+        os.environ.setdefault(threads, str(max(1, len(os.sched_getaffinity(0)))) if name == "debug" else "1")
+    store = Store(options.store)
+    outcomes = ensure(
+        specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
+    )
+    failed = [outcome for outcome in outcomes if outcome.state != DONE]
+    if failed:
+        print(describe(failed, {}, store, 0 if name == "debug" else 5), file=sys.stderr)
+    by_key = {outcome.spec.key: outcome for outcome in outcomes}
+    for (_, differing), chain in zip(requests, chains, strict=True):
+        if by_key[chain[-1].key].state == DONE:
+            _tell(store, chain[-1], differing)
+    return 1 if failed else 0
+
+
+def requests_of(
+    overrides: Sequence[str], folders: Sequence[Path], profile: str | None = None
+) -> list[tuple[Request, list[str]]]:
+    """What the words on the command line ask for, one request for each combination of a multirun.
+
+    Raises:
+        UserError: a group file folder that is not there, or a word that is no override.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"--conf {folder}: there is no such folder")
+    named = [*overrides, *([f"profile={profile}"] if profile else [])]
+    return [(replace(request, folders=tuple(folders)), name) for request, name in parse(named)]
+
+
+def chain_of(request: Request, dry: bool) -> list[RunSpec]:
+    """The run that a request asks for and those before it, upstreams first.
+
+    A user's own scans are prepared on the way.
+    """
+    config = compose(request)
+    if config["kind"] not in KINDS:
+        raise UserError(f"kind={config['kind']}: there is no such kind of run; choose one of {', '.join(KINDS)}")
+    machine = [key for key in request.overrides if key.startswith(("launcher.", "profile."))]
+    if machine:
+        raise UserError(f"{machine[0]}: is no setting of a run; write launcher settings into a file for --machine")
+    profile = config["profile"]["name"]
+    if config["dataset"].get("path") and not dry:
+        _prepare_own(config, Planner.root_of(config))
+    planner = Planner(profile, needs_data=not dry, folders=request.folders)
+    chain = planner.chain(request, str(config["kind"]))
+    return [chain[kind] for kind in KINDS if kind in chain]
+
+
+def _prepare_own(config: dict, root: Path) -> None:
+    """Prepare ``dataset.path``; what is prepared already stays."""
+    from mm3d_benchmarks.datasets.prepare import prepare_dataset
+
+    dataset = config["dataset"]
+    prepare_dataset(dataset["name"], Path(dataset["path"]), root, options=dataset.get("reader") or {})
+
+
+def _show(chain: Sequence[RunSpec]) -> None:
+    for spec in chain:
+        print(f"# {spec.kind} {spec.key}" + "".join(f", starts from {key}" for key in spec.upstream.values()))
+    print(yaml.safe_dump(chain[-1].effective_config(), sort_keys=True, allow_unicode=True))
+
+
+def _tell(store: Store, spec: RunSpec, differing: Sequence[str]) -> None:
+    """The folder and the result of a finished run."""
+    folder = store.run(spec.key).folder
+    metrics = store.run(spec.key).metrics().get("metrics", {})
+    print(f"{' '.join([*differing, spec.kind])}: {folder}")
+    print(json.dumps({name: value for name, value in metrics.items() if "/" not in name}, indent=1, sort_keys=True))

@@ -1,0 +1,117 @@
+"""``mm3d store``: look into the run store, clean it, re-key results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mm3d_benchmarks.launching.ensure import last_error
+from mm3d_benchmarks.launching.progress import survey, what
+from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.store.spec import RunSpec
+from mm3d_benchmarks.store.store import Run, Store, adopt, tail, unplanned
+from mm3d_core.errors import UserError
+
+
+def store(options: argparse.Namespace) -> int:
+    """Do one action."""
+    return {"ls": _list, "show": _show, "rm": _remove, "gc": _collect_garbage, "adopt": _adopt}[options.action](options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    where = Store(options.store)
+    for key in where.keys():  # noqa: SIM118
+        run = where.run(key)
+        if run.exists:
+            spec = run.spec()
+            if options.kind in (None, spec.kind):
+                print(f"{key}  {spec.kind:9} {survey([spec], where)[0].state:9} {what(spec)}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    run = Store(options.store).find(options.key)
+    spec = run.spec()
+    print(tail(run.folder / "config.yaml", 2**20))
+    for role, key in spec.upstream.items():
+        print(f"starts from {role} {key}")
+    for name in ("metrics.json", "provenance.json", "attempts.json", "job.json", "adopted.json"):
+        value = run.read(name)
+        if value is not None:
+            print(f"{name}: {json.dumps(value, indent=1, sort_keys=True)}")
+    if not run.is_done and run.read("failure.json"):
+        print(f"failed: {last_error(run)}")
+    print(tail(run.folder / "log.txt", 2000))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    run = Store(options.store).find(options.key)
+    if run.holder() is not None:
+        raise UserError(f"{run.folder}: is being run; stop it first")
+    run.remove()
+    print(f"removed {run.key}")
+    return 0
+
+
+def _collect_garbage(options: argparse.Namespace) -> int:
+    """Delete what no plan of any profile mentions."""
+    where = Store(options.store)
+    planned = {key for plan in _plans(options.plans) for key in plan.specs}
+    if not planned:
+        raise UserError(f"{options.plans}: holds no plan, so everything would be garbage; run `mm3d plan` first")
+    freed = 0
+    for run in unplanned(where, planned):
+        freed += run.size()
+        print(f"{'would remove' if options.dry_run else 'removed'} {run.key} {_kind(run)}")
+        if not options.dry_run:
+            run.remove()
+    print(f"{freed / 1e6:.1f} MB {'would be' if options.dry_run else ''} freed".replace("  ", " "))
+    return 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    """Re-key finished runs whose plan differs from them in the code alone, and in upstreams that were re-keyed so."""
+    where = Store(options.store)
+    old = [where.find(key) for key in options.key] if options.key else [where.run(key) for key in sorted(where.done())]
+    by_content: dict[str, Run] = {}
+    for run in old:
+        by_content.setdefault(_without_code(run.spec(), {}), run)
+    renamed: dict[str, str] = {}
+    for plan in _plans(options.plans):
+        for spec in _upstreams_first(plan):
+            if where.run(spec.key).is_done:
+                continue
+            run = by_content.get(_without_code(spec, {new: known for known, new in renamed.items()}))
+            if run is None:
+                continue
+            renamed[run.key] = spec.key
+            print(
+                f"{'would adopt' if options.dry_run else 'adopted'} {run.key} as {spec.key} ({spec.kind} {what(spec)})"
+            )
+            if not options.dry_run:
+                adopt(where, run, spec, options.who, options.why)
+    if not renamed:
+        print("nothing to adopt: no finished run differs from the plan in its code alone")
+    return 0
+
+
+def _without_code(spec: RunSpec, old_name: dict[str, str]) -> str:
+    identity = {**spec.identity(), "code": "", "upstream": {r: old_name.get(k, k) for r, k in spec.upstream.items()}}
+    return json.dumps(identity, sort_keys=True)
+
+
+def _upstreams_first(plan: Plan) -> list[RunSpec]:
+    from mm3d_benchmarks.store.spec import in_order
+
+    return in_order(plan.specs.values())
+
+
+def _plans(folder: Path) -> list[Plan]:
+    return [Plan.read(path.parent) for path in sorted(folder.glob("*/runs"))]
+
+
+def _kind(run: Run) -> str:
+    spec = run.read("spec.json") or {}
+    return str(spec.get("kind", "unknown"))

@@ -1,0 +1,124 @@
+"""``mm3d plan``, ``mm3d sweep`` and ``mm3d collect``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
+from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
+from mm3d_benchmarks.planning.estimate import estimate
+from mm3d_benchmarks.planning.planner import Plan, Planner
+from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
+from mm3d_benchmarks.results import collect as collecting
+from mm3d_benchmarks.store.spec import KINDS, RunSpec, merge
+from mm3d_benchmarks.store.store import Store
+from mm3d_core.errors import UserError
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Write the plan of some or all sweeps."""
+    sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
+    made = Planner(options.profile).plan(sweeps)
+    changed = made.write(options.plans / options.profile)
+    print(f"{summary(made)}; plan/{options.profile} {'written' if changed else 'unchanged'}")
+    return 0
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Ensure all runs of some sweeps, then write their results; by hand also collect."""
+    sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
+    made = _plan_of(options, sweeps)
+    store = Store(options.store)
+    specs = [spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind)]
+    if options.dry_run:
+        print("\n".join([summary(made), *estimate(made, specs, store)]))
+        return 0
+    settings = launcher_settings(options.launcher, options)
+    specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
+    already = len(store.done() & {spec.key for spec in specs})
+    print(f"{summary(made)}; {already} of {len(specs)} done, {len(specs) - already} to do", file=sys.stderr)
+    outcomes = ensure(
+        specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again,
+        watcher(options.kind or "runs", already), settings.get("poll_seconds", 0.05),
+    )  # fmt: skip
+    write_all(
+        made, store, options.results / options.profile, options.kind, prune=options.planned and not options.sweeps
+    )
+    failed = [outcome for outcome in outcomes if outcome.state != DONE]
+    if not options.planned:
+        collecting.collect(sweeps, made, options.results / options.profile, store)
+    if failed:
+        print(describe(failed, made.used_by(), store), file=sys.stderr)
+        print(
+            f"{len(failed)} of {len(outcomes)} runs have no result; the same command tries them again", file=sys.stderr
+        )
+    return 1 if failed and not options.partial else 0
+
+
+def collect(options: argparse.Namespace) -> int:
+    """Write the inputs of some or all tables."""
+    sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
+    folder = options.plans / options.profile
+    made = Plan.read(folder, [sweep.name for sweep in sweeps])
+    unplanned = [sweep.name for sweep in sweeps if sweep.name not in made.cells]
+    if unplanned:
+        raise UserError(f"{folder}: does not plan {', '.join(unplanned)}; run `mm3d plan` first")
+    results = options.results / options.profile
+    summaries = collecting.collect(sweeps, made, results, Store(options.store))
+    _remove_stale(results / "inputs", options.plans / options.profile)
+    incomplete = [s for s in summaries if s.missing or s.failed]
+    for entry in incomplete:
+        print(f"{entry.sweep}: {entry.done} values, {entry.missing} missing, {entry.failed} failed", file=sys.stderr)
+    print(f"{len(summaries)} tables, {sum(s.done for s in summaries)} values")
+    return 1 if incomplete and not options.partial else 0
+
+
+def summary(made: Plan) -> str:
+    """Cells against distinct runs, in one line."""
+    cells = sum(len(cells) for cells in made.cells.values())
+    asked = sum(len(cell.runs) for cells in made.cells.values() for cell in cells)
+    kinds = ", ".join(f"{len(made.of_kind(kind))} {kind}" for kind in KINDS)
+    return (
+        f"{len(made.cells)} sweeps, {cells} cells that need {asked} runs, {len(made.specs)} of them distinct ({kinds})"
+    )
+
+
+def write_all(made: Plan, store: Store, folder: Path, kind: str | None = None, prune: bool = False) -> None:
+    """Write the result files of the finished runs of a plan; ``prune`` removes those of runs outside of it."""
+    for each in KINDS:
+        if kind in (None, each):
+            collecting.write_results(made.of_kind(each), store, folder / "runs" / each, each, prune)
+
+
+def with_machine(specs: Sequence[RunSpec], machine: Mapping[str, Any]) -> list[RunSpec]:
+    """The same runs, with this machine's settings; their keys stay.
+
+    Raises:
+        UserError: a setting that ``conf/run.yaml`` does not know.
+    """
+    changed = []
+    for spec in specs:
+        strange = sorted(set(machine) - set(spec.local.get("machine", {})))
+        if strange:
+            raise UserError(f"machine.{strange[0]}: no such setting; see `machine:` in conf/run.yaml")
+        changed.append(replace(spec, local=merge(merge({}, spec.local), {"machine": machine})))
+    return changed
+
+
+def _plan_of(options: argparse.Namespace, sweeps: Sequence[Sweep]) -> Plan:
+    if options.planned:
+        return Plan.read(options.plans / options.profile, [sweep.name for sweep in sweeps])
+    return Planner(options.profile, needs_data=not options.dry_run).plan(sweeps)
+
+
+def _remove_stale(inputs: Path, plans: Path) -> None:
+    """Inputs of tables that are planned no more."""
+    planned = {path.stem for path in plans.glob("sweeps/*.json")}
+    for path in inputs.glob("*"):
+        if path.name.split(".")[0] not in planned:
+            path.unlink()

@@ -1,0 +1,136 @@
+"""PCD files of the Point Cloud Library: ascii, binary and binary_compressed, fields found by name.
+
+Source: the format's description in the PCL documentation; the compression is liblzf's (Marc Lehmann).
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.formats.texttable import read_rows, typed
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+
+KINDS = {"F": "f", "I": "i", "U": "u"}
+LONGEST_HEADER = 2**16  # bytes
+ROOM = 64 * 2**20  # bytes that compressed points may expand to beyond twice the file's size
+
+
+def read_pcd(path: Path) -> np.ndarray:
+    """Structured array with one field per PCD field.
+
+    Raises:
+        BrokenSceneError: missing, truncated or not PCD.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return _read(data)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise BrokenSceneError(f"{path}: damaged PCD ({error}); export it again") from error
+
+
+def unpack_color(packed: np.ndarray) -> np.ndarray:
+    """(N, 3) uint8 of PCL's ``rgb`` field: blue in the lowest byte, stored as float or unsigned integer."""
+    if packed.dtype.itemsize != 4:
+        packed = packed.astype(np.float32 if packed.dtype.kind == "f" else np.uint32)
+    bits = np.ascontiguousarray(packed).view(np.uint32)
+    return np.stack([bits >> 16 & 255, bits >> 8 & 255, bits & 255], axis=1).astype(np.uint8)
+
+
+def _read(data: bytes) -> np.ndarray:
+    header: dict[str, list[str]] = {}
+    at = 0
+    while "DATA" not in header:
+        end = data.index(b"\n", at, LONGEST_HEADER)
+        words = data[at:end].decode("ascii", "replace").split()
+        at = end + 1
+        if words and not words[0].startswith("#"):
+            header[words[0]] = words[1:]
+    names, sizes, types = header["FIELDS"], header["SIZE"], header["TYPE"]
+    counts = header.get("COUNT", ["1"] * len(names))
+    fields = [
+        (name if name != "_" else f"_{i}", f"<{KINDS[kind]}{size}", (int(count),) if int(count) > 1 else ())
+        for i, (name, kind, size, count) in enumerate(zip(names, types, sizes, counts, strict=True))
+    ]
+    dtype = np.dtype(fields)
+    points = int(header["POINTS"][0]) if "POINTS" in header else int(header["WIDTH"][0]) * int(header["HEIGHT"][0])
+    if points < 0 or ("WIDTH" in header and points != int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])):
+        raise ValueError(f"{points} points, but WIDTH times HEIGHT is another number")
+    layout = header["DATA"][0]
+    if layout == "ascii":
+        return _ascii(data[at:], dtype, points)
+    if layout == "binary":
+        rows = np.frombuffer(data, dtype, points, at)
+        if data[at + points * dtype.itemsize :].strip(b"\0"):  # PCL may pad with zeros
+            raise ValueError(f"more data than the {points} points of the header")
+        return rows
+    if layout != "binary_compressed":
+        raise ValueError(f"unknown DATA {layout!r}")
+    packed, size = (int(n) for n in np.frombuffer(data, "<u4", 2, at))
+    if size != points * dtype.itemsize or packed > len(data) - at - 8:
+        raise ValueError(f"{packed} bytes, expanded to {size}, do not hold {points} points")
+    if size > 2 * len(data) + ROOM:
+        raise ValueError(f"expands to {size:,} bytes: store it as DATA binary")
+    body = decompress_lzf(data[at + 8 : at + 8 + packed], size)
+    rows = np.empty(points, dtype)
+    start = 0
+    for name in dtype.names or ():  # the compressed layout stores field after field
+        width = dtype[name].itemsize
+        rows[name] = np.frombuffer(body, dtype[name].base, points * width // dtype[name].base.itemsize, start).reshape(
+            rows[name].shape
+        )
+        start += points * width
+    return rows
+
+
+def _ascii(text: bytes, dtype: np.dtype, points: int) -> np.ndarray:
+    width = sum(int(np.prod(dtype[name].shape, dtype=int)) for name in dtype.names or ())
+    if 2 * points * width > len(text) + 1:
+        raise ValueError(f"{points} points need {points * width} numbers, there are {len(text)} bytes")
+    lines = io.BytesIO(text)
+    columns = read_rows(lines, points, width)
+    if lines.read().strip():
+        raise ValueError(f"more lines than the {points} points of the header")
+    rows = np.empty(points, dtype)
+    start = 0
+    for name in dtype.names or ():
+        wide = int(np.prod(dtype[name].shape, dtype=int))
+        rows[name] = typed(columns[:, start : start + wide], dtype[name].base, name).reshape(rows[name].shape)
+        start += wide
+    return rows
+
+
+def decompress_lzf(data: bytes, size: int) -> bytes:
+    """Expand liblzf data to ``size`` bytes.
+
+    Raises:
+        ValueError: the data does not expand to that size.
+    """
+    out = bytearray()
+    at = 0
+    while at < len(data) and len(out) <= size:
+        control = data[at]
+        at += 1
+        if control < 32:  # control + 1 literal bytes
+            out += data[at : at + control + 1]
+            at += control + 1
+            continue
+        length = control >> 5
+        if length == 7:
+            length += data[at]
+            at += 1
+        back = ((control & 31) << 8 | data[at]) + 1
+        at += 1
+        start = len(out) - back
+        if start < 0:
+            raise ValueError("compressed data points before its start")
+        piece = out[start : start + length + 2]
+        out += (piece * (-(-(length + 2) // len(piece))))[: length + 2]  # the copy may overlap what it writes
+    if len(out) != size:
+        raise ValueError(f"compressed data expands to {len(out)} bytes, not {size}")
+    return bytes(out)

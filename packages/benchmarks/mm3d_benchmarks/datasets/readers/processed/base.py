@@ -1,0 +1,301 @@
+"""Already processed forms of the data sets that users may have: what their readers share.
+
+A form is recognized by its files; ``mm3d prepare`` then reads it in place of the raw release. Pickles are not read:
+they can run any program. ``.pkl`` info files of mmdetection3d must be turned into JSON first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
+from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.scene import Scene, check_name
+from mm3d_core.errors import UserError
+from mm3d_core.files.untrusted import parse_json
+
+
+class ProcessedReader:
+    """A reader of arrays; subclasses say which files make a scene.
+
+    Attributes:
+        form: name of the form, kept in the manifest's options.
+        facts: of the data set.
+        options: see ``reader.Reader``.
+    """
+
+    form = ""
+
+    def __init__(self, raw: Path, facts: DatasetFacts) -> None:
+        self.raw = Path(raw)
+        self.facts = facts
+        self.options: dict[str, Any] = {"form": self.form}
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """Whether a folder is of this form."""
+        raise NotImplementedError("every form says how it is recognized")
+
+    def splits(self) -> dict[str, list[str]]:
+        """Scene names of each split."""
+        raise NotImplementedError("every form lists its scenes")
+
+    def source_files(self, name: str) -> list[Path]:
+        """The scene's files."""
+        raise NotImplementedError("every form knows its files")
+
+    def read(self, name: str) -> ReadScene:
+        """Read one scene."""
+        raise NotImplementedError("every form reads its files")
+
+
+class PointceptReader(ProcessedReader):
+    """One folder a scene: ``{coord,color,normal,<segment_file>,instance}.npy``, train ids, not moved.
+
+    Attributes:
+        segment_file: stem of the labels' file.
+        needed: stems without which a scene is broken.
+    """
+
+    form = "pointcept"
+    segment_file = "segment"
+    needed = ("coord", "color")
+
+    def stored(self, name: str) -> Scene:
+        """The scene as it is stored."""
+        files = {path.stem: path for path in self.source_files(name)}
+        if missing := [stem for stem in self.needed if stem not in files]:
+            raise BrokenSceneError(f"{self.raw}: {name} lacks {', '.join(f'{stem}.npy' for stem in missing)}")
+        arrays = {
+            key: load_table(path, 3) if key in ("coord", "color", "normal") else load_array(path)
+            for key, path in files.items()
+        }
+        segment, instance = arrays.get(self.segment_file), arrays.get("instance")
+        same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment=segment, instance=instance)
+        classes = len(self.facts.segment_classes)
+        return Scene(
+            name,
+            arrays["coord"].astype(np.float32),
+            bytes_of_color(arrays["color"], files["color"]),
+            arrays["normal"].astype(np.float32) if "normal" in arrays else None,
+            None if segment is None else train_ids(segment, classes, files[self.segment_file]),
+            None if instance is None else instance_ids(instance, -1, files["instance"]),
+        )
+
+
+class MMDetReader(ProcessedReader):
+    """``points/<scene>.bin``, masks beside them, and info files in JSON.
+
+    Attributes:
+        prefix: how the info files' names begin.
+        parts: how they end, a split or an area each.
+        complete: whether every part must be there.
+        folders: of the files that make a scene, points first.
+        infos: entry of each scene.
+        names: scenes of each part.
+    """
+
+    form = "mmdetection3d"
+    prefix = ""
+    parts: tuple[str, ...] = ("train", "val")
+    complete = True
+    folders: tuple[str, ...] = ("points", "semantic_mask", "instance_mask")
+
+    def __init__(self, raw: Path, facts: DatasetFacts) -> None:
+        super().__init__(raw, facts)
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, list[str]] = {}
+        for part in self.parts:
+            if self.complete or any(self.raw.glob(f"{self.prefix}{part}.*")):
+                entries = load_infos(self.raw, self.prefix, f"{self.prefix}{part}")
+                self.infos |= entries
+                self.names[part] = sorted(entries)
+        if not self.names:
+            raise UserError(f"{self.raw}: no {self.prefix}*.json")
+
+    @classmethod
+    def accepts(cls, raw: Path) -> bool:
+        """By points and info files."""
+        return (raw / "points").is_dir() and any(raw.glob(f"{cls.prefix}*"))
+
+    def splits(self) -> dict[str, list[str]]:
+        """The info files."""
+        return self.names
+
+    def source_files(self, name: str) -> list[Path]:
+        """Points and masks."""
+        return [self.raw / folder / f"{name}.bin" for folder in self.folders]
+
+    def info_file(self, name: str) -> Path:
+        """The info file that lists a scene."""
+        return self.raw / f"{self.prefix}{next(part for part, names in self.names.items() if name in names)}.json"
+
+    def labelled_points(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points (N, 6), semantic mask (N,) and instance mask (N,)."""
+        paths = self.source_files(name)
+        points = load_binary(paths[0], "<f4", 6)
+        semantic, instance = load_binary(paths[1], "<i8"), load_binary(paths[2], "<i8")
+        same_length(paths[0], points=points, semantic_mask=semantic, instance_mask=instance)
+        return points, semantic, instance
+
+
+def load_array(path: Path) -> np.ndarray:
+    """An ``.npy`` file, never a pickle.
+
+    Raises:
+        BrokenSceneError: naming the file.
+    """
+    try:
+        return read_array(path)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+
+
+def load_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file. Raises as :func:`load_array`."""
+    try:
+        return read_archive(path)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+
+
+def load_table(path: Path, columns: int) -> np.ndarray:
+    """An ``.npy`` file as a table of at least ``columns`` columns and one row. Raises as :func:`load_array`."""
+    table = load_array(path)
+    if table.ndim != 2 or len(table) == 0 or table.shape[1] < columns:
+        raise BrokenSceneError(f"{path}: shape {table.shape}, not (N, {columns}); export it again")
+    if not np.isfinite(table).all():
+        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
+    return table
+
+
+def load_binary(path: Path, dtype: str, columns: int = 0) -> np.ndarray:
+    """A headerless little-endian file as (N,) or (N, columns)."""
+    try:
+        rest = path.stat().st_size % np.dtype(dtype).itemsize
+        values = np.fromfile(path, dtype)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    if rest:
+        raise BrokenSceneError(f"{path}: {rest} bytes too many for {np.dtype(dtype)} numbers; export it again")
+    if columns and (values.size == 0 or values.size % columns):
+        raise BrokenSceneError(f"{path}: {values.size} numbers are no rows of {columns}; export it again")
+    if columns and not np.isfinite(values).all():
+        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
+    return values.reshape(-1, columns) if columns else values
+
+
+def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
+    """Entries of an mmdetection3d info file (as JSON) by the stem of their point file.
+
+    Raises:
+        UserError: only a pickle is there, or the JSON is damaged.
+    """
+    path = raw / f"{file}.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: not found. Pickles are not read here; turn {prefix}*.pkl into JSON where you trust them: "
+            'python -c \'import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],"rb")), open(sys.argv[2],"w"), '
+            "default=lambda v: v.tolist())' FILE.pkl FILE.json"
+        )
+    try:
+        entries = parse_json(path.read_bytes())["data_list"]
+        infos = {Path(entry["lidar_points"]["lidar_path"]).stem: entry for entry in entries}
+        for name in infos:
+            check_name(name)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        raise UserError(f"{path}: not an info file of mmdetection3d 1.x ({error})") from error
+    return infos
+
+
+def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False) -> np.ndarray:
+    """(K, 8) float32 boxes of one entry of an info file.
+
+    Args:
+        path: the info file.
+        yaw: boxes have a seventh number, which is minus our heading; otherwise the heading is 0.
+
+    Raises:
+        BrokenSceneError: an entry that is no box.
+    """
+    rows = []
+    try:
+        for box in entry.get("instances", []):
+            numbers, label = [float(number) for number in box["bbox_3d"]], int(box["bbox_label_3d"])
+            rows.append([*numbers[:6], -numbers[6] if yaw else 0.0, label])
+            if len(numbers) not in ((7,) if yaw else (6, 7)) or not np.isfinite(numbers).all() or not 0 <= label < 100:
+                raise ValueError(f"{str(box)[:200]} is no box")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        raise BrokenSceneError(f"{path}: damaged boxes ({error!r}); write it again") from error
+    return np.array(rows, np.float32).reshape(-1, 8)
+
+
+def is_rigid(matrix: np.ndarray) -> bool:
+    """Whether (4, 4) ``matrix`` turns and shifts, to within the digits that files are written with."""
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return False
+    turn = matrix[:3, :3]
+    return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 0.01 and np.abs(matrix[3] - (0, 0, 0, 1)).max() < 1e-6)
+
+
+def bytes_of_color(color: np.ndarray, path: Path) -> np.ndarray:
+    """(N, 3) uint8 from 0..255, [0, 1] or [-1, 1]."""
+    if color.dtype == np.uint8:
+        return color
+    if color.size == 0 or not np.isfinite(color).all():
+        raise BrokenSceneError(f"{path}: colors that are missing, NaN or infinite")
+    low, high = float(color.min()), float(color.max())
+    if low < 0:
+        color, high = (color + 1) / 2, 1.0
+    scaled = color * 255.0 if high <= 1 else color
+    if scaled.min() < -0.5 or scaled.max() > 255.5:
+        raise BrokenSceneError(f"{path}: colors from {low:.3g} to {high:.3g} are in no known range")
+    return np.round(scaled).clip(0, 255).astype(np.uint8)
+
+
+def train_ids(labels: np.ndarray, classes: int, path: Path) -> np.ndarray:
+    """(N,) int16 from train ids in which -1, 255 and -100 mean ignored.
+
+    Raises:
+        BrokenSceneError: any other id is outside the classes.
+    """
+    ids = whole_numbers(labels, path).copy()
+    ids[np.isin(ids, (-1, 255, -100))] = IGNORE
+    if ids.size and (ids.min() < IGNORE or ids.max() >= classes):
+        raise BrokenSceneError(f"{path}: labels from {ids.min()} to {ids.max()} are outside of the {classes} classes")
+    return ids.astype(np.int16)
+
+
+def whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    """(N,) int64 of ids, also when they were stored as floats.
+
+    Raises:
+        BrokenSceneError: they are no ids.
+    """
+    values = values.reshape(-1)
+    if not (np.abs(values.astype(np.float64)) < 2**31).all() or (values != np.floor(values)).any():
+        raise BrokenSceneError(f"{path}: holds numbers that are no ids; export it again")
+    return values.astype(np.int64)
+
+
+def instance_ids(instance: np.ndarray, none: int, path: Path) -> np.ndarray:
+    """(N,) int32 in which ``none`` (and anything negative) becomes -1. Raises as :func:`whole_numbers`."""
+    ids = whole_numbers(instance, path)
+    return np.where((ids == none) | (ids < 0), -1, ids - (none == 0)).astype(np.int32)
+
+
+def same_length(path: Path, **arrays: np.ndarray | None) -> None:
+    """Refuse files of one scene that do not belong together."""
+    lengths = {name: len(np.atleast_1d(value)) for name, value in arrays.items() if value is not None}
+    if len(set(lengths.values())) > 1:
+        raise BrokenSceneError(f"{path}: files of different lengths: {lengths}")

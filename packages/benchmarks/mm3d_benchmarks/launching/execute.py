@@ -1,0 +1,125 @@
+"""One run, from its folder to its result: what every launcher calls, in whatever process.
+
+The order of files is the contract: the lock first, the attempt and the provenance before the work, the result last.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.store import locks, provenance
+from mm3d_benchmarks.store.spec import RunSpec
+from mm3d_benchmarks.store.store import Run, Store
+from mm3d_core.errors import UserError
+
+FAILED, PREEMPTED, BUSY = 1, 75, 76  # exit statuses; 75 is "try again later", as in mm3d_core.training.interruption
+RunFunction = Callable[[dict[str, Any], Path, dict[str, Path]], dict[str, Any] | None]
+
+
+def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int:
+    """Do the run in ``folder`` unless it is done or somebody else is doing it.
+
+    Args:
+        announce: told whether there is anything to do, before it is done: other processes of a group wait for it.
+
+    Returns:
+        0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants
+        to
+        go on later, BUSY when another process holds its lock.
+    """
+    run = Run(folder)
+    try:
+        with locks.hold(run.lock_file, wait_seconds=1.0):
+            if announce:
+                announce(not run.is_done)
+            return 0 if run.is_done else _attempt(run)
+    except locks.BusyError as busy:
+        if announce:
+            announce(False)
+        print(f"mm3d: {busy}; leaving it alone", file=sys.stderr, flush=True)
+        return BUSY
+
+
+def _attempt(run: Run) -> int:
+    """One start, under the lock."""
+    run.begin_attempt()
+    try:
+        _compute(run, run.spec())
+    except SystemExit as stop:
+        if stop.code == -1 and "SLURM_JOB_ID" in os.environ:  # submitit has requeued the job and ends this process
+            run.take_back_attempt()
+            raise
+        if stop.code not in (PREEMPTED, None, 0):
+            return _fail(run, f"the run ended itself with status {stop.code}", traceback.format_exc())
+        run.take_back_attempt()
+        print(f"mm3d: {stop}", file=sys.stderr, flush=True)
+        return PREEMPTED
+    except KeyboardInterrupt:
+        run.take_back_attempt()
+        return PREEMPTED
+    except UserError as error:
+        return _fail(run, str(error), None)
+    except BaseException as error:
+        return _fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
+    with suppress(OSError):
+        (run.folder / "failure.json").unlink(missing_ok=True)
+    return 0
+
+
+def _compute(run: Run, spec: RunSpec) -> None:
+    function = run_function(spec)
+    store = Store(run.folder.parent)
+    upstream = {role: store.run(key) for role, key in spec.upstream.items()}
+    for role, before in upstream.items():
+        if not before.is_done:
+            raise UserError(f"{before.folder}: the {role} run that {run.key} starts from has no result; run it first")
+    run.write("provenance.json", provenance.gather(_device(spec), _ops_backend()))
+    result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
+    if not run.is_done:
+        run.write_result(result if result is not None else {"metrics": {}})
+
+
+def run_function(spec: RunSpec) -> RunFunction:
+    """``mm3d_benchmarks.runs.<kind>.run_<kind>``, imported now: it brings torch.
+
+    ``local.function`` names another one.
+    """
+    path = spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}.run_{spec.kind}"
+    module, _, name = str(path).rpartition(".")
+    if module.split(".")[0] in sys.stdlib_module_names:
+        raise UserError(f"local.function={path}: is no function of a run")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"local.function={path}: {error}; run the sweep again") from error
+
+
+def _fail(run: Run, message: str, trace: str | None) -> int:
+    print(trace or f"mm3d: {message}", file=sys.stderr, flush=True)
+    with suppress(UserError):  # the disk may be what failed
+        run.write("failure.json", {"error": message, "traceback": trace or ""})
+    return FAILED
+
+
+def _device(spec: RunSpec) -> str:
+    """The name of the device that the run will compute on."""
+    wanted = str(spec.local.get("machine", {}).get("device", "auto"))
+    torch = sys.modules.get("torch")
+    if wanted == "cpu" or torch is None or not torch.cuda.is_available():
+        return "cpu"
+    return torch.cuda.get_device_name()
+
+
+def _ops_backend() -> str:
+    """Which kernels ``pointops`` uses, if it says so."""
+    describe = getattr(sys.modules.get("pointops"), "backend", None)
+    with suppress(Exception):
+        return str(describe()) if callable(describe) else ""
+    return ""

@@ -1,0 +1,56 @@
+"""How long runs would take, from the speeds that finished runs of the same kind and network recorded."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.store.spec import KINDS, RunSpec
+from mm3d_benchmarks.store.store import Store
+
+
+def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store) -> list[str]:
+    """Lines for ``--dry-run``: by kind, what is done, what is to do, and the hours that would take."""
+    done = store.done()
+    users = plan.used_by()
+    speeds = recorded(specs, done, store)
+    lines, total, unknown = [], 0.0, 0
+    for kind in KINDS:
+        own = [spec for spec in specs if spec.kind == kind]
+        open_runs = [spec for spec in own if spec.key not in done]
+        shared = sum(1 for spec in own if len(users.get(spec.key, ())) > 1)
+        hours = [speeds.get(group(spec)) for spec in open_runs]
+        known = [h for h in hours if h is not None]
+        unknown += len(hours) - len(known)
+        total += sum(known)
+        lines.append(
+            f"{kind:9} {len(open_runs):4} to do, {len(own) - len(open_runs):4} done, {shared:4} shared by several cells"
+        )
+    if any(spec.key not in done for spec in specs):
+        guess = f"about {total:.2g} hours of one device for the rest" if total else "no recorded speeds yet"
+        lines.append(
+            guess + (f"; {unknown} runs of kinds that never ran here are not in it" if unknown and total else "")
+        )
+    return lines
+
+
+def recorded(specs: Sequence[RunSpec], done: set[str], store: Store) -> dict[tuple[Any, ...], float]:
+    """Median hours of the finished runs in each group."""
+    seconds: dict[tuple[Any, ...], list[float]] = {}
+    for spec in specs:
+        if spec.key in done:
+            record = (
+                store.run(spec.key).read("efficiency.json") or store.run(spec.key).metrics().get("efficiency") or {}
+            )
+            if record.get("seconds_total"):
+                seconds.setdefault(group(spec), []).append(float(record["seconds_total"]))
+    return {name: statistics.median(values) / 3600 for name, values in seconds.items()}
+
+
+def group(spec: RunSpec) -> tuple[Any, ...]:
+    """Runs that should take about equally long."""
+    config = spec.config
+    method = config.get("pretrain") or {}
+    return (spec.kind, config["backbone"]["name"], config["dataset"]["name"], method.get("name"), config.get("task"))

@@ -1,0 +1,198 @@
+"""The part of a sweep file that says which runs are made; ``reports.sweepfile`` reads the other half, the table.
+
+runs:
+  kind: evaluate                      # or pretrain, finetune: what a cell of the table shows
+  base: {dataset: s3dis, ...}         # group choices and dotted overrides that all rows share
+  each:                               # the rows, and what sets each apart
+    - {row: scratch, pretrain: none}
+  cross: {seed: profile}              # every combination; `profile` stands for the profile's seeds
+table: {columns: [...], axis: pretrain, baseline: scratch, ...}
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.planning.compose import Request, split_request
+from mm3d_benchmarks.store.spec import KINDS, merge
+from mm3d_core.errors import UserError
+from mm3d_core.files.untrusted import parse_yaml
+
+_RUN_KEYS = {"kind", "base", "each", "cross"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed: the request for its last run; earlier runs follow from it."""
+
+    sweep: str
+    row: str
+    seed: int
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """``sweep/row/seed``, for messages."""
+        return f"{self.sweep}/{self.row}/{self.seed}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file.
+
+    Attributes:
+        name: the file's name without ``.yaml``.
+        kind: the kind of run that fills the table.
+        axis: dotted prefixes in which compared rows may differ.
+        columns: the table's columns.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    runs: Mapping[str, Any]
+    table: Mapping[str, Any]
+    axis: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def cells(self, profile: str, seeds: list[int], folders: tuple[Path, ...] = ()) -> list[Cell]:
+        """All cells under a profile.
+
+        Raises:
+            UserError: two cells that fill the same row with the same seed.
+        """
+        cells: dict[tuple[str, int], Cell] = {}
+        for values in self._combinations(seeds):
+            row, seed = str(values.pop("row")), values.get("seed", 0)
+            if not isinstance(seed, int):
+                raise UserError(f"{self.path}: seed {seed!r} is not a number; write a list of numbers, or `profile`")
+            request = split_request({**values, "profile": profile, "seed": seed}, folders)
+            if (row, seed) in cells:
+                raise UserError(
+                    f"{self.path}: two runs fill row {row!r} with seed {seed}; give each row a label of its own"
+                )
+            cells[row, seed] = Cell(self.name, row, seed, request)
+        return list(cells.values())
+
+    def _combinations(self, seeds: list[int]) -> Iterator[dict[str, Any]]:
+        base, cross = self.runs.get("base") or {}, self.runs.get("cross") or {}
+        entries = self.runs.get("each") or [{}]
+        for part in (base, cross, *entries):
+            if not isinstance(part, Mapping) or not all(isinstance(name, str) for name in part):
+                raise UserError(f"{self.path}: base, cross and each entry of each are mappings, not {str(part)[:100]}")
+        cross = dict(cross)
+        if cross.get("seed") == "profile":
+            cross["seed"] = seeds
+        for name, values in cross.items():
+            if not isinstance(values, list) or not values:
+                raise UserError(f"{self.path}: cross.{name} must be a list with at least one entry")
+        for entry in entries:
+            for combination in itertools.product(*cross.values()):
+                values = merge(merge({}, base), entry)
+                values.update(zip(cross, combination, strict=True))
+                if "row" not in values:
+                    raise UserError(
+                        f"{self.path}: an entry of runs.each has no `row`; name the table row that it fills"
+                    )
+                yield values
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Read a sweep file.
+
+    Raises:
+        UserError: not YAML, not a sweep, or a table whose layout names rows that nothing fills.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
+        raise UserError(f"{path}: becomes a table's name; name it with letters, digits, '_', '-' and '.' only")
+    text = _read(path)
+    unknown = set(text) - {"runs", "table"}
+    runs, table = text.get("runs"), text.get("table") or {}
+    if unknown or not isinstance(runs, dict) or not isinstance(table, dict):
+        raise UserError(f"{path}: a sweep has `runs` and `table`{_named(unknown)}; see docs/add_a_table.md")
+    strange = set(runs) - _RUN_KEYS
+    if strange or not isinstance(runs.get("each") or [], list):
+        raise UserError(f"{path}: runs takes {', '.join(sorted(_RUN_KEYS))}{_named(strange)}")
+    kind = str(runs.get("kind", "evaluate"))
+    if kind not in KINDS:
+        raise UserError(f"{path}: runs.kind={kind}; choose one of {', '.join(KINDS)}")
+    axis = table.get("axis") or []
+    if not isinstance(axis, str | list) or not isinstance(table.get("columns") or [], list):
+        raise UserError(f"{path}: table.axis and table.columns are lists of names")
+    sweep = Sweep(
+        path.stem, path, kind, runs, table,
+        tuple([axis] if isinstance(axis, str) else map(str, axis)), tuple(str(c) for c in table.get("columns") or []),
+    )  # fmt: skip
+    try:
+        _check_rows(sweep)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not in the shape that docs/add_a_table.md describes ({error!r})") from error
+    return sweep
+
+
+def find_sweeps(names: list[str], folder: Path = Path("sweeps")) -> list[Path]:
+    """Files for names such as ``table_07`` (the beginning of a name), ``sweeps/table_07_x.yaml`` or nothing (all).
+
+    Raises:
+        UserError: a name that matches no file, or several.
+    """
+    if not names:
+        return sorted(folder.glob("*.yaml"))
+    found = []
+    for name in names:
+        if Path(name).suffix in (".yaml", ".yml"):
+            matches = [Path(name)] if Path(name).is_file() else []
+        else:
+            matches = sorted(folder.glob(f"{name}.yaml")) or sorted(folder.glob(f"{name}*.yaml"))
+        if len(matches) != 1:
+            known = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
+            raise UserError(
+                f"{name}: {len(matches)} sweep files match; choose one of {known or f'nothing in {folder}'}"
+            )
+        found.append(matches[0])
+    return found
+
+
+def _check_rows(sweep: Sweep) -> None:
+    """Every row that the layout mentions is filled by a run or published."""
+    if not sweep.table:
+        return
+    filled = {str(entry.get("row")) for entry in sweep.runs.get("each") or []}
+    filled |= {str(row) for row in (sweep.runs.get("cross") or {}).get("row", [])}
+    filled |= {str(entry["row"]) for entry in sweep.table.get("published") or [] if "row" in entry}
+    mentioned: list[tuple[str, Any]] = [("rows", row) for row in sweep.table.get("rows") or []]
+    for group in sweep.table.get("groups") or []:
+        mentioned += [("groups", row) for row in group.get("rows") or []]
+    for part in ("labels", "describe"):
+        mentioned += [(part, row) for row in sweep.table.get(part) or {}]
+    mentioned += [("hidden", row) for row in sweep.table.get("hidden") or []]
+    baseline = sweep.table.get("baseline")
+    names = [*baseline, *baseline.values()] if isinstance(baseline, Mapping) else [baseline] if baseline else []
+    mentioned += [("baseline", row) for row in names]
+    for part, row in mentioned:
+        if str(row) not in filled:
+            raise UserError(
+                f"{sweep.path}: table.{part} names row {row!r}, which no run fills and nobody published; "
+                "add it to runs.each or table.published, or correct its label"
+            )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such sweep file") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); correct the file") from error
+    if not isinstance(text, dict):
+        raise UserError(f"{path}: a sweep is a mapping with `runs` and `table`")
+    return text
+
+
+def _named(keys: set[Any]) -> str:
+    return f", not {', '.join(sorted(map(str, keys)))}" if keys else ""

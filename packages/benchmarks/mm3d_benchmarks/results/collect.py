@@ -1,0 +1,234 @@
+"""From results of runs to one small CSV per table: just the rows and columns that it shows, in fixed order and format.
+
+    results/<profile>/runs/<kind>/<key>.json          what a finished run found, and where it was computed
+    results/<profile>/inputs/<table>.csv              row,column,seed,value,status,run
+    results/<profile>/inputs/<table>.efficiency.csv   the same for times and memory, which differ from run to run
+    results/<profile>/inputs/<table>.provenance.json  commits, devices, data source, footnotes, run keys of each row
+
+Equal results give equal bytes, so whatever depends on a CSV is rebuilt only when a number in it changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.planning.planner import Plan, PlannedCell
+from mm3d_benchmarks.store.spec import KINDS, LISTS, RunSpec
+from mm3d_benchmarks.store.store import Store, read_json
+from mm3d_benchmarks.planning.sweepfile import Sweep
+from mm3d_core.files.atomic import write_text_if_changed
+
+HEADER = ("row", "column", "seed", "value", "status", "run")
+MEASURED = ("train_hours", "infer_seconds", "peak_memory_GB")  # differ from run to run; they have a file of their own
+
+
+def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: str, prune: bool) -> None:
+    """Write ``folder/<key>.json`` for each finished run; files whose bytes would not change are left alone.
+
+    Args:
+        prune: the specs are all that is planned; remove the files of other runs.
+    """
+    wanted = set()
+    for spec in specs:
+        run = store.run(spec.key)
+        if not run.is_done:
+            continue
+        path = folder / f"{spec.key}.json"
+        wanted.add(path)
+        origin = run.read("provenance.json") or {}
+        result = {
+            "kind": kind,
+            "key": spec.key,
+            "metrics": run.metrics().get("metrics", {}),
+            "efficiency": efficiency_of(run.read("efficiency.json"), run.metrics()),
+            "provenance": {name: origin.get(name) for name in ("commit", "device", "device_kind", "ops_backend")},
+        }
+        write_text_if_changed(path, json.dumps(result, sort_keys=True, indent=1) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in set(folder.glob("*.json")) - wanted if prune else ():
+        stale.unlink()
+
+
+def efficiency_of(record: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The efficiency record of a run, from its own file or its metrics."""
+    return dict(record or metrics.get("efficiency") or {})
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What collecting one table found: how many values are there, missing, failed."""
+
+    sweep: str
+    done: int
+    missing: int
+    failed: int
+
+
+def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | None = None) -> list[Collected]:
+    """Write the inputs of each sweep's table.
+
+    Args:
+        results: ``results/<profile>``; holds ``runs/`` and receives ``inputs/``.
+        store: tells a failed run from one that was never started; without it both are ``missing``.
+    """
+    found = Results(results / "runs")
+    summary = []
+    for sweep in sweeps:
+        lines, measured = [], []
+        for cell in plan.cells.get(sweep.name, []):
+            for column in sweep.columns:
+                line = _line(cell, column, plan.kinds[sweep.name], found, store)
+                (measured if column in MEASURED else lines).append(line)
+        target = results / "inputs" / sweep.name
+        write_text_if_changed(target.with_suffix(".csv"), _csv(lines))
+        write_text_if_changed(target.with_suffix(".efficiency.csv"), _csv(measured))
+        origin = provenance(plan, plan.cells.get(sweep.name, []), found)
+        origin["footnotes"] = [*plan.notes.get(sweep.name, []), *origin["footnotes"]]
+        write_text_if_changed(
+            target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n"
+        )
+        states = [line[4] for line in (*lines, *measured)]
+        summary.append(Collected(sweep.name, states.count("done"), states.count("missing"), states.count("failed")))
+    return summary
+
+
+class Results:
+    """The result files of a profile, read once each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        """What a run found, or None."""
+        if (kind, key) not in self._known:
+            found = read_json(self._folder / kind / f"{key}.json")
+            self._known[kind, key] = found if found is not None and _is_result(found) else None
+        return self._known[kind, key]
+
+
+def value_of(column: str, cell: PlannedCell, kind: str, found: Results) -> float | None:
+    """The value of a column for a cell, or None.
+
+    A metric is looked up in the cell's last run, then in those before it. Sizes and times are of the whole chain: the
+    task's network with what pre-training added to its encoder (as in the paper's Tables 6, 10 and 11), the hours of all
+    trainings.
+    """
+    chain = {k: result for k in KINDS if k in cell.runs and (result := found.get(k, cell.runs[k]))}
+    if kind not in chain:
+        return None
+    records = {k: result.get("efficiency") or {} for k, result in chain.items()}
+    if column == "params_M":
+        return _size(records)
+    if column == "train_hours":
+        seconds = [_number(r.get("seconds_total")) for k, r in records.items() if k != "evaluate"]
+        return sum(s for s in seconds if s is not None) / 3600 if any(s is not None for s in seconds) else None
+    if column == "infer_seconds":
+        scenes = records.get("evaluate", {}).get("seconds_per_scene") or {}
+        seconds = [number for value in scenes.values() if (number := _number(value)) is not None]
+        return sum(seconds) / len(seconds) if seconds else None
+    if column == "peak_memory_GB":
+        peaks = [p for r in records.values() if (p := _number(r.get("peak_memory_bytes"))) is not None]
+        return max(peaks) / 1e9 if peaks else None
+    for k in reversed([k for k in KINDS if k in chain]):
+        if column in chain[k]["metrics"]:
+            return _number(chain[k]["metrics"][column])
+    return None
+
+
+def _size(records: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Millions of parameters: the network that solves the task, and what pre-training trained beside its encoder.
+
+    The paper counts so: 1.48 M of VoteNet with its folding decoder include the proposal head, which waits meanwhile.
+    """
+    network = _number(records.get("evaluate", {}).get("parameters"))
+    added = _number(records["pretrain"].get("parameters_beside_encoder")) if "pretrain" in records else 0.0
+    return None if network is None or added is None else (network + added) / 1e6
+
+
+def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict[str, Any]:
+    """Where a table's numbers come from, and what a reader must know about it."""
+    rows: dict[str, set[str]] = {}
+    commits, devices, kinds, backends = set(), set(), set(), set()
+    datasets: dict[str, str] = {}
+    dirty = False
+    for cell in cells:
+        for kind, key in cell.runs.items():
+            rows.setdefault(cell.row, set()).add(key)
+            for name in plan.specs[key].data.keys() - set(LISTS):
+                datasets[name] = plan.source
+            origin = (found.get(kind, key) or {}).get("provenance") or {}
+            commit = origin.get("commit") or {}
+            if commit.get("id"):
+                commits.add(commit["id"][:12] + ("+" if commit.get("dirty") else ""))
+                dirty |= bool(commit.get("dirty"))
+            for known, name in ((devices, "device"), (kinds, "device_kind"), (backends, "ops_backend")):
+                if origin.get(name):
+                    known.add(origin[name])
+    footnotes = []
+    for known, what in (
+        (commits, "commits"),
+        (kinds, "kinds of device"),
+        (backends, "back ends of the point operations"),
+    ):
+        if len(known) > 1:
+            footnotes.append(f"The runs of this table come from {len(known)} {what}: {', '.join(sorted(known))}.")
+    if dirty:
+        footnotes.append("Some runs were made with uncommitted changes (marked +).")
+    return {
+        "profile": plan.profile,
+        "datasets": datasets,
+        "commits": sorted(commits),
+        "devices": sorted(devices),
+        "ops_backends": sorted(backends),
+        "footnotes": footnotes,
+        "runs": {row: sorted(keys) for row, keys in sorted(rows.items())},
+    }
+
+
+def _line(cell: PlannedCell, column: str, kind: str, found: Results, store: Store | None) -> tuple[str, ...]:
+    key = cell.runs[kind]
+    value = value_of(column, cell, kind, found)
+    if value is not None:
+        return (cell.row, column, str(cell.seed), f"{value:.6f}" if math.isfinite(value) else str(value), "done", key)
+    if found.get(kind, key) is not None:
+        return (cell.row, column, str(cell.seed), "", "done", key)
+    failed = store is not None and any(store.run(k).read("failure.json") for k in cell.runs.values())
+    return (cell.row, column, str(cell.seed), "", "failed" if failed else "missing", key)
+
+
+def _csv(lines: Iterable[tuple[str, ...]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(sorted(lines))
+    return buffer.getvalue()
+
+
+def _is_result(value: Mapping[str, Any]) -> bool:
+    """Whether a result file, which anybody may have touched, has the parts that are read below."""
+    origin, efficiency = value.get("provenance") or {}, value.get("efficiency") or {}
+    parts = [value.get("metrics"), efficiency, origin]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    commit, seconds = origin.get("commit") or {}, efficiency.get("seconds_per_scene") or {}
+    texts = [origin.get(name) or "" for name in ("device", "device_kind", "ops_backend")]
+    known = isinstance(commit, dict) and isinstance(commit.get("id") or "", str) and isinstance(seconds, dict)
+    return known and all(isinstance(text, str) for text in texts)
+
+
+def _number(value: Any) -> float | None:
+    """A number, also when JSON had to carry it as a word (``NaN``)."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,146 @@
+"""What a training writes while it runs: log.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mm3d_core.errors import UserError
+from mm3d_core.files.atomic import write_text
+from mm3d_core.files.untrusted import parse_json
+
+LOG_FILE = "log.jsonl"
+
+
+class TrainingLog:
+    """One line of JSON per record, mirrored to the chosen sinks.
+
+    Args:
+        folder: the run's folder.
+        step: the step of the checkpoint from which the training continues; later lines belong to steps that will be
+            taken again and are removed. 0 starts a new log.
+        steps: length of the training, for the progress bar.
+        tensorboard: also write event files to ``folder/tensorboard``.
+        wandb: project name for Weights & Biases, or None.
+        progress: True, False, or None for "when standard error is a terminal".
+
+    Raises:
+        UserError: wandb is asked for and not installed; the log cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        steps: int,
+        tensorboard: bool = False,
+        wandb: str | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        from tqdm import tqdm
+
+        path = folder / LOG_FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            truncate_log(path, step)
+            self._path, self._stream = path, path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+        self._board = _open_tensorboard(folder, step) if tensorboard else None
+        self._wandb = _open_wandb(folder, wandb) if wandb else None
+        self._bar = tqdm(
+            total=steps,
+            initial=step,
+            unit="step",
+            desc=folder.name,
+            file=sys.stderr,
+            disable=None if progress is None else not progress,
+        )
+
+    def advance(self) -> None:
+        """Move the progress bar by one step."""
+        self._bar.update()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record; it must have an integer "step". Numbers also go to the sinks.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        try:
+            self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free space and run again") from error
+        numbers = {name: value for name, value in record.items() if isinstance(value, float)}
+        if self._board is not None:
+            for name, value in numbers.items():
+                self._board.add_scalar(name, value, record["step"])
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=record["step"])
+        if "loss" in numbers:
+            self._bar.set_postfix(loss=f"{numbers['loss']:.4g}", refresh=False)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self._bar.close()
+        self._stream.close()
+        if self._board is not None:
+            self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def truncate_log(path: Path, step: int) -> None:
+    """Keep the whole lines up to ``step``; a line cut short by a kill goes with the rest. Step 0 empties the log."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            if parse_json(line)["step"] > step or not line.endswith("\n"):
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line)
+    write_text(path, "".join(kept) if step else "")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run's log so far.
+
+    Raises:
+        UserError: the log is damaged.
+    """
+    path = folder / LOG_FILE
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_bytes().split(b"\n")
+        records = [parse_json(line) for line in lines if line.endswith(b"}")]
+        if any(type(record["step"]) is not int for record in records):
+            raise ValueError("a step that is no number")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete the run's folder and run it again") from error
+    return records
+
+
+def _open_tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "machine.tensorboard is on, but the package 'tensorboard' is missing: install it or switch it off"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+
+def _open_wandb(folder: Path, project: str) -> Any:
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            "machine.wandb is set, but the package 'wandb' is missing: install it or set it to null"
+        ) from error
+    return wandb.init(project=project, id=folder.name, name=folder.name, dir=str(folder), resume="allow")
