@@ -4,6 +4,8 @@
 timed in processor time, which other work on the machine does not change, or, where there is a GPU, by the clock.
 """
 
+from __future__ import annotations
+
 import statistics as stats
 import time
 from collections.abc import Callable, Mapping, Sequence

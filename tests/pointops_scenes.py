@@ -1,5 +1,7 @@
 """Hypothesis strategies: packed batches of awkward clouds."""
 
+from __future__ import annotations
+
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st

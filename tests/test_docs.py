@@ -1,5 +1,7 @@
 """The worked examples of docs/ run as they are printed."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil

@@ -6,6 +6,8 @@ torch comes first: on a machine without an NVIDIA driver its CPU build is chosen
 fetch gigabytes of CUDA libraries. Versions are pinned by constraints.txt.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

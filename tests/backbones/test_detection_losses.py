@@ -1,5 +1,7 @@
 """VoteNet's losses on cases small enough for pencil and paper."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

@@ -1,5 +1,7 @@
 """Box codec: headings at their borders, sizes, the slices of a head's output, labels that are refused."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

@@ -1,5 +1,7 @@
 """H3DNet: exact size, the worked sum of its losses, and that it learns."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

@@ -1,5 +1,7 @@
 """Faces and edges: block order, and which of them a scan shows."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

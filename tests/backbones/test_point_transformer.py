@@ -1,5 +1,7 @@
 """Point Transformer: exact size, isolated scenes, equivariant to point order, and one search per table."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,7 @@
 """PointNet++ encoder: exact size, agreement with a literal reading of the paper, scenes that stay apart."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,5 +1,7 @@
 """Released checkpoints: state dicts of the released names and shapes load whole, and foreign ones are refused."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import pytest

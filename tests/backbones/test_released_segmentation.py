@@ -1,5 +1,7 @@
 """Import of released checkpoints, tried on state dicts of the released names and shapes made here."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

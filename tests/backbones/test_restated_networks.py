@@ -1,5 +1,7 @@
 """Both segmentation networks against plain restatements of the published descriptions, whole and in float64."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

@@ -1,5 +1,7 @@
 """The segmentation head: exact size on any encoder, loss over labelled points only."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

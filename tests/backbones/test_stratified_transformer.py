@@ -1,5 +1,7 @@
 """Stratified Transformer: exact size, its layers' definitions, isolated scenes, and geometry made once."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

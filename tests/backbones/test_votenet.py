@@ -1,5 +1,7 @@
 """VoteNet: exact size, scenes that stay apart, decoding, and that it learns."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

@@ -1,5 +1,7 @@
 """A tiny prepared data set and configurations that train on it within seconds."""
 
+from __future__ import annotations
+
 import copy
 from pathlib import Path
 from typing import Any

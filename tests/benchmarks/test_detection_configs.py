@@ -1,5 +1,7 @@
 """Detection configs: they compose, build the published networks, and hold the published recipes."""
 
+from __future__ import annotations
+
 import pytest
 from hydra.utils import instantiate
 

@@ -1,5 +1,7 @@
 """Detectors on embedded scenes: they over-fit the scenes they see, and learn something about those they do not see."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,5 +1,7 @@
 """Every encoder takes the plans that loader workers make for a GPU: they carry inverse tables that none asks for."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hydra.utils import instantiate

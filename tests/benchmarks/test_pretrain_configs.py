@@ -1,5 +1,7 @@
 """Every pre-training config composes, instantiates on an encoder, and gives a loss with a gradient."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import TinyEncoder, generator, joined, scan

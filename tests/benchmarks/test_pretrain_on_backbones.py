@@ -1,5 +1,7 @@
 """Every pre-training method runs a step on every backbone, from configs, with the backbone's inputs and decoders."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import generator, joined, scan

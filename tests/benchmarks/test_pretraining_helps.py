@@ -4,6 +4,8 @@ Both tests give the probe of the random network, and of the pre-trained one, the
 pre-training itself sees no label. What they do not show stands in docs/training.md.
 """
 
+from __future__ import annotations
+
 import copy
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Segmentation configs: they compose, build the published networks, and hold the published recipes and protocols."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

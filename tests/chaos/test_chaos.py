@@ -1,5 +1,7 @@
 """Nothing is lost: whatever is killed, the results are those of an undisturbed run."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys

@@ -1,5 +1,7 @@
 """Boxes: the heading convention, hand-made overlaps, and suppression at its threshold."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

@@ -1,5 +1,7 @@
 """Boxes against two real, annotated scans; skipped where the samples do not lie beside the checkout."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """PointBatch: scenes keep their points, and contradictions are refused."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """Seeds depend on names, not on order."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

@@ -1,5 +1,7 @@
 """A small encoder and small scans for the tests of the pre-training methods."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

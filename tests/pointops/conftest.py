@@ -1,5 +1,7 @@
 """Which CPU kernels a test runs on: every flavor that was built and that this processor can run."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """What is built from several searches gives, on awkward clouds, the same with the kernels as on plain torch."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given

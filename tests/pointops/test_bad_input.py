@@ -1,5 +1,7 @@
 """Bad input is refused with a ValueError that names the argument: no crash, no read out of bounds."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """ball_query: strict comparison, row order or nearest, named paddings; the same rows on every back end."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given

@@ -1,5 +1,7 @@
 """chamfer_nearest and chamfer_distance: exact neighbors both ways, and gradients that stay finite."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Feature operations: values against loops, gradients against finite differences, scenes apart."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

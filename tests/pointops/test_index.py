@@ -1,5 +1,7 @@
 """Index: one set of trees for many calls changes no result, and is refused for other points; nor do rows alone."""
 
+from __future__ import annotations
+
 import copy
 import gc
 

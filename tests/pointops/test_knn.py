@@ -1,5 +1,7 @@
 """knn_query: the same rows on every back end, in the order of (squared distance, row), scene by scene."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given

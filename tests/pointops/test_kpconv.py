@@ -1,5 +1,7 @@
 """Kernel point convolution: its definition with gradients, neighbor lists by radius, missing neighbors."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

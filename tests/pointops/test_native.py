@@ -1,5 +1,7 @@
 """Loading the kernels: which one runs is said, threads and forks change nothing, and the fallback works."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """Geometry plans: the right tables, as few searches as there are distinct ones, and joining that changes nothing."""
 
+from __future__ import annotations
+
 import time
 
 import pytest

@@ -1,5 +1,7 @@
 """Plans with windows: keys are sampled once for all, and joined plans equal the plan of the joined batch."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """Operations behave under torch's dispatcher: opcheck, torch.compile without graph breaks, little overhead."""
 
+from __future__ import annotations
+
 import time
 
 import pytest

@@ -1,5 +1,7 @@
 """farthest_point_sampling: the definition, its prefix property, and what small scenes give."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given

@@ -1,5 +1,7 @@
 """Kernels of feature operations: equal to the definitions with gradients, for every build and number of threads."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,5 +1,7 @@
 """Voxels: the partition of exact integer cells, the published hash, scenes apart."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from hypothesis import given

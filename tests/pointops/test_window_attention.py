@@ -1,5 +1,7 @@
 """Window attention: equal to its definition with gradients, isolated, and in float32 under mixed precision."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

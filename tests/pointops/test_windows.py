@@ -1,5 +1,7 @@
 """Window pairs: the keys of the definition, no limit of keys, isolated scenes, bins that no rounding moves."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import Tensor

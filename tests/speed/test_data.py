@@ -1,5 +1,7 @@
 """Speed: a ScanNet-sized scan is prepared in well under the time that reading it from a slow disk takes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """The benchmark of scoring detections: it measures what it says, and scoring is quick enough."""
 
+from __future__ import annotations
+
 from speed.detection_metric import main, measure
 
 

@@ -1,5 +1,7 @@
 """The detection benchmark: rooms with consistent labels, parts that add up to the step."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """The loading benchmark measures the pipeline that training uses."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """Efficiency: exact counts, shares that add up, and one record that says where it was measured."""
 
+from __future__ import annotations
+
 import json
 import time
 from dataclasses import dataclass

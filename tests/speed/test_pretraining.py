@@ -1,5 +1,7 @@
 """The cost benchmark of pre-training measures both steps of a backbone and says where the time goes."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

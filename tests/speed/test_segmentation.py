@@ -1,5 +1,7 @@
 """The benchmark: rooms on a voxel grid, the published counts of searches, and a table that can be read."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 

@@ -1,5 +1,7 @@
 """What a step of pre-training costs: parts that add up; the figures are the business of a benchmark."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import TinyEncoder, generator, scan

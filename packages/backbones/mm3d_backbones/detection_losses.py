@@ -3,6 +3,8 @@
 Means over a mask divide by its sum + 1e-6, so that a batch without positives has finite losses.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 

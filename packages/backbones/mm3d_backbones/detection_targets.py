@@ -13,6 +13,8 @@ vote. Values and slice order: facebookresearch/votenet, models/proposal_module.p
     5 + 2 NH + 4 C                C        semantic logits
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The geometry plan of a forward pass: the one a loader worker made, or one made on the spot."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 from torch import Tensor

@@ -10,6 +10,8 @@ from the size slice; the ground truth follows from votes and boxes (``h3dnet_pri
                                     +-> votes for faces and edges -> 3 x 1024 primitives -> matching
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,6 +5,8 @@ The first 6 (faces) and 12 (edges) input channels are always zero, as in the rel
 reach the grouped points; they count as parameters.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

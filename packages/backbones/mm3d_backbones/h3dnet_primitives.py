@@ -9,6 +9,8 @@ option (``segment_gate``), since prepared SUN RGB-D frames carry no such label.
     blocks of edges   +z+x +z-x +z+y +z-y   -z+x -z-x -z+y -z-y   +x+y +x-y -x+y -x-y
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +64,7 @@ class PrimitiveRule:
     edge_to_line: bool = False
 
     @classmethod
-    def sunrgbd(cls) -> "PrimitiveRule":
+    def sunrgbd(cls) -> PrimitiveRule:
         """The values for SUN RGB-D; the defaults are ScanNet's."""
         return cls(0.1, 0.005, 50, 0.1, 10, edge_at_box=True, edge_to_line=True)
 
@@ -83,7 +85,7 @@ class PrimitiveTargets:
     extent: Tensor
     box_class: Tensor
 
-    def rows(self, index: Tensor) -> "PrimitiveTargets":
+    def rows(self, index: Tensor) -> PrimitiveTargets:
         """The given points."""
         return PrimitiveTargets(self.mask[index], self.center[index], self.extent[index], self.box_class[index])
 

@@ -1,5 +1,7 @@
 """Where a kernel point convolution has its 15 kernel points."""
 
+from __future__ import annotations
+
 import math
 
 import torch

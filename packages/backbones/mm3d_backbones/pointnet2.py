@@ -14,6 +14,8 @@ release gathers first and multiplies every copy); all neighbor tables can come p
     fp2         1024      -           3      256 + 256, 256, 256           fp1 onto sa2: the seeds
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

@@ -4,6 +4,8 @@ VoteNet (facebookresearch/votenet), H3DNet (zaiweizhang/H3DNet), and MM-3DScene'
 and detector are VoteNet's (MingyeXu/mm-3dscene, detection/). Only names and shapes differ: 1x1 convolutions are linear.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

@@ -5,6 +5,8 @@ Transformer uses the same one (linear, batch norm, ReLU, linear). Loss: plain cr
 the batch, no class weights, no smoothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

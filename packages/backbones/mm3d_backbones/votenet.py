@@ -8,6 +8,8 @@ clusters is an argument of training and one of evaluation.
     points -> encoder -> 1024 seeds -> voting -> 1024 votes -> clustering -> 256 proposals -> boxes
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 

@@ -13,6 +13,8 @@ Changed against facebookresearch/votenet (utils/box_util.py): everything is vect
 float64 routine that is also right for identical and nearly identical boxes, where the release is often wrong.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch

@@ -1,5 +1,7 @@
 """What an encoder is: the part that pre-training learns and fine-tuning keeps."""
 
+from __future__ import annotations
+
 from typing import Any, Protocol, runtime_checkable
 
 from mm3d_core.points import PointBatch

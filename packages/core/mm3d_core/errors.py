@@ -1,5 +1,7 @@
 """The one error that a user of the command line is meant to read."""
 
+from __future__ import annotations
+
 
 class UserError(Exception):
     """Bad input: the message names the file or key and says what to do.

@@ -1,5 +1,7 @@
 """What stands in which column of ``feat``: so that views which move or recolor points can keep the features true."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,6 +5,8 @@ is the same whichever worker asks, after whatever interruption. The global gener
 dropout) are set here and nowhere else.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import random

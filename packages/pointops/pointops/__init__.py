@@ -4,6 +4,8 @@ Packed means: the points of B scenes laid end to end as ``xyz`` (N, 3) float32, 
 end of each scene. Index results are int32 rows of the whole batch.
 """
 
+from __future__ import annotations
+
 from pointops._native import backend
 from pointops.aggregation import aggregation
 from pointops.attention import attention_fusion_step, attention_relation_step

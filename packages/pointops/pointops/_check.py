@@ -1,5 +1,7 @@
 """Refusing bad input: every message names the argument and says what it must be."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -3,6 +3,8 @@
 Without a built library every operation runs on its plain-torch definition, and the first call says so once.
 """
 
+from __future__ import annotations
+
 import ctypes
 import functools
 import os

@@ -1,5 +1,7 @@
 """Operations for torch's dispatcher: ``torch.ops.pointops.*``, with shapes for ``torch.compile``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Pairwise attention steps (Pointcept's ``pointops.attention_*_step``, MIT; nothing copied)."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -5,6 +5,8 @@ Names and argument order are those of Pointcept's ``pointops.ball_query`` (MIT);
 Pointcept's own kernel thins up to 2,048 candidates evenly and has visible defects; it is not reproduced.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from torch import Tensor

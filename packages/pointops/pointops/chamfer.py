@@ -1,5 +1,7 @@
 """Nearest neighbors between two clouds, both ways, and the Chamfer distance built on them."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import torch

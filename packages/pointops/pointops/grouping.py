@@ -4,6 +4,8 @@ Names and argument order are those of Pointcept's ``pointops`` (MIT); nothing is
 A neighbor -1 is a row of zeros.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -10,6 +10,8 @@ the same points, or from the same points, more than once makes an :class:`Index`
 Results are the same with and without it.
 """
 
+from __future__ import annotations
+
 import ctypes
 from collections.abc import Sequence
 

@@ -5,6 +5,8 @@ nothing is copied. Distances are float32, (dx*dx + dy*dy) + dz*dz without fused 
 sorted by (squared distance, row number), so every back end returns the same rows.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -9,6 +9,8 @@ Changed: of too many neighbors the nearest are kept; the release keeps an unseed
 first in row order in testing (``order="index"``).
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -5,6 +5,8 @@ faults: more than half of an eager attention step. Keeping freed memory makes su
 resident memory.
 """
 
+from __future__ import annotations
+
 import ctypes
 import platform
 import sys

@@ -1,5 +1,7 @@
 """Scene structure: cumulative ends (``offset``) and scene numbers (``batch``)."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -4,6 +4,8 @@ Names and argument order are those of Pointcept's ``pointops.farthest_point_samp
 Ties go to the lowest row (the reference kernels' winner depends on their thread layout).
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -3,6 +3,8 @@
 Order within a segment is the row order, so results are reproducible bit by bit, gradients included.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

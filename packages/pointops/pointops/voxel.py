@@ -4,6 +4,8 @@ Cells are floor((x - start) / size) in float32, as in the voxel subsampling of P
 Transformer (util/voxelize.py there; nothing copied).
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import torch

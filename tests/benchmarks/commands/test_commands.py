@@ -1,5 +1,7 @@
 """The command line: help, and one clear error with status 1 for each kind of bad input."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys

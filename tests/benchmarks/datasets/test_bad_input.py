@@ -1,5 +1,7 @@
 """Bad input, kind by kind: the error names the file, and ``skip_broken`` prepares the rest and lists what it lacks."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import tracemalloc

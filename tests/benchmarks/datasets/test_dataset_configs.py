@@ -1,5 +1,7 @@
 """Every data set's config names facts that exist and a reader that prepares it."""
 
+from __future__ import annotations
+
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path

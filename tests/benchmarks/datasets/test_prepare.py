@@ -1,5 +1,7 @@
 """Preparation: resumable, the same bytes every time, one bad scene does not spoil the rest."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os

@@ -1,5 +1,7 @@
 """Real samples, read with the code that reads whole releases. The numbers are those stated beside the samples."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

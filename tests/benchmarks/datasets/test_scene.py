@@ -1,5 +1,7 @@
 """The prepared-scene contract: written, read back, verified, and refused when it is broken."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Detection metric: hand-made precision-recall cases, and independence of order."""
 
+from __future__ import annotations
+
 import json
 import math
 

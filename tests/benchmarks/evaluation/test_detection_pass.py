@@ -1,5 +1,7 @@
 """One pass of a detector over a scene: the sample depends on seed and name only, and labels stay as prepared."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Room lists are named in results: 67 or 68 rooms of Area 5, 271 or 272 of all areas."""
 
+from __future__ import annotations
+
 import pytest
 
 from mm3d_benchmarks.evaluation.room_lists import DISPUTED, room_protocol

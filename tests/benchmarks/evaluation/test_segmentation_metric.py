@@ -1,5 +1,7 @@
 """Segmentation scores: a case small enough for pencil and paper, the published rules, and state that survives."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

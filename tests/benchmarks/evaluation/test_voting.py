@@ -1,5 +1,7 @@
 """Full voting: every original point is predicted, sums are true, memory is bounded, and a stopped room goes on."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Voxel validation: one point of every voxel, the same in every run."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

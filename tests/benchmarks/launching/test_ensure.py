@@ -1,5 +1,7 @@
 """ensure(): everything gets a result once, whatever dies meanwhile; on the local pool and in process."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

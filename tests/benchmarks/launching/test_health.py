@@ -1,5 +1,7 @@
 """Status shows how pre-trainings fare: masks, losses by level, agreement, collapse, speed, memory."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What `mm3d status` and `--dry-run` say."""
 
+from __future__ import annotations
+
 import json
 import time
 from pathlib import Path

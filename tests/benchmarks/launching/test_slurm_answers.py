@@ -1,5 +1,7 @@
 """A queue that is silent is not a queue that has forgotten; with scripts in the place of Slurm's clients."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,9 @@
 """Augmentations: published ranges, colors that stay colors, and boxes that stay around their points."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 import colorsys
 
 import numpy as np

@@ -1,7 +1,9 @@
 """Crops: one point a voxel, spheres, and the published boxes with their fallbacks."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """Features by name: order, scale, and what is refused."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Detection labels: padding, VoteNet's rules for votes, and headings from +x towards -y."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,9 @@
 """Loading: the same batch for the same names, whatever the workers; bad scenes are named."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 from functools import partial
 from pathlib import Path
 

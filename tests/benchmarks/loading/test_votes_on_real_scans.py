@@ -1,5 +1,7 @@
 """Votes of real scans, against a literal reading of the published rules."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

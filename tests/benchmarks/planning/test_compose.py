@@ -1,5 +1,7 @@
 """Composition: Hydra's meaning, strict keys, profiles, sweeps on the command line."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The code fingerprint: what counts, what does not, and how far it reaches."""
 
+from __future__ import annotations
+
 import ast
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Constructors read as source text."""
 
+from __future__ import annotations
+
 import pytest
 
 from mm3d_benchmarks.planning.import_paths import accepts, parameters_of, targets_in

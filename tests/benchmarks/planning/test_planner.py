@@ -1,5 +1,7 @@
 """The plan: composed once, the same bytes every time, shared by key; and sweeps that are wrong are refused."""
 
+from __future__ import annotations
+
 import copy
 import json
 import time

@@ -1,5 +1,7 @@
 """A headless Chromium driven over the devtools pipe: no port, no driver, no further package."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os

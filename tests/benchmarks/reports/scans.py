@@ -1,5 +1,7 @@
 """A made-up room and made-up runs that left pictures of it."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

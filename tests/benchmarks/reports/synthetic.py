@@ -1,5 +1,7 @@
 """Made-up sweeps, inputs and stores for the tests of the reports."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Iterable

@@ -1,5 +1,7 @@
 """Pictures that runs leave: found through upstreams, checked, and never unpickled."""
 
+from __future__ import annotations
+
 import json
 
 import numpy as np

@@ -1,5 +1,7 @@
 """`mm3d report`: what is written, the exit status, and that the same store gives the same bytes."""
 
+from __future__ import annotations
+
 import io
 import os
 import subprocess

@@ -1,5 +1,7 @@
 """From tables to statements: differences, agreement with the paper's order, spread."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json

@@ -1,5 +1,7 @@
 """The figures: drawn from what is there, byte-stable, and nothing claimed that was not measured."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The LaTeX of a table: escaped, and it compiles in a plain article."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess

@@ -1,5 +1,7 @@
 """The page in a real Chromium: no errors, tables sort, the viewer draws, a click recolors it, dark and narrow work."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

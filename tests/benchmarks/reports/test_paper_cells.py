@@ -1,5 +1,7 @@
 """Every cell that the paper printed stands exactly once in the reports, in the right table, with the right value."""
 
+from __future__ import annotations
+
 import csv
 from collections import defaultdict
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The page's text: complete without scripts, escaped, self-contained, and the same on every build."""
 
+from __future__ import annotations
+
 import base64
 import json
 import re

@@ -1,5 +1,7 @@
 """The arithmetic of differences, on numbers whose answers are known."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

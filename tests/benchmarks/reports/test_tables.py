@@ -1,5 +1,7 @@
 """Means, deviations, differences, the best, and what a cell says when something is missing."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
 

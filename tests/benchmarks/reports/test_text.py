@@ -1,5 +1,7 @@
 """The CSV and Markdown of a table."""
 
+from __future__ import annotations
+
 import csv
 import io
 

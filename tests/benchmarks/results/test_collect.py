@@ -1,5 +1,7 @@
 """collect: one CSV per table, the same bytes for the same results, and a word for everything that is missing."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Collected values: what counts, and what is named as a problem instead."""
 
+from __future__ import annotations
+
 import pytest
 from benchmarks.reports.synthetic import EMBEDDED, write_inputs
 

@@ -1,5 +1,7 @@
 """From configuration to objects: every mistake is named with its key."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """The detection path: dense batches, votes and boxes, from pre-training to mAP."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A disk that fails at any write of a run: the message names the file, and the next call ends with the same bytes."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Callable

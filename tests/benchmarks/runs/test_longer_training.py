@@ -1,5 +1,7 @@
 """A training from scratch can take the steps of the pre-training on top, in steps or in epochs."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A real ScanNet scan, as a user's own folder: pre-training learns something on it and draws what it rebuilt."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

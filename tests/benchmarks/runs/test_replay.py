@@ -1,5 +1,7 @@
 """A step whose numbers went bad can be taken again alone."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """A run is the same run after a kill, with any number of loader workers, and in another process."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

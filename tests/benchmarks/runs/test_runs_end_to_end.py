@@ -1,5 +1,7 @@
 """The three kinds of run, chained on a tiny data set."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Snapshots of a fine-tuning: the same after a kill, and the best of them is scored where that is asked for."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Every pre-training leaves a picture of what it sees, with the heat map of the local statistic."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """RunSpec: the key is the content, and nothing but the content."""
 
+from __future__ import annotations
+
 import pytest
 import toy
 

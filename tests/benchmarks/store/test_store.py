@@ -1,5 +1,7 @@
 """The run store: whole files, counted attempts, locks that die with their owner."""
 
+from __future__ import annotations
+
 import json
 import multiprocessing
 import os

@@ -1,7 +1,9 @@
 """Few labels: nested lists by place, the same labels always, and nothing leaks from what was taken away."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 import hashlib
 from itertools import pairwise
 from pathlib import Path

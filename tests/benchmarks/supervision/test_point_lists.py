@@ -1,5 +1,7 @@
 """A benchmark's list of labeled points: read from every form, held against the data, and what it leaves labeled."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,9 @@
 """Probes: the encoder is frozen and provably so, and each form reads what it says."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 import json
 from pathlib import Path
 

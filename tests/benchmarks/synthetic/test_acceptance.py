@@ -1,5 +1,7 @@
 """Embedded scans look like real ones in the statistics that the methods depend on."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """The generator: same seed, same bytes; visits share a layout; splits share no place; refuses what it cannot do."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

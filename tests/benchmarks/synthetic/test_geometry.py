@@ -1,5 +1,7 @@
 """Rooms and cameras: things stay inside and apart, depth is exact, sensors add what they say."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """Difficulty: a classifier of single points is neither perfect nor helpless, gains by more scans and by context."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

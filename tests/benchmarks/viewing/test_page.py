@@ -1,5 +1,7 @@
 """Views: a page without network, pictures that show what is there."""
 
+from __future__ import annotations
+
 import html
 import json
 import re

@@ -1,5 +1,7 @@
 """The page in a browser: it draws every panel from disk without network or complaint, and its controls turn it."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess

@@ -1,5 +1,7 @@
 """atomic: a file is whole or absent, whatever happens while it is written."""
 
+from __future__ import annotations
+
 import errno
 import os
 

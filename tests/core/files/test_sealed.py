@@ -1,5 +1,7 @@
 """Sealed JSON: what was sealed comes back, what was changed does not."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """JSON and YAML from anywhere: what is honest comes through unchanged, what is not is one kind of error."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math

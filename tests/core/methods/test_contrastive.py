@@ -1,5 +1,7 @@
 """Contrastive losses: worked values, closed forms, and what they must not depend on."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

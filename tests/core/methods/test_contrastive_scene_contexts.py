@@ -1,5 +1,7 @@
 """CSC*: the loss is per scene and region, and its monitors say how pairs are spread over the regions."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import TinyEncoder, generator, joined, scan

@@ -1,5 +1,7 @@
 """The teacher follows without learning; its features are found where the student's points are."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import TinyEncoder, scan

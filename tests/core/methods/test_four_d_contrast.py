@@ -1,5 +1,7 @@
 """4DContrast*: one object moves, rows are the same points over time, and three contrasts are added."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

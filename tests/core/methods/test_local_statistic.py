@@ -1,5 +1,7 @@
 """The local statistic: worked values, isolation of scenes, and scans that offer no contrast."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import line, scan

@@ -1,5 +1,7 @@
 """MSC*: masks are disjoint and of the exact share, hidden points show the token, and only they are regressed."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import TinyEncoder, generator, joined, scan

@@ -1,5 +1,7 @@
 """Masks: exact shares, one order, and views that are nested whatever the score."""
 
+from __future__ import annotations
+
 import pickle
 
 import pytest

@@ -1,5 +1,7 @@
 """The method as a whole: what is built, what flows where, and that it learns."""
 
+from __future__ import annotations
+
 import copy
 import math
 from typing import Any

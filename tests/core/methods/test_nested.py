@@ -1,5 +1,7 @@
 """Nested sampling: each level of the student is part of the target's, and plans stay those of the encoder."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,5 +1,7 @@
 """Objects found in a scan without labels, and objects made from boxes and cylinders."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import generator

@@ -1,5 +1,7 @@
 """The published numbers of trainable parameters in pre-training."""
 
+from __future__ import annotations
+
 from torch import nn
 
 from mm3d_backbones.point_transformer import PointTransformer

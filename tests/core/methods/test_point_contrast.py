@@ -1,5 +1,7 @@
 """PointContrast*: closed forms, what the loss must not depend on, gradients."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

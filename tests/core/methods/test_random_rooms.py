@@ -1,5 +1,7 @@
 """RandomRooms*: the same objects in both rooms, none overlapping, contrasted object by object."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

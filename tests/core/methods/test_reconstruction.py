@@ -1,5 +1,7 @@
 """Folding decoders and the chamfer loss: sizes, worked values, finite gradients."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from core.tiny import scan

@@ -1,5 +1,7 @@
 """Pairs of views: exact matches, fair budgets, true features, and scans too small to crop."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

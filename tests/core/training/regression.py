@@ -1,5 +1,7 @@
 """A small regression problem for the tests of the training loop; importable by child processes."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ class Rows:
     x: Tensor
     y: Tensor
 
-    def to(self, device: Any, non_blocking: bool = False) -> "Rows":
+    def to(self, device: Any, non_blocking: bool = False) -> Rows:
         return self
 
 

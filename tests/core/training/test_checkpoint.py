@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, with the previous one to fall back on; weights say what was loaded."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The efficiency record."""
 
+from __future__ import annotations
+
 import time
 
 import pytest

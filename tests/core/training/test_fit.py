@@ -1,7 +1,9 @@
 """fit(): resumes to the exact step, shares work without changing it, and stops loudly when the numbers go bad."""
+
+from __future__ import annotations
+
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
-
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """Checkpoints and weights from anywhere: cut, flipped, swollen or poisoned, they never crash, run or fill memory."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -136,7 +138,7 @@ class ShortDisk:
     def __init__(self, descriptor: int, number: int) -> None:
         self.descriptor, self.number, self.room = descriptor, number, 100
 
-    def __enter__(self) -> "ShortDisk":
+    def __enter__(self) -> ShortDisk:
         return self
 
     def __exit__(self, *_: object) -> None:

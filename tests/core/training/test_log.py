@@ -1,5 +1,7 @@
 """The training's log and its mirrors."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Schedules: pure functions of the step, with the published values."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn

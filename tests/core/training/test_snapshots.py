@@ -1,5 +1,7 @@
 """Snapshots lie at even distances, the last at the end, and are found by their step."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

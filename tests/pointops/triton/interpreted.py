@@ -3,6 +3,8 @@
 The interpreter costs milliseconds for every loop body: sizes are tiny, but ragged, with ties and empty scenes.
 """
 
+from __future__ import annotations
+
 import os
 
 import pytest

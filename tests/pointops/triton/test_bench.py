@@ -1,5 +1,7 @@
 """The GPU benchmark says in one line that it needs a GPU, and runs where there is one."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

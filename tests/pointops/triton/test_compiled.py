@@ -1,5 +1,7 @@
 """Every kernel compiles for the GPUs of the field, without one here, and stays within its registers."""
 
+from __future__ import annotations
+
 import platform
 import sys
 from importlib.util import find_spec

@@ -1,5 +1,7 @@
 """On a real GPU: the same results as on the CPU, through the public functions."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

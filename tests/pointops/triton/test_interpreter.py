@@ -1,5 +1,7 @@
 """Triton kernels are right, by Triton's interpreter: no GPU is needed, but a process of its own is."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

@@ -3,6 +3,8 @@
 Source: POSTECH-CVLab/point-transformer, tool/test.py and util/voxelize.py.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import numpy as np

@@ -3,6 +3,8 @@
 The sample decides some tenths of mAP, so its seed is an argument: repeat with other seeds for the spread.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

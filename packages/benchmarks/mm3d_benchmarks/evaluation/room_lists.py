@@ -5,6 +5,8 @@ annotation files has a bad byte (JIA-Lab-research/Stratified-Transformer#84, cha
 rooms are without it. Results over different rooms are results of different protocols.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 DISPUTED = "Area_5_hallway_6"

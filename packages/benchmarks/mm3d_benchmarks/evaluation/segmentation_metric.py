@@ -4,6 +4,8 @@ Source: the counts and the 1e-10 of POSTECH-CVLab/point-transformer, util/common
 rooms before any division; a class that never occurs counts as 0 in the means, it is not skipped (the published rule).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,6 +5,8 @@ and must not stand in one column with them. Source: POSTECH-CVLab/point-transfor
 validation branch).
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

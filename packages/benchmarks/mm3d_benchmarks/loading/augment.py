@@ -6,6 +6,8 @@ util/transform.py. Colors are floats 0..255; a sample without colors passes colo
 boxes follow the points.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np

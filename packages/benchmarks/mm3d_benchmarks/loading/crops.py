@@ -1,5 +1,7 @@
 """Fewer points of a scene: voxel sampling, sphere crops, and the box crops of the MM-3DScene recipes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np

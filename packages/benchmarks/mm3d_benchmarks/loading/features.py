@@ -1,5 +1,7 @@
 """What a network reads at every point, by name, and a sample as the PointBatch that carries it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Labels of one sample as the tensors that losses read."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -19,6 +19,8 @@ and, all optional, the layout of the printed table:
 Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then of ``published``, then of ``each``.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterable, Mapping

@@ -15,6 +15,8 @@ A file with ``reconstruction`` serves Figure 8, with ``statistic`` Figure 2, wit
 ``segment`` and ``prediction`` Figure 6, and each with ``coord`` the viewer of the page. Nothing is ever unpickled.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ Exit status: 0 when everything asked for is complete; 1 when a cell is missing, 
 input is unreadable. The rest is built all the same. With ``partial``, what is merely not there yet is accepted.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

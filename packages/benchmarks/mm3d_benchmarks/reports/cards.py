@@ -1,5 +1,7 @@
 """A card per run: what it was, where it ran, what it found, and how its losses went."""
 
+from __future__ import annotations
+
 import html
 import json
 import math

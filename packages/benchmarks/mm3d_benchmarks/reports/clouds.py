@@ -3,6 +3,8 @@
 Positions take 16 bits per axis of the scan's box (a tenth of a millimetre in a room of 6 m), everything else 8 bits.
 """
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Sequence
 from typing import Any

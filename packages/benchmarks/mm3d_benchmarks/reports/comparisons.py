@@ -1,5 +1,7 @@
 """Statements about differences between rows: against the baseline, against the paper's order, and over seeds."""
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools

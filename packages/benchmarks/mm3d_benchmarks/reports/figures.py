@@ -1,5 +1,7 @@
 """Which figure is drawn from what, and the drawing of all of them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Measured values and published values stand in panels of their own: on embedded s
 Whiskers are sample standard deviations over seeds, as in the tables.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,7 @@
 """Figures 2, 6, 7 and 8: what the statistic sees, what the masks keep, what is rebuilt, what is predicted."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 

@@ -5,6 +5,8 @@ side by side; a table with more than ``PANEL`` quantities is set as two panels, 
 anything wider than the page is scaled to ``\linewidth``.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 

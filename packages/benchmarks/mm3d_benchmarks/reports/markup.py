@@ -3,6 +3,8 @@
 Everything is escaped first, so a document cannot bring markup of its own.
 """
 
+from __future__ import annotations
+
 import html
 import re
 

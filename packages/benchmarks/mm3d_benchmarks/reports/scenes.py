@@ -1,5 +1,7 @@
 """Drawing a scan on paper: an orthographic view from above one corner, nearest points last."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.axes import Axes
 

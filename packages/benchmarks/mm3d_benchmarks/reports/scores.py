@@ -4,6 +4,8 @@ The file maps a scene to its scores, or to None where nothing could be scored. A
 ``intersection``, ``target`` and ``predicted`` (one number per class) allows the exact bootstrap of mIoU and mAcc.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

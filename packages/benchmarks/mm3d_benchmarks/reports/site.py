@@ -4,6 +4,8 @@ Tables, statistics, cards and documents are HTML before any script runs; scripts
 page carries a content policy that forbids it to load anything.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import json

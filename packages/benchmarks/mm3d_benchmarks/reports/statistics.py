@@ -17,6 +17,8 @@ Method
     Spread. The standard deviation over seeds is pooled over the rows of a table: the root of the mean variance.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ class SceneScores:
     below: np.ndarray
 
     @classmethod
-    def of_scores(cls, scenes: Sequence[str], scores: np.ndarray) -> "SceneScores":
+    def of_scores(cls, scenes: Sequence[str], scores: np.ndarray) -> SceneScores:
         """From (S, N) scores of scenes by themselves; NaN where a scene had nothing to score."""
         there = np.isfinite(scores)
         return cls(tuple(scenes), np.where(there, scores, 0.0)[..., None], there.astype(float)[..., None])

@@ -5,6 +5,8 @@ alone. Labels: up to eight classes the same; beyond, these mixed with the muted 
 SRON/EPS/TN/09-002): no twenty colors are all safe, so every picture has a legend. Statistic: viridis.
 """
 
+from __future__ import annotations
+
 import io
 import textwrap
 from pathlib import Path

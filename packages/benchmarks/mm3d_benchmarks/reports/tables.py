@@ -9,6 +9,8 @@ Rules, the same in every table:
 * what is missing is named in the cell, and why in a footnote.
 """
 
+from __future__ import annotations
+
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """A table as CSV (for programs: full precision, one column per fact) and as Markdown (for people)."""
 
+from __future__ import annotations
+
 import csv
 import io
 

@@ -1,5 +1,7 @@
 """A table, and any CSV, as HTML: sortable, measured beside published, every name escaped."""
 
+from __future__ import annotations
+
 import csv
 import html
 import io

@@ -4,6 +4,8 @@ Scores arrive in percent, as the metrics compute them. A column not named here i
 starts with a known prefix (``IoU/``, ``AP@0.25/``): then the part after the slash, the class, is the heading.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 

@@ -7,6 +7,8 @@ differ from run to run, stand in ``<table>.efficiency.csv`` in the same form. A 
 ``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys).
 """
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Iterable, Mapping

@@ -15,6 +15,8 @@ Shares of the detection curve: 10, 20, 40, 80 %; points per scene: 20, 50, 100, 
 (facebookresearch/ContrastiveSceneContexts).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

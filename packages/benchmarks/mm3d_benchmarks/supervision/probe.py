@@ -7,6 +7,8 @@ stays in evaluation mode: its batch norms keep the statistics of pre-training; a
 that nothing moved.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """Files that are either whole or absent: write under a temporary name, fsync, rename, fsync the folder."""
 
+from __future__ import annotations
+
 import json
 import os
 import tempfile

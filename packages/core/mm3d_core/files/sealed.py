@@ -1,5 +1,7 @@
 """JSON files that know whether they are whole: a checksum of the content beside it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping

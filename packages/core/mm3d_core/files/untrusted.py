@@ -1,5 +1,7 @@
 """JSON and YAML from anywhere: damaged or hostile text is a ValueError, never a crash, a hang or a full memory."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -4,6 +4,8 @@ Sources: InfoNCE as in PointContrast (Xie et al., ECCV 2020, arXiv:2007.10985) a
 arXiv:2212.09948, Eq. 5); partitions of Contrastive Scene Contexts (Hou et al., CVPR 2021, arXiv:2012.09165).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 

@@ -5,6 +5,8 @@ adaptation: two crops of one reconstructed scan instead of two depth frames; the
 U-Net; radii in metres whatever the voxel size.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

@@ -5,6 +5,8 @@ Sources: the nearest points to a random one (Masked Scene Contrast, Pointcept/Po
 Contexts.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch

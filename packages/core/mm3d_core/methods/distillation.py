@@ -5,6 +5,8 @@ not of normalization statistics, and a teacher in training mode are those of Min
 pointtransformer_pretrain.py.
 """
 
+from __future__ import annotations
+
 import copy
 from typing import Literal
 
@@ -46,7 +48,7 @@ class Teacher(nn.Module):
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.train()
 
-    def train(self, mode: bool = True) -> "Teacher":
+    def train(self, mode: bool = True) -> Teacher:
         """Follows the student's mode, except that ``mode='eval'`` holds always."""
         return super().train(mode and self.mode == "train")
 

@@ -5,6 +5,8 @@ Scan-only adaptation: the object is copied from the scan, or made of boxes and c
 ShapeNet; the space-time network mixes each point's features over the frames by attention instead of 4D convolution.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

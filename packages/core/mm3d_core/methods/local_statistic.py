@@ -7,6 +7,8 @@ whole batch; ``scope`` chooses), and a term without contrast, such as a constant
 counts as 0 (the release divides by zero).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -6,6 +6,8 @@ normal) columns only, since the networks here read coordinates as features too; 
 release adds +cosine).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

@@ -12,6 +12,8 @@ target the first r + gap. So the student's points are always among the target's,
     random        any: the score is drawn                                  PointMAE*, Table 8 (a), (b)
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """What the rivals that contrast matched points share: drawing matches, and features where the matches are."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 

@@ -9,6 +9,8 @@ conf/pretrain/mm3dscene_paper.yaml hold all values of the one and of the other.
                       -> target's points (r + gap) ----------> teacher -> levels -> InfoNCE at each level -+
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, cast, get_args

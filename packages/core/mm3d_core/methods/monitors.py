@@ -1,5 +1,7 @@
 """Numbers that show whether a pre-training is healthy: collapse of features, agreement, what the masks keep."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,7 @@
 """Random rigid motions and color changes of a view, on CPU tensors and from a generator."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Literal

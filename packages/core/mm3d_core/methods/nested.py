@@ -5,6 +5,8 @@ points of the student; the released code samples both views apart and interpolat
 order, so it is enough that the target's order begins with the student's: sampling goes on where the student's ended.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

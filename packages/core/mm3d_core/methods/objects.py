@@ -4,6 +4,8 @@ Scan-only stand-in for ShapeNet in RandomRooms and 4DContrast: floor and walls a
 is left falls into clusters, and each large cluster is an object.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Literal

@@ -1,5 +1,7 @@
 """What a pre-training sees and rebuilds in one scan, as arrays: the raw material of Figures 2, 7 and 8 of the paper."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,6 +4,8 @@ Source: Xie et al., ECCV 2020, arXiv:2007.10985; values of facebookresearch/Poin
 crops of one reconstructed scan instead of two depth frames; the encoder under test instead of a sparse U-Net.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 

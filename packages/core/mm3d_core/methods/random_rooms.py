@@ -5,6 +5,8 @@ stated there). Scan-only adaptation: objects come from the scan at hand, or from
 ShapeNet; all stand on the floor (none on another); ranges of size follow wyf-ACCEPT/BackToReality.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -7,6 +7,8 @@ decoder's copies of a point meet different cells of the grid (in the release the
 reproduces it).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal
 

@@ -4,6 +4,8 @@ Scan-only adaptation: the originals of PointContrast and Contrastive Scene Conte
 both views are parts of one reconstructed scan, so a match is the very same point, and nothing is generated beforehand.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal

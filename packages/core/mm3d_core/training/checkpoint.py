@@ -5,6 +5,8 @@ previous one stays beside it until the next is safely on disk, so there is alway
 safetensors.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import math

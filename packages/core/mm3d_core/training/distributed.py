@@ -1,5 +1,7 @@
 """One training on several processes of one machine: start them, join them, bring their errors home."""
 
+from __future__ import annotations
+
 import os
 import signal
 import tempfile

@@ -1,5 +1,7 @@
 """What a training cost: time for each step, memory, parameters. None of it is ever part of a result."""
 
+from __future__ import annotations
+
 import resource
 import statistics
 import sys

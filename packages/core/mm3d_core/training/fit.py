@@ -8,6 +8,8 @@ batches of any step on request: so a training resumed from a checkpoint repeats 
 on the CPU), and a failed step can be replayed alone.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 import time

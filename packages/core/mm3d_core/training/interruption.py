@@ -6,6 +6,8 @@ requeues the job), and failing that the process ends with a status of its own, w
 broken".
 """
 
+from __future__ import annotations
+
 import signal
 import threading
 from types import FrameType
@@ -36,7 +38,7 @@ class StopRequest:
         self.signal: int | None = None
         self._former: dict[int, Any] = {}
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 self._former[number] = signal.signal(number, self._note)

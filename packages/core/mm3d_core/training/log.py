@@ -1,5 +1,7 @@
 """What a training writes while it runs: log.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Mapping

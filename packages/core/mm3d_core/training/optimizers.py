@@ -1,5 +1,7 @@
 """Optimizers whose parameter groups follow the parameters' names."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

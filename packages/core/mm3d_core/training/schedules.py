@@ -4,6 +4,8 @@ A schedule holds no state, so a resumed training needs only its step. Milestones
 a shortened profile keeps the shape of the full one.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Protocol

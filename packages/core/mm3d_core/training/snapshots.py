@@ -1,5 +1,7 @@
 """Snapshots: a training's weights at evenly spaced steps, for choosing among them afterwards."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from pathlib import Path

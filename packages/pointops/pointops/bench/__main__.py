@@ -1,5 +1,7 @@
 """``python -m pointops.bench``: every bar as one line of a Markdown table."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import platform

@@ -1,5 +1,7 @@
 """Clouds to test and measure with: rooms as scanners see them, and every awkward shape we know of."""
 
+from __future__ import annotations
+
 import numpy as np
 
 ROOM = (6.5, 5.5, 2.8)  # metres

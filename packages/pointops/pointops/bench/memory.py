@@ -1,5 +1,7 @@
 """Prints what :func:`pointops.memory.keep_freed_memory` does to an eager attention step; run by itself."""
 
+from __future__ import annotations
+
 import torch
 
 from pointops import aggregation, subtraction

@@ -1,5 +1,7 @@
 """Named peers, imported only if installed. Each function does the whole job, its index included."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from importlib import import_module, metadata
 from typing import Any

@@ -1,5 +1,7 @@
 """Interleaved medians: in every round each contestant runs once, so that a busy machine slows all alike."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from statistics import median

@@ -1,5 +1,7 @@
 """NumPy files: every honest array is read, and no other."""
 
+from __future__ import annotations
+
 import io
 import zipfile
 from pathlib import Path

@@ -1,5 +1,7 @@
 """MATLAB files: scipy's own come through, and what would crash it does not reach it."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

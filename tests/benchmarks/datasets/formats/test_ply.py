@@ -1,5 +1,7 @@
 """PLY: both byte orders and ascii give the same points; damage is named."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A user's own scans: every format gives the same scene; wrong layouts are explained."""
 
+from __future__ import annotations
+
 import struct
 from pathlib import Path
 

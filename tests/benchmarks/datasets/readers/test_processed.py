@@ -1,5 +1,7 @@
 """Processed forms that users may have: each is recognized, and gives the scene that the raw release gives."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path

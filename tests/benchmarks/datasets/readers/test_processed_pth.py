@@ -1,5 +1,7 @@
 """Scenes that are pickles: arrays are read, anything else is refused without being run."""
 
+from __future__ import annotations
+
 import pickle
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """S3DIS: rooms come back as written, damage of the release is repaired, protocols are named."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

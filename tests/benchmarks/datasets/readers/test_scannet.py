@@ -1,5 +1,7 @@
 """ScanNet: what is written in the raw format comes back, and the known pitfalls are handled."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path

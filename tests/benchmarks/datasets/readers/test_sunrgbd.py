@@ -1,5 +1,7 @@
 """SUN RGB-D without MATLAB: points, calibration and boxes come back as they were written."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path
