@@ -13,7 +13,7 @@ help:            ## show the targets
 
 install: .venv/.installed   ## create .venv and install everything into it
 
-.venv/.installed: pyproject.toml packages/pointops/pyproject.toml constraints.txt tools/install.py
+.venv/.installed: pyproject.toml setup.py packages/pointops/pyproject.toml constraints.txt tools/install.py
 	$(PYTHON) tools/install.py .venv
 	@touch $@
 

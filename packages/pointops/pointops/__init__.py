@@ -41,6 +41,8 @@ from pointops.voxel import voxel_cells, voxel_grid, voxel_hash
 from pointops.window_attention import window_attention
 from pointops.windows import WindowPairs, window_pairs
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Index",
     "InverseTable",
