@@ -52,15 +52,31 @@ def test_the_first_hits_in_row_order_are_kept_and_the_first_is_repeated(kernels)
     xyz = torch.tensor([[9.0, 0, 0], [0.3, 0, 0], [0.1, 0, 0], [0.2, 0, 0]])
     center, one = torch.zeros(1, 3), torch.tensor([1])
     assert ball_query(2, 0.5, 0.0, xyz, torch.tensor([4]), center, one)[0].tolist() == [[1, 2]]
-    assert ball_query(5, 0.5, 0.0, xyz, torch.tensor([4]), center, one)[0].tolist() == [[1, 2, 3, 1, 1]]
+    repeated, _ = ball_query(5, 0.5, 0.0, xyz, torch.tensor([4]), center, one, padding="first_hit")
+    assert repeated.tolist() == [[1, 2, 3, 1, 1]]
     assert ball_query(2, 0.5, 0.0, xyz, torch.tensor([4]), center, one, order="nearest")[0].tolist() == [[2, 3]]
 
 
 def test_an_empty_ball_gives_the_first_row_of_its_scene(kernels):
     xyz = torch.tensor([[0.0, 0, 0], [5, 5, 5], [6, 6, 6]])
-    idx, distance = ball_query(2, 0.1, 0.0, xyz, torch.tensor([1, 3]), torch.zeros(2, 3), torch.tensor([1, 2]))
+    queries = (torch.zeros(2, 3), torch.tensor([1, 2]))
+    idx, distance = ball_query(2, 0.1, 0.0, xyz, torch.tensor([1, 3]), *queries, padding="first_hit")
     assert idx.tolist() == [[0, 0], [1, 1]]
     assert distance.tolist() == [[0, 0], [1e5, 1e5]]
+
+
+def test_short_balls_are_filled_with_minus_one_unless_asked_otherwise(kernels):
+    xyz, offset = torch.tensor([[0.0, 0, 0], [0.3, 0, 0], [9, 9, 9]]), torch.tensor([3])
+    for idx, distance in (
+        ball_query(4, 0.5, 0.0, xyz, offset),
+        ball_query_reference(4, 0.5, 0.0, xyz, offset),
+        random_ball_query(4, 0.5, 0.0, xyz, offset),
+    ):
+        assert [sorted(row) for row in idx.tolist()] == [[-1, -1, 0, 1], [-1, -1, 0, 1], [-1, -1, -1, 2]]
+        assert (distance[idx < 0] == 1e5).all()
+        assert (idx[:, 2:] == -1).all()
+    alone = torch.tensor([[5.0, 5, 5]]), torch.tensor([1])
+    assert ball_query(2, 0.5, 0.0, xyz, offset, *alone)[0].tolist() == [[-1, -1]]
 
 
 def test_random_hits_are_hits_and_follow_the_generator(generator):

@@ -113,6 +113,15 @@ def test_search_and_group_in_one_call():
     balls, found = pointops.ball_query_and_group(feat, xyz, offset, max_radio=0.3, nsample=4)
     assert torch.equal(found, pointops.ball_query(4, 0.3, 0.0, xyz, offset)[0])
     assert balls.shape == (50, 4, 2)
+    for order, padding in (("nearest", "minus_one"), ("index", "first_hit")):
+        _, found = pointops.ball_query_and_group(
+            feat, xyz, offset, max_radio=0.3, nsample=16, order=order, padding=padding
+        )
+        want, _ = pointops.ball_query(16, 0.3, 0.0, xyz, offset, order=order, padding=padding)
+        assert torch.equal(found, want)
+    short, found = pointops.ball_query_and_group(feat, xyz, offset, max_radio=0.05, nsample=4, with_xyz=True)
+    assert bool((found < 0).any())
+    assert not short[found < 0].any()
     both, same = pointops.query_and_group(4, xyz, None, feat, None, offset, None)
     assert torch.equal(same, idx)
     assert torch.equal(both, grouped)
@@ -168,6 +177,14 @@ def test_half_precision_features_keep_their_type():
     feat, idx = rand(10, 4).bfloat16(), rows(6, 3, high=10)
     assert pointops.grouping2(feat, idx).dtype == torch.bfloat16
     assert pointops.subtraction(feat[:6], feat, idx).dtype == torch.bfloat16
+
+
+def test_half_features_do_not_round_relative_coordinates():
+    xyz, feat, idx = rand(12, 3) + 1e-4, rand(12, 4, seed=1).half(), rows(12, 5, high=12, low=-1)
+    out = pointops.grouping(idx, feat, xyz, with_xyz=True)
+    assert out.dtype == torch.float32
+    assert torch.equal(out, pointops.grouping(idx, feat.float(), xyz, with_xyz=True))
+    assert pointops.grouping(idx, feat, xyz).dtype == torch.half
 
 
 def test_empty_inputs_give_empty_outputs():

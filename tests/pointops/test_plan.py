@@ -62,7 +62,7 @@ def test_the_pointnet2_plan_holds_votenets_balls():
     made = make_plan(XYZ, OFFSET, PlanSpec.pointnet2(samples=(512, 256, 128, 64)))
     first = made.levels[1]
     assert first.ball is not None
-    want, _ = ball_query(64, 0.2, 0.0, XYZ, OFFSET, first.coord, first.offset)
+    want, _ = ball_query(64, 0.2, 0.0, XYZ, OFFSET, first.coord, first.offset, padding="first_hit")
     assert torch.equal(first.ball.index, want)
     local = first.ball.local(first.offset, OFFSET)
     assert int(local.min()) >= 0

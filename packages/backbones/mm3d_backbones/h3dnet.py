@@ -218,7 +218,7 @@ class PrimitiveHead(nn.Module):
     def forward(self, flags: Tensor, votes: PointBatch) -> Primitives:
         """Primitives of votes (R rows) and their existence logits (R, 2)."""
         where = votes.coord.detach()
-        ball, _ = ball_query(self.neighbors, self.radius, 0.0, where, votes.offset)
+        ball, _ = ball_query(self.neighbors, self.radius, 0.0, where, votes.offset, padding="first_hit")
         feat = self.abstraction(votes.coord, votes.feat, votes.coord, ball)
         offset, extent, class_logits = self.head(feat).split(self._split, dim=1)
         return Primitives(flags, votes.coord, votes.coord + offset, extent, class_logits, feat, votes.offset)

@@ -98,6 +98,7 @@ class Matching(nn.Module):
             numbers * centers.shape[1],
             query.detach(),
             numbers * blocks * proposals,
+            padding="first_hit",
         )
         padded = nn.functional.pad(feats.flatten(0, 1), (blocks, 0))
         return module(support, padded, query, ball).view(scenes, blocks, proposals, -1)

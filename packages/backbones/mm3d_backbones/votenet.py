@@ -216,7 +216,8 @@ class Clustering(nn.Module):
             rows = farthest_point_sampling(seeds.coord.detach(), seeds.offset, ends, skip_origin=True).long()
             rows = rows * (votes.num_points // seeds.num_points)
         cluster = votes.coord[rows]
-        ball, _ = ball_query(self.neighbors, self.radius, 0.0, votes.coord.detach(), offset, cluster.detach(), ends)
+        searched = (votes.coord.detach(), offset, cluster.detach(), ends)
+        ball, _ = ball_query(self.neighbors, self.radius, 0.0, *searched, padding="first_hit")
         return cluster, self.abstraction(votes.coord, votes.feat, cluster, ball)
 
     def _any_votes(self, votes: PointBatch) -> Tensor:

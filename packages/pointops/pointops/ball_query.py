@@ -1,8 +1,9 @@
 """Neighbors within a radius, inside each scene of a packed batch.
 
-Names and argument order are those of Pointcept's ``pointops.ball_query`` (MIT); the default meaning is VoteNet's
-(facebookresearch/votenet, MIT): strict "<", the first ``nsample`` hits in row order, the first hit repeated.
-Pointcept's own kernel thins up to 2,048 candidates evenly and has visible defects; it is not reproduced.
+Names, argument order and the -1 that fills short balls are those of Pointcept's ``pointops.ball_query`` (MIT). Which
+hits are kept of too many is VoteNet's rule (facebookresearch/votenet, MIT): strict "<", the first ``nsample`` in row
+order; VoteNet itself repeats the first hit, ``padding="first_hit"``. Pointcept's own kernel thins up to 2,048
+candidates evenly and has visible defects; it is not reproduced.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pointops.index import Index, handle
 from pointops.knn import MISSING_DISTANCE, nearest_by_key, root, squared_distances
 
 ORDERS = ("index", "nearest")
-PADDINGS = ("first_hit", "minus_one")
+PADDINGS = ("minus_one", "first_hit")
 _CHUNK = 1 << 23
 
 
@@ -30,7 +31,7 @@ def ball_query(
     new_offset: Tensor | None = None,
     *,
     order: str = "index",
-    padding: str = "first_hit",
+    padding: str = "minus_one",
     inclusive: bool = False,
     index: Index | None = None,
     new_index: Index | None = None,
@@ -49,8 +50,8 @@ def ball_query(
         new_xyz: (M, 3) float32 queries; None searches ``xyz`` for itself.
         new_offset: (B,) cumulative ends of ``new_xyz``.
         order: ``index`` keeps the first hits in row order (VoteNet), ``nearest`` the nearest, sorted by (d^2, row).
-        padding: ``first_hit`` repeats the first kept hit, and an empty ball gives the scene's first row;
-            ``minus_one`` gives -1 for every entry beyond the hits.
+        padding: ``minus_one`` gives -1 for every entry beyond the hits (Pointcept); ``first_hit`` repeats the first
+            kept hit, and an empty ball gives the scene's first row (VoteNet).
         inclusive: compare with "<=" at ``max_radius`` (torch-points-kernels on CUDA).
         index: of ``xyz``, if several calls search these points. A call with an index is not seen by ``torch.compile``.
         new_index: of ``new_xyz``, likewise.
@@ -58,8 +59,8 @@ def ball_query(
             ``torch.compile`` either.
 
     Returns:
-        idx: (M, nsample) int32 rows of ``xyz`` (-1 where an empty scene has nothing to repeat).
-        dist: (M, nsample) float32 distances; a repeated hit repeats its distance, a missing entry has 1e5.
+        idx: (M, nsample) int32 rows of ``xyz``, -1 where there is nothing (with ``first_hit``: in an empty scene only).
+        dist: (M, nsample) float32 distances; a missing entry has 1e5, a repeated hit repeats its distance.
             (0,) without ``distances``.
     """
     if new_xyz is None or new_offset is None:
@@ -88,7 +89,7 @@ def ball_query_reference(
     new_offset: Tensor | None = None,
     *,
     order: str = "index",
-    padding: str = "first_hit",
+    padding: str = "minus_one",
     inclusive: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """What ``ball_query`` means: all distances of a scene, compared one by one."""
@@ -120,7 +121,7 @@ def random_ball_query(
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
     *,
-    padding: str = "first_hit",
+    padding: str = "minus_one",
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As :func:`ball_query`, keeping the first hits of a random order of each scene's points.

@@ -27,12 +27,14 @@ def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = No
         with_xyz: put xyz[idx] - new_xyz in front.
 
     Returns:
-        (M, k, C), or (M, k, 3 + C). Gradients to ``feat``, and to ``xyz`` and ``new_xyz`` if asked for.
+        (M, k, C) in the dtype of ``feat``, or (M, k, 3 + C) in the wider of the types of ``xyz`` and ``feat``: half
+        features come back in float32, since half precision would round the coordinates. Gradients to ``feat``, and
+        to ``xyz`` and ``new_xyz`` if asked for.
     """
     grouped = grouping2(feat, idx)
     if not with_xyz:
         return grouped
-    return torch.cat([relative_coordinates(idx, xyz, xyz if new_xyz is None else new_xyz).to(feat.dtype), grouped], -1)
+    return torch.cat([relative_coordinates(idx, xyz, xyz if new_xyz is None else new_xyz), grouped], -1)
 
 
 def grouping2(feat: Tensor, idx: Tensor, *, inverse: InverseTable | None = None) -> Tensor:
@@ -78,12 +80,20 @@ def ball_query_and_group(
     min_radio: float = 0,
     nsample: int | None = None,
     with_xyz: bool = False,
+    *,
+    order: str = "index",
+    padding: str = "minus_one",
 ) -> tuple[Tensor, Tensor]:
-    """:func:`ball_query` unless ``idx`` is given, then :func:`grouping`. Returns (grouped, idx)."""
+    """:func:`ball_query` unless ``idx`` is given, then :func:`grouping`. Returns (grouped, idx).
+
+    A short ball is padded with -1, which gives rows of zeros; ``order`` and ``padding`` as for :func:`ball_query`.
+    """
     if idx is None:
         if nsample is None or offset is None or max_radio is None:
             raise ValueError("nsample, offset and max_radio are needed when idx is None")
-        idx, _ = ball_query(nsample, max_radio, min_radio, xyz, offset, new_xyz, new_offset)
+        idx, _ = ball_query(
+            nsample, max_radio, min_radio, xyz, offset, new_xyz, new_offset, order=order, padding=padding
+        )
     return grouping(idx, feat, xyz, new_xyz, with_xyz), idx
 
 

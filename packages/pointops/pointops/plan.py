@@ -265,7 +265,16 @@ def _ball(ball: tuple[float, int] | None, before: _Cloud, new: _Cloud, spec: Pla
         return None
     radius, nsample = ball
     points = (before.coord, before.offset, new.coord, new.offset)
-    rows, _ = ball_query(nsample, radius, 0.0, *points, index=before.index, new_index=new.index, distances=False)
+    rows, _ = ball_query(
+        nsample,
+        radius,
+        0.0,
+        *points,
+        padding="first_hit",
+        index=before.index,
+        new_index=new.index,
+        distances=False,
+    )
     return _table(rows, source, before.coord.shape[0], spec)
 
 
