@@ -48,7 +48,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["sweep", "table_99"], "0 sweep files match"),
         (["status"], "nothing is planned"),
         (["store", "show", "abc"], "no single run 'abc'"),
-        (["store", "gc"], "holds no plan"),
+        (["store", "gc", "--forget", "nowhere"], "asks for nothing here"),
         (["info", "backbone=nothing"], "there is no such file"),
         (["info", "seed=1,2"], "describes one run"),
         (["report", "--profile", "smoke", "--sweeps", "nowhere"], "nowhere"),

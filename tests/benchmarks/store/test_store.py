@@ -15,7 +15,7 @@ import pytest
 import toy
 
 from mm3d_benchmarks.store import locks
-from mm3d_benchmarks.store.store import Store, adopt, unplanned
+from mm3d_benchmarks.store.store import Store, adopt
 from mm3d_core.errors import UserError
 
 HOLD = """
@@ -155,12 +155,6 @@ def test_a_result_is_adopted_under_a_new_key_with_the_reason(store: Store) -> No
 def test_an_unfinished_run_is_not_adopted(store: Store) -> None:
     with pytest.raises(UserError, match="no result to adopt"):
         adopt(store, store.register(toy.spec()), toy.spec(value=2.0), "me", "why")
-
-
-def test_garbage_is_what_no_plan_mentions_and_nobody_runs(store: Store) -> None:
-    kept, running, lost = (store.register(toy.spec(value=float(i))) for i in range(3))
-    with locks.hold(running.lock_file):
-        assert [run.key for run in unplanned(store, {kept.key})] == [lost.key]
 
 
 def test_damaged_files_read_as_missing(store: Store) -> None:

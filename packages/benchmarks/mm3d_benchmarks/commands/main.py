@@ -241,8 +241,12 @@ def _store(commands) -> None:
     show.add_argument("key", help="a key or its beginning")
     remove = actions.add_parser("rm", help="delete one run")
     remove.add_argument("key")
-    garbage = actions.add_parser("gc", help="delete runs that no plan mentions")
-    garbage.add_argument("--dry-run", action="store_true", help="only list them")
+    garbage = actions.add_parser("gc", help="list runs that nobody asks for any more, with the reason; --yes deletes")
+    garbage.add_argument("--yes", action="store_true", help="delete them")
+    garbage.add_argument("--unrecorded", action="store_true", help="also those that nobody is on record for")
+    garbage.add_argument(
+        "--forget", type=Path, metavar="DIR", help="drop what the working folder DIR, gone for good, asked for"
+    )
     adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
     adopt.add_argument(
         "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"

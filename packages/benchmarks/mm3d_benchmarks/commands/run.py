@@ -17,6 +17,7 @@ from mm3d_benchmarks.commands.sweep import with_machine
 from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
 from mm3d_benchmarks.planning.compose import Request, compose, parse
 from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.store.asks import BY_HAND, Ask, record
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     for threads in ("OMP_NUM_THREADS",):
         os.environ.setdefault(threads, str(max(1, len(os.sched_getaffinity(0)))) if name == "debug" else "1")
     store = Store(options.store)
+    _record(store, options, requests, chains)
     outcomes = ensure(
         specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
     )
@@ -51,6 +53,19 @@ def run(options: argparse.Namespace) -> int:
         if by_key[chain[-1].key].state == DONE:
             _tell(store, chain[-1], differing)
     return 1 if failed else 0
+
+
+def _record(
+    store: Store, options: argparse.Namespace, requests: Sequence[tuple[Request, list[str]]], chains: Sequence
+) -> None:
+    """Put on record that these runs are asked for by hand."""
+    profile = options.profile or requests[0][0].choices.get("profile", "paper")
+    cells = {
+        " ".join(differing): {spec.kind: spec.key for spec in chain}
+        for (_, differing), chain in zip(requests, chains, strict=True)
+    }
+    words = [*sorted(options.overrides), *(f"--conf {folder}" for folder in options.conf)]
+    record(store, Ask(profile, BY_HAND, " ".join(words), cells))
 
 
 def requests_of(

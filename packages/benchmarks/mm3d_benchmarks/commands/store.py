@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
+from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
 from mm3d_benchmarks.launching.ensure import last_error
 from mm3d_benchmarks.launching.progress import survey, what
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import RunSpec
-from mm3d_benchmarks.store.store import Run, Store, adopt, tail, unplanned
+from mm3d_benchmarks.store.store import Run, Store, adopt, tail
 from mm3d_core.errors import UserError
 
 
 def store(options: argparse.Namespace) -> int:
     """Do one action."""
-    return {"ls": _list, "show": _show, "rm": _remove, "gc": _collect_garbage, "adopt": _adopt}[options.action](options)
+    return {"ls": _list, "show": _show, "rm": _remove, "gc": collect_garbage, "adopt": _adopt}[options.action](options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -55,22 +55,6 @@ def _remove(options: argparse.Namespace) -> int:
     return 0
 
 
-def _collect_garbage(options: argparse.Namespace) -> int:
-    """Delete what no plan of any profile mentions."""
-    where = Store(options.store)
-    planned = {key for plan in _plans(options.plans) for key in plan.specs}
-    if not planned:
-        raise UserError(f"{options.plans}: holds no plan, so everything would be garbage; run `mm3d plan` first")
-    freed = 0
-    for run in unplanned(where, planned):
-        freed += run.size()
-        print(f"{'would remove' if options.dry_run else 'removed'} {run.key} {_kind(run)}")
-        if not options.dry_run:
-            run.remove()
-    print(f"{freed / 1e6:.1f} MB {'would be' if options.dry_run else ''} freed".replace("  ", " "))
-    return 0
-
-
 def _adopt(options: argparse.Namespace) -> int:
     """Re-key finished runs whose plan differs from them in the code alone, and in upstreams that were re-keyed so."""
     where = Store(options.store)
@@ -79,7 +63,7 @@ def _adopt(options: argparse.Namespace) -> int:
     for run in old:
         by_content.setdefault(_without_code(run.spec(), {}), run)
     renamed: dict[str, str] = {}
-    for plan in _plans(options.plans):
+    for plan in plans_in(options.plans):
         for spec in _upstreams_first(plan):
             if where.run(spec.key).is_done:
                 continue
@@ -106,12 +90,3 @@ def _upstreams_first(plan: Plan) -> list[RunSpec]:
     from mm3d_benchmarks.store.spec import in_order
 
     return in_order(plan.specs.values())
-
-
-def _plans(folder: Path) -> list[Plan]:
-    return [Plan.read(path.parent) for path in sorted(folder.glob("*/runs"))]
-
-
-def _kind(run: Run) -> str:
-    spec = run.read("spec.json") or {}
-    return str(spec.get("kind", "unknown"))

@@ -15,6 +15,7 @@ from mm3d_benchmarks.planning.estimate import estimate
 from mm3d_benchmarks.planning.planner import Plan, Planner
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_benchmarks.results import collect as collecting
+from mm3d_benchmarks.store.asks import Ask, record, withdraw
 from mm3d_benchmarks.store.spec import KINDS, RunSpec, merge
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
@@ -24,8 +25,16 @@ def plan(options: argparse.Namespace) -> int:
     """Write the plan of some or all sweeps."""
     sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
     made = Planner(options.profile).plan(sweeps)
-    changed = made.write(options.plans / options.profile)
-    print(f"{summary(made)}; plan/{options.profile} {'written' if changed else 'unchanged'}")
+    store = Store(options.store)
+    told = summary(made)
+    record_sweeps(store, made, sweeps)
+    folder = options.plans / options.profile
+    if options.sweeps and (folder / "runs").is_dir():
+        made.add(Plan.read(folder))  # what else is planned stays planned
+    elif not options.sweeps:
+        withdraw(store, made.profile, made.cells)
+    changed = made.write(folder)
+    print(f"{told}; {folder} {'written' if changed else 'unchanged'}")
     return 0
 
 
@@ -39,6 +48,7 @@ def sweep(options: argparse.Namespace) -> int:
         print("\n".join([summary(made), *estimate(made, specs, store)]))
         return 0
     settings = launcher_settings(options.launcher, options)
+    record_sweeps(store, made, sweeps)
     specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
     already = len(store.done() & {spec.key for spec in specs})
     print(f"{summary(made)}; {already} of {len(specs)} done, {len(specs) - already} to do", file=sys.stderr)
@@ -93,6 +103,14 @@ def write_all(made: Plan, store: Store, folder: Path, kind: str | None = None, p
     for each in KINDS:
         if kind in (None, each):
             collecting.write_results(made.of_kind(each), store, folder / "runs" / each, each, prune)
+
+
+def record_sweeps(store: Store, made: Plan, sweeps: Sequence[Sweep]) -> None:
+    """Put on record that this working folder asks for these sweeps: what it asks for is no garbage."""
+    for sweep in sweeps:
+        if sweep.name in made.cells:
+            cells = {f"{cell.row}/{cell.seed}": dict(cell.runs) for cell in made.cells[sweep.name]}
+            record(store, Ask(made.profile, sweep.name, str(sweep.path), cells))
 
 
 def with_machine(specs: Sequence[RunSpec], machine: Mapping[str, Any]) -> list[RunSpec]:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mm3d_benchmarks.store.store import Run
 from mm3d_core.errors import UserError
 
 #: A job in one of these states may still produce its result. The last four are stations of a requeue.
@@ -59,6 +60,13 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
     if forgotten:
         known.update({job: JobState(word) for job, word in _sacct(forgotten).items() if job in forgotten})
     return known
+
+
+def may_still_run(runs: Iterable[Run]) -> set[str]:
+    """Keys of those runs whose jobs live, or may live since the queue is silent."""
+    jobs = {run.key: str(job) for run in runs if (job := (run.read("job.json") or {}).get("job"))}
+    states = job_states(jobs.values())
+    return {key for key, job in jobs.items() if states is None or (job in states and states[job].alive)}
 
 
 def check_cluster(partition: str | None) -> None:

@@ -65,8 +65,15 @@ class Plan:
                     users[key].append(f"{sweep}/{cell.row}/{cell.seed}")
         return users
 
+    def add(self, other: Plan) -> None:
+        """Take over the sweeps of another plan that this one lacks, with their runs."""
+        for sweep in other.cells.keys() - self.cells.keys():
+            self.cells[sweep], self.kinds[sweep] = other.cells[sweep], other.kinds[sweep]
+            self.notes[sweep] = other.notes.get(sweep, [])
+            self.specs |= {key: other.specs[key] for cell in self.cells[sweep] for key in cell.runs.values()}
+
     def write(self, folder: Path) -> bool:
-        """Write the plan's files and remove those of sweeps that are gone; returns whether any byte changed."""
+        """Write the plan's files and remove those of sweeps that are not in it; returns whether any byte changed."""
         files = {folder / "runs" / f"{kind}.json": self._runs(kind) for kind in KINDS}
         for sweep, cells in self.cells.items():
             value = {

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,13 +282,6 @@ def tail(path: Path, size: int) -> str:
             return stream.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-def unplanned(store: Store, planned: set[str]) -> Iterator[Run]:
-    """Runs that no plan mentions and nobody is running."""
-    for key in store.keys():  # noqa: SIM118
-        if key not in planned and store.run(key).holder() is None:
-            yield store.run(key)
 
 
 def plan_key(value: Any) -> str:
