@@ -88,7 +88,7 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vertices", type=int, default=VERTICES)
-    parser.add_argument("--profile", default="ci", help="size of the embedded data")
+    parser.add_argument("--profile", default="ci", help="size of the synthetic data")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -38,7 +38,7 @@ from pointops.plan import make_plan
 from speed.step_cost import Step, seconds_of, step_seconds, time_shares
 
 POINTS, KEPT = 40_000, 0.55  # of the scan; the mean share that pre-training keeps
-DATASET = "s3dis"  # its embedded rooms are dense enough, and have labels for both tasks
+DATASET = "s3dis"  # its synthetic rooms are dense enough, and have labels for both tasks
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--points", type=int, default=POINTS, help="of the scan")
     parser.add_argument("--kept", type=float, default=KEPT, help="share that the student keeps")
     parser.add_argument("--repeats", type=int, default=3, help="of each step")
-    parser.add_argument("--data", type=Path, help="prepared S3DIS; without it embedded rooms are generated")
+    parser.add_argument("--data", type=Path, help="prepared S3DIS; without it synthetic rooms are generated")
     parser.add_argument("--profile", default="paper", help="smoke: shrunken networks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            data = open_dataset(given.data) if given.data else _embedded(Path(temporary))
+            data = open_dataset(given.data) if given.data else _synthetic(Path(temporary))
             options = {"points": given.points, "kept": given.kept, "repeats": given.repeats}
             costs = [measure(name, data, **options, profile=given.profile) for name in given.backbone]
     except UserError as error:
@@ -207,7 +207,7 @@ def _planned(view: PointBatch, spec: Any) -> PointBatch:
     return view if spec is None else view.with_plan(make_plan(view.coord, view.offset, spec))
 
 
-def _embedded(folder: Path) -> PreparedDataset:
+def _synthetic(folder: Path) -> PreparedDataset:
     raw = generate(DATASET, folder / "raw", profile="ci", quiet=True)
     return prepare_dataset(DATASET, raw, folder / "prepared", quiet=True)
 

@@ -22,7 +22,7 @@ BLOCK = re.compile(
 def smoke_data(tmp_path_factory):
     """The smoke profile's S3DIS scenes, generated and prepared once."""
     folder = tmp_path_factory.mktemp("docs")
-    _run("mm3d embed --dataset s3dis --workers 1", folder)
+    _run("mm3d generate --dataset s3dis --workers 1", folder)
     _run("mm3d prepare dataset=s3dis --workers 1", folder)
     return folder / "data"
 

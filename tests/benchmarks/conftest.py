@@ -31,19 +31,19 @@ def store(tmp_path: Path, toys_for_children: None) -> Store:
 
 @pytest.fixture(scope="session")
 def raw_scannet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three embedded scans in ScanNet's raw format. Tests that change files copy them first."""
+    """Three synthetic scans in ScanNet's raw format. Tests that change files copy them first."""
     return generate("scannet", tmp_path_factory.mktemp("raw") / "scannet", profile="tiny", quiet=True)
 
 
 @pytest.fixture(scope="session")
 def raw_s3dis(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six embedded rooms in S3DIS's raw format."""
+    """Six synthetic rooms in S3DIS's raw format."""
     return generate("s3dis", tmp_path_factory.mktemp("raw") / "s3dis", profile="tiny", quiet=True)
 
 
 @pytest.fixture(scope="session")
 def raw_sunrgbd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five embedded frames in SUN RGB-D's raw format."""
+    """Five synthetic frames in SUN RGB-D's raw format."""
     return generate("sunrgbd", tmp_path_factory.mktemp("raw") / "sunrgbd", profile="tiny", quiet=True)
 
 

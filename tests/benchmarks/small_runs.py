@@ -20,7 +20,7 @@ def write_rooms(root: Path, train: int = 3, val: int = 2, points: int = 900) -> 
     names = [*splits["train"], *splits["val"]]
     records = {name: write_scene(root, room(name, number, points)) for number, name in enumerate(names)}
     manifest = build_manifest(
-        facts=facts(), splits=splits, records=records, remarks={}, left_out={}, options={}, origin={"kind": "embedded"}
+        facts=facts(), splits=splits, records=records, remarks={}, left_out={}, options={}, origin={"kind": "synthetic"}
     )
     write_json(root / "manifest.json", manifest)
     return root

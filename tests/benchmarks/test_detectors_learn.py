@@ -1,4 +1,4 @@
-"""Detectors on embedded scenes: they over-fit the scenes they see, and learn something about those they do not see."""
+"""Detectors on synthetic scenes: they over-fit the scenes they see, and learn something about those they do not see."""
 
 from __future__ import annotations
 

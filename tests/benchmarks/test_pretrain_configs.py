@@ -147,7 +147,15 @@ def test_the_decoders_are_those_of_the_backbone():
 
 
 @pytest.mark.parametrize(
-    "name", ["point_contrast", "csc", "msc", "random_rooms", "random_rooms_procedural", "four_d_contrast"]
+    "name",
+    [
+        "point_contrast",
+        "contrastive_scene_contexts",
+        "masked_scene_contrast",
+        "random_rooms",
+        "random_rooms_procedural",
+        "four_d_contrast",
+    ],
 )
 def test_a_rival_says_how_it_differs_from_its_original(name):
     settings = config(name)

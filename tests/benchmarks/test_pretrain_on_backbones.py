@@ -16,7 +16,7 @@ from pointops.plan import make_plan
 
 BACKBONES = available("backbone")
 FOUR = ["point_transformer", "stratified_transformer", "votenet", "h3dnet"]
-RIVALS = ["point_contrast", "csc", "msc", "random_rooms", "four_d_contrast"]
+RIVALS = ["point_contrast", "contrastive_scene_contexts", "masked_scene_contrast", "random_rooms", "four_d_contrast"]
 HEAVY = {"h3dnet"}  # four towers: 10 s on one core
 POINTS = 3000
 
@@ -81,7 +81,7 @@ def test_mm3dscene_trains_every_backbone(backbone):
 @pytest.mark.parametrize("backbone", FOUR)
 def test_every_method_trains_every_backbone(backbone, pretrain):
     inputs = settings(backbone, pretrain)["backbone"]["input"]
-    if pretrain == "msc" and not FeatureLayout(inputs).color_columns:
+    if pretrain == "masked_scene_contrast" and not FeatureLayout(inputs).color_columns:
         with pytest.raises(Exception, match="no color or normal"):
             step(backbone, pretrain)
     else:
@@ -91,4 +91,4 @@ def test_every_method_trains_every_backbone(backbone, pretrain):
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in FOUR])
 def test_masked_colors_train_the_variants_of_the_backbones(backbone):
-    step(backbone, "msc")
+    step(backbone, "masked_scene_contrast")

@@ -1,4 +1,4 @@
-"""Features of a pre-trained Point Transformer say more about classes of embedded rooms than those of a random one.
+"""Features of a pre-trained Point Transformer say more about classes of synthetic rooms than those of a random one.
 
 Both tests give the probe of the random network, and of the pre-trained one, the same scans, labels and steps; the
 pre-training itself sees no label. What they do not show stands in docs/training.md.

@@ -27,7 +27,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (TABLE, OTHER):
         shutil.copy(ROOT / f"sweeps/{name}.yaml", folder / "sweeps")
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for stage in ("embed", "prepare"):
+    for stage in ("generate", "prepare"):
         stages[stage]["foreach"] = ["s3dis"]
     stages["plan"]["deps"] = [d for d in stages["plan"]["deps"] if "scannet" not in d and "sunrgbd" not in d]
     stages["report"]["foreach"] = [TABLE, OTHER]

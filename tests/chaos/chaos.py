@@ -130,7 +130,7 @@ def table(folder: Path, sweeps: Path, name: str, seed: int, kills: int) -> tuple
     (folder / "sweeps").symlink_to(sweeps)
     (folder / "machine.yaml").write_text(MACHINE)
     for dataset in ("s3dis",):
-        for command in (["embed", "--dataset", dataset], ["prepare", f"dataset={dataset}", "--profile", "smoke"]):
+        for command in (["generate", "--dataset", dataset], ["prepare", f"dataset={dataset}", "--profile", "smoke"]):
             subprocess.run([*mm3d, *command], cwd=folder, check=True, capture_output=True)
     sweep = [*mm3d, "sweep", name, "--profile", "smoke", "--machine", "machine.yaml"]
     subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from benchmarks.reports.scans import pretrain_picture, write_run
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 from hostile.cases import Case
 
 from mm3d_benchmarks.commands.common import launcher_settings
@@ -54,7 +54,7 @@ def read_sweep(work: Path) -> None:
 
 def table(work: Path) -> None:
     write_sweep(work / "sweeps", "table", TABLE_7)
-    write_inputs(work, "table", done(table_7_values()), EMBEDDED)
+    write_inputs(work, "table", done(table_7_values()), SYNTHETIC)
 
 
 def read_table(work: Path) -> None:

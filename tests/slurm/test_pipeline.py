@@ -26,7 +26,7 @@ def mm3d(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_table_through_slurm_has_the_bytes_of_the_local_pool(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     (tmp_path / "machine.yaml").write_text(MACHINE)
-    assert mm3d(tmp_path, "embed", "--dataset", "s3dis").returncode == 0
+    assert mm3d(tmp_path, "generate", "--dataset", "s3dis").returncode == 0
     assert mm3d(tmp_path, "prepare", "dataset=s3dis", "--profile", "smoke").returncode == 0
     for launcher in ("local", "slurm"):
         places = ("--store", f"{launcher}-runs", "--results", launcher)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mm3d_benchmarks.commands import data
 from mm3d_benchmarks.commands import main as cli
 
-COMMANDS = ("embed", "prepare", "plan", "run", "sweep", "collect", "report", "status", "store", "info", "view")
+COMMANDS = ("generate", "prepare", "plan", "run", "sweep", "collect", "report", "status", "store", "info", "view")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["prepare"], "say which data set"),
         (["prepare", "dataset=scannet", "raw=nowhere"], "nowhere"),
         (["prepare", "dataset"], "key=value"),
-        (["embed", "--profile", "paper"], "nothing to embed"),
+        (["generate", "--profile", "paper"], "nothing to generate"),
         (["plan", "table_99"], "0 sweep files match"),
         (["sweep", "table_99"], "0 sweep files match"),
         (["status"], "nothing is planned"),
@@ -61,6 +62,19 @@ def test_bad_input_is_one_sentence_and_status_1(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_the_former_name_of_generate_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["embed", "--profile", "paper"]) == 1
+    assert "mm3d generate" in capsys.readouterr().err
+
+
+def test_a_profile_with_the_former_word_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "profile_of", lambda name: {"data": {"source": "embedded", "raw": "raw"}})
+    assert cli.main(["generate", "--profile", "mine"]) == 1
+    assert "did you mean synthetic" in capsys.readouterr().err
 
 
 def test_a_machine_file_with_an_unknown_setting_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ def test_the_manifest_sums_up_the_scenes(raw_scannet: Path, tmp_path: Path) -> N
     boxes = np.concatenate([s.boxes for s in train if s.boxes is not None])
     assert manifest["box_counts"]["train"]["door"] == (boxes[:, 7] == 5).sum()
     np.testing.assert_allclose(manifest["mean_sizes"]["door"], boxes[boxes[:, 7] == 5, 3:6].mean(axis=0), atol=1e-4)
-    assert manifest["origin"]["kind"] == "embedded"
+    assert manifest["origin"]["kind"] == "synthetic"
     assert manifest["origin"]["knobs"]["unlabelled"] == 0.04
     assert str(raw_scannet) not in json.dumps(manifest)
 

@@ -94,7 +94,7 @@ def test_the_scannet_stub_has_the_stated_labels(real_samples: Path) -> None:
     assert instance.min() == 0
 
 
-def test_the_statistics_of_the_real_scan_are_those_that_embedded_scans_are_held_against(
+def test_the_statistics_of_the_real_scan_are_those_that_synthetic_scans_are_held_against(
     scan: tuple[Scene, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     real = Scene("real", scan[1].astype(np.float32), scan[0].color)
@@ -176,7 +176,7 @@ def test_the_s3dis_stub_has_the_order_of_the_arrays(real_samples: Path) -> None:
     assert inside > 5
 
 
-def test_the_bands_of_embedded_noise_lie_around_the_real_frames(real_samples: Path) -> None:
+def test_the_bands_of_synthetic_noise_lie_around_the_real_frames(real_samples: Path) -> None:
     frame = np.fromfile(real_samples / "mmdetection3d/demo/data/sunrgbd/000017.bin", "<f4").reshape(-1, 6)[:, :3]
     depth = read_depth(real_samples / "open3d/SUN_depth.png")
     v, u = np.mgrid[1 : depth.shape[0] + 1, 1 : depth.shape[1] + 1]

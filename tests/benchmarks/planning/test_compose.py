@@ -73,6 +73,8 @@ def test_an_argument_that_only_the_constructor_knows_can_be_set() -> None:
     ("choices", "overrides", "message"),
     [
         ({"backbone": "votnet"}, {}, "backbone=votnet: there is no such file, did you mean votenet"),
+        ({"pretrain": "csc"}, {}, "pretrain=csc: there is no such file, did you mean contrastive_scene_contexts"),
+        ({"pretrain": "msc"}, {}, "pretrain=msc: there is no such file, did you mean masked_scene_contrast"),
         ({"backbnoe": "votenet"}, {}, "there is no group 'backbnoe', did you mean backbone"),
         ({}, {"pretrain.method.csd_wieght": 0}, "did you mean csd_weight"),
         ({}, {"recipe.pretrain.stepz": 1}, "recipe.pretrain.stepz: there is no such key"),

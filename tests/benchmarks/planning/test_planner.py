@@ -98,7 +98,14 @@ def test_how_a_rival_differs_from_its_original_is_noted(tmp_path: Path) -> None:
 def test_every_rival_of_the_repository_is_noted_as_an_adaptation() -> None:
     plan = planned(load_sweep(Path("sweeps/rivals.yaml")))
     named = {note.split(":")[0] for note in plan.notes["rivals"] if ": " in note}
-    assert named == {"csc", "four_d_contrast", "msc", "point_contrast", "point_mae", "random_rooms"}
+    assert named == {
+        "contrastive_scene_contexts",
+        "four_d_contrast",
+        "masked_scene_contrast",
+        "point_contrast",
+        "point_mae",
+        "random_rooms",
+    }
 
 
 @pytest.mark.parametrize("name", ["point_list", "scene_list"])
@@ -114,7 +121,7 @@ def test_a_list_with_other_content_is_another_run(tmp_path: Path, name: str) -> 
     assert runs[0]["finetune"] != runs[2]["finetune"]
     assert runs[0]["evaluate"] != runs[2]["evaluate"]
     plan = planned(listed)
-    assert provenance(plan, plan.cells["good"], Results(tmp_path))["datasets"] == {"s3dis": "embedded"}
+    assert provenance(plan, plan.cells["good"], Results(tmp_path))["datasets"] == {"s3dis": "synthetic"}
 
 
 def test_a_list_that_is_not_there_is_named_when_the_plan_is_made(

@@ -42,7 +42,7 @@ TABLE_7 = {
     },
 }  # fmt: skip
 
-EMBEDDED = {"profile": "smoke", "datasets": {"s3dis": "embedded"}, "commits": ["abc1234"], "devices": ["cpu"]}
+SYNTHETIC = {"profile": "smoke", "datasets": {"s3dis": "synthetic"}, "commits": ["abc1234"], "devices": ["cpu"]}
 
 
 def write_sweep(folder: Path, name: str, sweep: dict[str, Any]) -> Path:

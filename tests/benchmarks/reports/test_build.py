@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.reports.build import build_report, paper_only
 from mm3d_core.errors import UserError
@@ -20,7 +20,7 @@ NAME = "table_07_framework_ablation"
 @pytest.fixture
 def project(tmp_path: Path) -> tuple[Path, Path]:
     """(results, sweeps) of a finished Table 7."""
-    write_inputs(tmp_path / "results", NAME, done(table_7_values()), EMBEDDED)
+    write_inputs(tmp_path / "results", NAME, done(table_7_values()), SYNTHETIC)
     return tmp_path / "results", write_sweep(tmp_path / "sweeps", NAME, TABLE_7)
 
 
@@ -53,13 +53,13 @@ def test_the_same_inputs_give_the_same_bytes_and_leave_the_files_alone(project):
 def test_the_order_of_the_lines_in_the_inputs_does_not_matter(project):
     build_report(NAME, "smoke", *project)
     first = texts(project[0] / "smoke")
-    write_inputs(project[0], NAME, reversed(done(table_7_values())), EMBEDDED)
+    write_inputs(project[0], NAME, reversed(done(table_7_values())), SYNTHETIC)
     build_report(NAME, "smoke", *project)
     assert texts(project[0] / "smoke") == first
 
 
 def test_missing_cells_fail_the_report_unless_partial_but_all_is_written(project, capsys):
-    write_inputs(project[0], NAME, done(table_7_values())[:-3], EMBEDDED)
+    write_inputs(project[0], NAME, done(table_7_values())[:-3], SYNTHETIC)
     assert build_report(NAME, "smoke", *project) == 1
     assert "not run" in capsys.readouterr().err
     assert "not run" in (project[0] / "smoke" / f"{NAME}.md").read_text()
@@ -68,7 +68,7 @@ def test_missing_cells_fail_the_report_unless_partial_but_all_is_written(project
 
 def test_a_nan_fails_the_report_even_when_partial(project):
     lines = done(table_7_values())
-    write_inputs(project[0], NAME, [(*lines[0][:3], "nan", "done", "k"), *lines[1:]], EMBEDDED)
+    write_inputs(project[0], NAME, [(*lines[0][:3], "nan", "done", "k"), *lines[1:]], SYNTHETIC)
     assert build_report(NAME, "smoke", *project, partial=True) == 1
 
 
@@ -83,7 +83,7 @@ def test_every_kind_of_bad_input_is_shown_explained_and_told_while_the_rest_is_b
         ("iii", "mAcc", 0): [("", "failed", "k6")],
     }
     spoiled = [(*line[:3], *new) for line in lines for new in bad.get(line[:3], [line[3:]])]
-    write_inputs(project[0], NAME, spoiled, EMBEDDED)
+    write_inputs(project[0], NAME, spoiled, SYNTHETIC)
     assert build_report(None, "smoke", *project) == 1
     text = (project[0] / "smoke" / f"{NAME}.md").read_text()
     rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}

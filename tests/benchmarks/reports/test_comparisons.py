@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.planning.table_spec import TableSpec, load_spec
 from mm3d_benchmarks.reports.comparisons import agreement, differences, spreads, write_statistics
@@ -26,7 +26,7 @@ def table_7(tmp_path: Path) -> tuple[TableSpec, Inputs]:
 def measured(tmp_path: Path, values: dict) -> tuple[TableSpec, Inputs]:
     spec = load_spec(write_sweep(tmp_path / "sweeps", NAME, TABLE_7) / f"{NAME}.yaml")
     assert spec is not None
-    write_inputs(tmp_path, NAME, done(values), EMBEDDED)
+    write_inputs(tmp_path, NAME, done(values), SYNTHETIC)
     return spec, load_inputs(tmp_path / "smoke" / "inputs", NAME)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, room, write_run
-from benchmarks.reports.synthetic import EMBEDDED, done, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, done, write_inputs, write_sweep
 
 from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports import figures, scenes
@@ -33,7 +33,7 @@ def pictures(tmp_path: Path) -> list[Artefact]:
 def curve_table(tmp_path: Path, name: str, rows: list[str], values: dict[str, list[float]], printed: dict) -> Table:
     entries = [{"cell": f"F-{i}", "row": r, "mIoU": printed.get(r), "source": "paper"} for i, r in enumerate(rows)]
     sweep = {"runs": {"each": [{"row": r} for r in rows]}, "table": {"columns": ["mIoU"], "published": entries}}
-    write_inputs(tmp_path, name, done({(r, "mIoU"): v for r, v in values.items()}), EMBEDDED)
+    write_inputs(tmp_path, name, done({(r, "mIoU"): v for r, v in values.items()}), SYNTHETIC)
     spec = load_spec(write_sweep(tmp_path / "sweeps", name, sweep) / f"{name}.yaml")
     assert spec is not None
     return make_table(spec, tmp_path / "smoke", "smoke")
@@ -116,9 +116,9 @@ def test_a_report_draws_the_figures_of_its_sweeps_and_says_what_is_missing(tmp_p
     name = "figure_08_reconstruction"
     sweep = {"runs": {"each": [{"row": "ours"}]}, "table": {"title": "Reconstruction", "columns": []}}
     sweeps = write_sweep(tmp_path / "sweeps", name, sweep)
-    write_inputs(tmp_path, name, [], {**EMBEDDED, "runs": {"ours": [EVALUATE, PRETRAIN]}})
+    write_inputs(tmp_path, name, [], {**SYNTHETIC, "runs": {"ours": [EVALUATE, PRETRAIN]}})
     assert build_report(name, "smoke", tmp_path, sweeps, tmp_path / "runs") == 0
     assert (tmp_path / "smoke" / f"{name}.pdf").exists()
-    write_inputs(tmp_path, name, [], {**EMBEDDED, "runs": {"ours": [SCRATCH]}})
+    write_inputs(tmp_path, name, [], {**SYNTHETIC, "runs": {"ours": [SCRATCH]}})
     assert build_report(name, "smoke", tmp_path, sweeps, tmp_path / "runs") == 1
     assert "left no pictures" in capsys.readouterr().err

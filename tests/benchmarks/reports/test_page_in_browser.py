@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmarks.reports.chromium import PROGRAM, Browser
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, write_run
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.reports.build import build_report
 
@@ -29,7 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("page")
     write_sweep(root / "sweeps", NAME, TABLE_7)
     lines = done(table_7_values())
-    write_inputs(root / "results", NAME, lines, EMBEDDED)
+    write_inputs(root / "results", NAME, lines, SYNTHETIC)
     for line in lines[:2]:
         write_run(root / "runs", line[5], metrics={"mIoU": 40.0}, upstream={"pretrain": "a" * 12})
     write_run(root / "runs", "a" * 12, "pretrain", {}, pictures={"artefacts": pretrain_picture()})

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.reports.synthetic import EMBEDDED, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, write_inputs, write_sweep
 
 TABLES, ROWS, SEEDS = 20, 167, 3  # 10,020 runs
 SECONDS, BYTES = 10.0, 500 * 10**6
@@ -52,7 +52,7 @@ def write_store(root: Path) -> None:
                 (folder / "config.yaml").write_text("seed: 0\n" * 60)
                 (folder / "log.jsonl").write_text(log)
                 (folder / "scenes.json").write_text(scenes)
-        write_inputs(root / "results", name, lines, EMBEDDED)
+        write_inputs(root / "results", name, lines, SYNTHETIC)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, write_run
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.reports.artefacts import find_artefacts
 from mm3d_benchmarks.reports.build import build_report
@@ -39,7 +39,7 @@ def make_project(tmp_path: Path, pictures: bool) -> Path:
     sweep = {**TABLE_7, "table": {**TABLE_7["table"], "labels": {"iv": EVIL}, "title": f"Ablation {EVIL}"}}
     write_sweep(tmp_path / "sweeps", NAME, sweep)
     lines = done(table_7_values())
-    write_inputs(tmp_path / "results", NAME, lines, EMBEDDED)
+    write_inputs(tmp_path / "results", NAME, lines, SYNTHETIC)
     for line in lines:
         write_run(tmp_path / "runs", line[5], metrics={"mIoU": 40.0}, upstream={"pretrain": "a" * 12})
     write_run(tmp_path / "runs", "a" * 12, "pretrain", {EVIL: 0.5})
@@ -82,7 +82,7 @@ def test_equal_stores_give_equal_pages(project):
 
 
 def test_incomplete_cells_are_listed_on_the_page(project):
-    write_inputs(project / "results", NAME, done(table_7_values())[:-3], EMBEDDED)
+    write_inputs(project / "results", NAME, done(table_7_values())[:-3], SYNTHETIC)
     assert "cells or inputs are incomplete" in build(project)
 
 

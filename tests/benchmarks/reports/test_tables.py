@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from benchmarks.reports.synthetic import EMBEDDED, TABLE_7, done, table_7_values, write_inputs, write_sweep
+from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.build import make_table
@@ -20,7 +20,7 @@ NAME = "table_07_framework_ablation"
 SHARED = "difference over the seeds shared with the baseline: 0, 1"
 
 
-def table(tmp_path: Path, lines, provenance=EMBEDDED, **changes) -> Table:
+def table(tmp_path: Path, lines, provenance=SYNTHETIC, **changes) -> Table:
     sweep = {"runs": TABLE_7["runs"], "table": {**TABLE_7["table"], **changes}}
     spec = load_spec(write_sweep(tmp_path / "sweeps", NAME, sweep) / f"{NAME}.yaml")
     assert spec is not None
@@ -72,7 +72,7 @@ def test_a_published_value_enters_no_measured_number(tmp_path):
 
 
 def test_the_caption_tells_smoke_figures_from_results(tmp_path):
-    assert "Profile smoke; data: embedded scenes" in table(tmp_path, done(table_7_values())).caption
+    assert "Profile smoke; data: synthetic scenes" in table(tmp_path, done(table_7_values())).caption
     official = table(tmp_path, done(table_7_values()), {"datasets": {"s3dis": "official"}})
     assert "data: official releases (s3dis)" in official.caption
     assert "not recorded" in table(tmp_path, done(table_7_values()), {}).caption
@@ -130,7 +130,7 @@ def test_a_table_without_published_values_has_no_columns_for_them(tmp_path):
 
 
 def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):
-    provenance = {**EMBEDDED, "commits": ["abc", "def"], "devices": ["cpu", "H100"]}
+    provenance = {**SYNTHETIC, "commits": ["abc", "def"], "devices": ["cpu", "H100"]}
     remarks = table(tmp_path, done(table_7_values()), provenance).remarks
     assert any("2 commits: abc, def" in r for r in remarks)
     assert any("2 device kinds" in r for r in remarks)

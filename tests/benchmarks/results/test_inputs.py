@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.reports.synthetic import EMBEDDED, write_inputs
+from benchmarks.reports.synthetic import SYNTHETIC, write_inputs
 
 from mm3d_benchmarks.results.inputs import load_inputs
 from mm3d_core.errors import UserError
 
 
 def measured(tmp_path, *lines):
-    write_inputs(tmp_path, "t", lines, EMBEDDED)
+    write_inputs(tmp_path, "t", lines, SYNTHETIC)
     return load_inputs(tmp_path / "smoke" / "inputs", "t").cell("i", "mIoU")
 
 
@@ -57,9 +57,10 @@ def test_nothing_collected_is_not_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("datasets", "source"),
     [
-        ({"s3dis": "embedded"}, "embedded"),
+        ({"s3dis": "synthetic"}, "synthetic"),
+        ({"s3dis": "embedded"}, "synthetic"),  # its former name, in results collected before
         ({"s3dis": "official"}, "official"),
-        ({"s3dis": "embedded", "scannet": "official"}, "mixed"),
+        ({"s3dis": "synthetic", "scannet": "official"}, "mixed"),
         ({}, "unknown"),
     ],
 )

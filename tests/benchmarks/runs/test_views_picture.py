@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from mm3d_benchmarks.planning.compose import Request, compose
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 
-RIVALS = ["point_contrast", "csc", "msc", "random_rooms", "four_d_contrast"]
+RIVALS = ["point_contrast", "contrastive_scene_contexts", "masked_scene_contrast", "random_rooms", "four_d_contrast"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Embedded scans look like real ones in the statistics that the methods depend on."""
+"""Synthetic scans look like real ones in the statistics that the methods depend on."""
 
 from __future__ import annotations
 

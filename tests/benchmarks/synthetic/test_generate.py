@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mm3d_benchmarks.datasets.manifest import origin_of
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.readers.s3dis import CLASSES as ROOM_CLASSES
 from mm3d_benchmarks.datasets.readers.scannet import nyu40_to_train
@@ -38,6 +40,18 @@ def test_the_same_seed_gives_the_same_bytes(dataset: str, tmp_path: Path, reques
     first = request.getfixturevalue(f"raw_{dataset}")
     again = generate(dataset, tmp_path / "again", profile="tiny", workers=2, quiet=True)
     assert tree(again) == tree(first)
+
+
+def test_data_that_were_generated_under_their_former_names_are_kept(raw_sunrgbd: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(raw_sunrgbd, old)
+    (old / "synthetic.json").rename(old / "embedded.json")
+    (old / "synthetic_frames").rename(old / "embedded_frames")
+    assert origin_of(old)["kind"] == "synthetic"
+    written = {path: path.stat().st_mtime_ns for path in old.rglob("*.mat")}
+    generate("sunrgbd", old, profile="tiny", quiet=True)
+    assert tree(old) == tree(raw_sunrgbd)
+    assert {path: path.stat().st_mtime_ns for path in old.rglob("*.mat")} == written
 
 
 def test_another_seed_gives_other_rooms(raw_scannet: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_context_is_found_where_it_is_there() -> None:
 
 
 @pytest.mark.slow
-def test_embedded_scans_are_difficult_and_context_helps() -> None:
+def test_synthetic_scans_are_difficult_and_context_helps() -> None:
     pytest.importorskip("sklearn")
     difficulty = measure_difficulty(*look_at_default_profile())
     assert difficulty.scans == (160, 40)

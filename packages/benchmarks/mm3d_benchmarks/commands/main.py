@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="", parser=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
-        _embed, _prepare, _plan, _run, _sweep, _collect, _report, _status, _store, _info, _view,
+        _generate, _prepare, _plan, _run, _sweep, _collect, _report, _status, _store, _info, _view,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -105,17 +105,14 @@ def _launching(parser: argparse.ArgumentParser, default: str, otherwise: str = "
     parser.add_argument("--again", action="store_true", help="also try runs again that failed too often")
 
 
-def _embed(commands) -> None:
-    parser = _command(
-        commands,
-        "embed",
-        "data:embed",
-        "generate the embedded scenes, in the raw formats of the official data sets",
-    )
-    _profile(parser)
-    parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+def _generate(commands) -> None:
+    text = "generate the synthetic scenes, in the raw formats of the official data sets"
+    for name, said in (("generate", text), ("embed", "the former name of `mm3d generate`, for one more release")):
+        parser = _command(commands, name, "data:generate", said)
+        _profile(parser)
+        parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
 
 
 def _prepare(commands) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.manifest import origin_kind
 from mm3d_benchmarks.datasets.readers import folder, s3dis, scannet, sunrgbd
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset
 from mm3d_core.errors import UserError
@@ -54,7 +55,8 @@ def check_prepared(root: Path | str, hashes: bool = True) -> CheckReport:
 def statistics_text(dataset: PreparedDataset, facts: DatasetFacts) -> str:
     """Counts, class shares and box counts of every split, published values beside them."""
     manifest = dataset.manifest
-    lines = [f"{dataset.root}: {dataset.dataset}, source {manifest['origin']['kind']}, options {manifest['options']}"]
+    source = origin_kind(manifest["origin"]["kind"])
+    lines = [f"{dataset.root}: {dataset.dataset}, source {source}, options {manifest['options']}"]
     for split, names in manifest["splits"].items():
         points = manifest["points"][split]
         mean = points // len(names) if names else 0

@@ -12,7 +12,9 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import VERSION
 from mm3d_core.files.untrusted import parse_json
 
-EMBEDDED_MARK = "embedded.json"  # the generator leaves it beside the raw files it writes
+MARK = "synthetic.json"  # the generator leaves it beside the raw files it writes
+FORMER_MARK = "embedded.json"
+FORMER_KINDS = {"embedded": "synthetic"}  # in data that were prepared, and results that were collected, before
 
 
 def build_manifest(
@@ -28,7 +30,7 @@ def build_manifest(
     """Everything that loaders, run keys and reports need to know about a prepared folder.
 
     Returns a JSON-able dict with the keys
-        version, dataset, units, origin ({"kind": "embedded"|"official"|"user", ...}), options,
+        version, dataset, units, origin ({"kind": "synthetic"|"official"|"user", ...}), options,
         classes {"segmentation": [...], "detection": [...]}, splits {split: [scene]},
         scenes {scene: {"points", "files" {file: sha256}, "segment_counts", "boxes", ...}},
         points {split: count}, class_shares {split: {class: percent of the labelled points}}, labelled {split: percent},
@@ -64,14 +66,20 @@ def build_manifest(
 
 
 def origin_of(raw: Path, unmarked: str = "official") -> dict[str, Any]:
-    """Where raw files come from: the embedded generator leaves a mark; without one it is what ``unmarked`` says."""
+    """Where raw files come from: the generator leaves a mark; without one it is what ``unmarked`` says."""
+    path = raw / MARK if (raw / MARK).exists() else raw / FORMER_MARK
     try:
-        mark = parse_json((raw / EMBEDDED_MARK).read_bytes())
+        mark = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {"kind": unmarked}
     if not isinstance(mark, dict):
         return {"kind": unmarked}
-    return {"kind": "embedded", **{key: mark[key] for key in ("generator", "profile", "seed", "knobs") if key in mark}}
+    return {"kind": "synthetic", **{key: mark[key] for key in ("generator", "profile", "seed", "knobs") if key in mark}}
+
+
+def origin_kind(word: str) -> str:
+    """``synthetic``, ``official`` or ``user``, whichever word of its time a manifest or a provenance holds."""
+    return FORMER_KINDS.get(word, word)
 
 
 def _class_shares(facts: DatasetFacts, rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -46,7 +46,7 @@ class Plan:
     """Runs by key, and cells by sweep."""
 
     profile: str
-    source: str = "embedded"
+    source: str = "synthetic"
     specs: dict[str, RunSpec] = field(default_factory=dict)
     cells: dict[str, list[PlannedCell]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)

@@ -10,6 +10,9 @@ from typing import Any
 from mm3d_benchmarks.planning import import_paths as targets
 from mm3d_core.errors import UserError
 
+#: Choices that had a short name before, each beside the present one.
+FORMER_NAMES = {"csc": "contrastive_scene_contexts", "msc": "masked_scene_contrast"}
+
 #: Sections whose schema is a class of ours, though they carry no ``_target_``.
 _SCHEMAS = {
     "recipe.pretrain": "mm3d_benchmarks.runs.build.Recipe",
@@ -84,5 +87,7 @@ def _unknown(path: str, here: Any, name: str) -> UserError:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    """A clause for an error message: the present name of a former one, else the known name that looks most like it."""
+    former = FORMER_NAMES.get(name)
+    close = [former] if former in known else difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]}?" if close else ""

@@ -1,6 +1,6 @@
 """Figures 4, 5 and 9: data efficiency, probes, gap ablation, from the same tables that are printed.
 
-Measured values and published values stand in panels of their own: on embedded scenes they must not share an axis.
+Measured values and published values stand in panels of their own: on synthetic scenes they must not share an axis.
 Whiskers are sample standard deviations over seeds, as in the tables.
 """
 

@@ -75,7 +75,7 @@ def _overview(page: Page) -> str:
     if sources - {"official"}:
         warning = (
             '<p class="warning">Profile <b>' + html.escape(page.profile) + "</b>: at least some of these numbers were "
-            "measured on embedded, generated scenes. They check the pipeline; they are no results on ScanNet, S3DIS or "
+            "measured on synthetic scenes. They check the pipeline; they are no results on ScanNet, S3DIS or "
             "SUN RGB-D and must not be compared with the published columns.</p>"
         )
     filled = sum(any(c.mean is not None for r in t.rows for c in r.cells.values()) for t in page.tables)

@@ -3,7 +3,7 @@
 ``inputs/<table>.csv`` is long form, one line per value: ``row,column,seed,value,status,run``; times and memory, which
 differ from run to run, stand in ``<table>.efficiency.csv`` in the same form. A status other than
 ``done`` (``missing``, ``failed``, or any other word) leaves the value out of every mean and is named in a footnote.
-``inputs/<table>.provenance.json`` holds, all optional: ``profile``, ``datasets`` (each ``embedded`` or ``official``),
+``inputs/<table>.provenance.json`` holds, all optional: ``profile``, ``datasets`` (each ``synthetic`` or ``official``),
 ``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys).
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from mm3d_benchmarks.datasets.manifest import origin_kind
 from mm3d_benchmarks.reports.artefacts import KEY
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
@@ -62,14 +63,14 @@ class Inputs:
         return self.cell(row, column).runs.get(seed, "")
 
     def data_source(self) -> str:
-        """``embedded``, ``official``, ``mixed`` or ``unknown``."""
+        """``synthetic``, ``official``, ``mixed`` or ``unknown``."""
         kinds = sorted(set(self.datasets().values()))
         return kinds[0] if len(kinds) == 1 else ("mixed" if kinds else "unknown")
 
     def datasets(self) -> dict[str, str]:
-        """Data set to ``embedded`` or ``official``."""
+        """Data set to ``synthetic`` or ``official``."""
         found = self.provenance.get("datasets") or {}
-        return {str(k): str(v) for k, v in sorted(found.items())} if isinstance(found, Mapping) else {}
+        return {str(k): origin_kind(str(v)) for k, v in sorted(found.items())} if isinstance(found, Mapping) else {}
 
 
 def load_inputs(folder: Path, name: str) -> Inputs:

@@ -1,4 +1,4 @@
-"""Embedded data sets: procedural rooms written as the official raw releases, so that no step behind knows a difference.
+"""Synthetic data sets: procedural rooms, written as the official raw releases; no step behind knows a difference.
 
 Every scene has seeds of its own, spawned into streams (layout, appearance, visit, tour, sensor) from (suite seed,
 data set, place, visit): a change in one part does not shift the others, and a second visit finds the same place with
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mm3d_benchmarks.datasets.manifest import EMBEDDED_MARK
+from mm3d_benchmarks.datasets.manifest import FORMER_MARK, MARK
 from mm3d_benchmarks.synthetic.releases.write_s3dis import write_alignment, write_room
 from mm3d_benchmarks.synthetic.releases.write_scannet import write_scan, write_tables
 from mm3d_benchmarks.synthetic.releases.write_sunrgbd import write_frame, write_metadata
@@ -45,6 +45,7 @@ from mm3d_core.files.atomic import write_json
 from mm3d_core.files.untrusted import parse_json
 
 GENERATOR = 5  # version: raise it when the same seed gives other scenes
+FRAMES = "synthetic_frames"
 CODES = {"scannet": 1, "s3dis": 2, "sunrgbd": 3}
 Progress = Callable[[int, int], None]
 
@@ -60,7 +61,7 @@ def generate(
     progress: Progress | None = None,
     quiet: bool = False,
 ) -> Path:
-    """Write one embedded data set in its official raw format. Scenes that are there already are kept.
+    """Write one synthetic data set in its official raw format. Scenes that are there already are kept.
 
     Args:
         dataset: ``scannet``, ``s3dis`` or ``sunrgbd``.
@@ -75,21 +76,22 @@ def generate(
         ``out``.
 
     Raises:
-        UserError: unknown data set or profile, the folder cannot be written, or it holds other embedded data.
+        UserError: unknown data set or profile, the folder cannot be written, or it holds other synthetic data.
     """
     out, knobs = Path(out), knobs or Knobs()
     if dataset not in CODES:
-        raise UserError(f"dataset={dataset}: no embedded data; choose one of {', '.join(CODES)}")
+        raise UserError(f"dataset={dataset}: no synthetic data; choose one of {', '.join(CODES)}")
     if profile not in PROFILES:
         raise UserError(f"profile={profile}: unknown; choose one of {', '.join(PROFILES)}")
     mark = {
         "generator": GENERATOR, "dataset": dataset, "profile": profile, "seed": seed, "knobs": asdict(knobs),
         "numpy": np.__version__,
     }  # fmt: skip
+    _adopt(out)
     _claim(out, mark)
     plans = {"scannet": _scannet_jobs, "s3dis": _s3dis_jobs, "sunrgbd": _sunrgbd_jobs}
     jobs = plans[dataset](out, PROFILES[profile], seed, knobs)
-    with tqdm(total=len(jobs), desc=f"embed {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
+    with tqdm(total=len(jobs), desc=f"generate {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
         for done, _ in enumerate(_run(jobs, workers), start=1):
             bar.update()
             if progress is not None:
@@ -110,19 +112,26 @@ def make_room(
     return furnish(kind, style, knobs, layout, appearance, moved, calm=visit == 0, complete=complete), [tour, sensor]
 
 
+def _adopt(out: Path) -> None:
+    """Give the files of data that were generated under their former names the present ones."""
+    for former, name in ((FORMER_MARK, MARK), ("embedded_frames", FRAMES)):
+        if (out / former).exists() and not (out / name).exists():
+            (out / former).rename(out / name)
+
+
 def _claim(out: Path, mark: dict[str, Any]) -> None:
     """Write the mark, or refuse a folder that other settings have begun to fill."""
-    path = out / EMBEDDED_MARK
+    path = out / MARK
     if path.exists():
         try:
             found = parse_json(path.read_bytes())
         except ValueError as error:
             raise UserError(f"{path}: damaged ({error}); delete {out} and generate again") from error
         if found != mark:
-            raise UserError(f"{out}: holds embedded data of other settings; delete it or choose another folder")
+            raise UserError(f"{out}: holds synthetic data of other settings; delete it or choose another folder")
         return
     if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty and holds no embedded data; choose another folder")
+        raise UserError(f"{out}: is not empty and holds no synthetic data; choose another folder")
     write_json(path, mark)
 
 
@@ -163,7 +172,7 @@ def _room(out: Path, area: int, name: str, number: int, kind: str, seed: int, pr
 
 
 def _sunrgbd_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[partial[None]]:
-    """One job per frame; what the metadata needs is kept in ``embedded_frames/`` until all are there."""
+    """One job per frame; what the metadata needs is kept in ``FRAMES/`` until all are there."""
     frames = frame_rooms(profile, seed)
     return [
         partial(_frame, out, number, place, visit, kind, seed, profile, knobs)
@@ -174,7 +183,7 @@ def _sunrgbd_jobs(out: Path, profile: Profile, seed: int, knobs: Knobs) -> list[
 def _frame(
     out: Path, number: int, place: int, visit: int, kind: str, seed: int, profile: Profile, knobs: Knobs
 ) -> None:
-    record = out / "embedded_frames" / f"{number:06d}.json"
+    record = out / FRAMES / f"{number:06d}.json"
     if record.exists():
         return
     room, (tour, sensor) = make_room("sunrgbd", seed, place, visit, kind, Style(), knobs, profile.small)
@@ -186,7 +195,7 @@ def _finish_sunrgbd(out: Path, profile: Profile, seed: int) -> None:
     if (out / "SUNRGBDtoolbox" / "traintestSUNRGBD" / "allsplit.mat").exists():
         return
     plan = frame_rooms(profile, seed)
-    frames = [json.loads((out / "embedded_frames" / f"{n:06d}.json").read_text()) for n in range(1, len(plan) + 1)]
+    frames = [json.loads((out / FRAMES / f"{n:06d}.json").read_text()) for n in range(1, len(plan) + 1)]
     write_metadata(out, frames, [i for i, (_, _, _, split) in enumerate(plan) if split == "train"], seed)
 
 

@@ -37,7 +37,7 @@ def raw(raw_sunrgbd: Path, tmp_path: Path) -> Path:
 
 def written(raw: Path) -> list[dict]:
     """What the generator meant to write, frame by frame."""
-    return [json.loads(p.read_text()) for p in sorted((raw / "embedded_frames").glob("*.json"))]
+    return [json.loads(p.read_text()) for p in sorted((raw / "synthetic_frames").glob("*.json"))]
 
 
 def test_depth_is_millimetres_rotated_by_three_bits() -> None:

@@ -1,4 +1,4 @@
-"""What embedded scans must look like: bands around a real scan's statistics, and around the published class shares.
+"""What synthetic scans must look like: bands around a real scan's statistics, and around the published class shares.
 
 Source of the real values: ScanNet scene0000_00 (a half of its vertices), ScanNet's label table and a public
 class-weight vector for the shares; two real depth frames (SUN RGB-D 000017, a SUN3D frame) and the published counts of
@@ -66,7 +66,7 @@ ROOM_SPACING = 0.04  # metres, of the grid at which those were counted
 
 @dataclass(frozen=True)
 class Measured:
-    """Statistics of some embedded scans.
+    """Statistics of some synthetic scans.
 
     Attributes:
         mean: mean of each statistic.
@@ -175,8 +175,8 @@ def outside(
 
 
 def table_text(measured: Measured, scans: int) -> str:
-    """The table real / embedded as Markdown."""
-    lines = [f"| statistic | real | embedded ({scans} scans) | accepted |", "|---|---|---|---|"]
+    """The table real / synthetic as Markdown."""
+    lines = [f"| statistic | real | synthetic ({scans} scans) | accepted |", "|---|---|---|---|"]
     for name, (real, low, high) in BANDS.items():
         digits = 0 if real > 50 else 1 if real > 5 else 2
         lines.append(

@@ -1,4 +1,4 @@
-"""How difficult embedded scans are for a classifier that sees only a point's surroundings, and what context adds to it.
+"""How hard synthetic scans are for a classifier that sees only a point's surroundings, and what context adds to it.
 
     python -m mm3d_benchmarks.synthetic.calibration.probe [--seed 0]
 

@@ -1,4 +1,4 @@
-"""What a scan looks like in numbers: the statistics by which embedded scans are held against a real one."""
+"""What a scan looks like in numbers: the statistics by which synthetic scans are held against a real one."""
 
 from __future__ import annotations
 

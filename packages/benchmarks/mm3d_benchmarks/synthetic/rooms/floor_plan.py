@@ -1,4 +1,4 @@
-"""Which embedded scenes there are: sizes of the profiles, kinds of rooms, visits, styles of areas."""
+"""Which synthetic scenes there are: sizes of the profiles, kinds of rooms, visits, styles of areas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FRAME_KINDS = ("bedroom", "bathroom", "living", "apartment", "conference", "libr
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes of the embedded data sets.
+    """Sizes of the synthetic data sets.
 
     Attributes:
         scannet: (train, val) scans.

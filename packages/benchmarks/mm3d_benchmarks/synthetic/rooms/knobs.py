@@ -1,4 +1,4 @@
-"""How hard embedded scenes are: one block of numbers, printed with every result made from them."""
+"""How hard synthetic scenes are: one block of numbers, printed with every result made from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Knobs:
-    """Difficulty of the embedded data.
+    """Difficulty of the synthetic data.
 
     Attributes:
         palette_overlap: chance that an object takes its color from the palette that all classes share.

@@ -1,4 +1,4 @@
-"""The raw label vocabulary of embedded scenes, and what each data set makes of it.
+"""The raw label vocabulary of synthetic scenes, and what each data set makes of it.
 
 Raw strings and nyu40 ids are ScanNet's. ``beam`` is not in ScanNet's table and ends as unannotated there.
 """

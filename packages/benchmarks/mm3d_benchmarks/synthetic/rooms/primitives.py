@@ -1,4 +1,4 @@
-"""The building blocks of embedded scenes: boxes, cylinders and ellipsoids, placed by any affine map."""
+"""The building blocks of synthetic scenes: boxes, cylinders and ellipsoids, placed by any affine map."""
 
 from __future__ import annotations
 

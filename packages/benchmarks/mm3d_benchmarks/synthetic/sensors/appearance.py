@@ -1,4 +1,4 @@
-"""Colors of embedded surfaces: patterns in object coordinates, light, exposure, white balance and sensor noise."""
+"""Colors of synthetic surfaces: patterns in object coordinates, light, exposure, white balance and sensor noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an embedded sensor hands to the writers of raw files: labelled points, independent of any format."""
+"""What a synthetic sensor hands to the writers of raw files: labelled points, independent of any format."""
 
 from __future__ import annotations
 
