@@ -67,7 +67,7 @@ def test_an_edited_module_moves_only_the_fingerprints_that_reach_it(
 ) -> None:
     for name, code in {"__init__": "", "a": "from mm3d_core import b\n", "b": "x = 1\n", "c": "y = 1\n"}.items():
         (tmp_path / f"{name}.py").write_text(code)
-    monkeypatch.setattr(targets, "_package_folder", lambda package: tmp_path if package == "mm3d_core" else None)
+    monkeypatch.setattr(targets, "_places", lambda package: (tmp_path,) if package == "mm3d_core" else ())
 
     def fresh(root: str) -> str:
         for function in (targets.load_module, fingerprints._of_roots, fingerprints._module_hash, fingerprints._imports):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import yaml
 from tqdm import tqdm
 
 from mm3d_benchmarks.launching.ensure import DONE, Outcome
+from mm3d_benchmarks.launching.slurm_queue import may_still_run
 from mm3d_benchmarks.planning.compose import CONF, available
+from mm3d_benchmarks.store import locks
+from mm3d_benchmarks.store.store import Run
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_yaml
 
@@ -57,6 +61,24 @@ def machine_file(path: Path | str | None) -> dict[str, Any]:
         if not isinstance(settings or {}, dict) or not all(isinstance(name, str) for name in settings or {}):
             raise UserError(f"{path}: `{section}` is a mapping of settings")
     return value
+
+
+@contextmanager
+def idle(run: Run) -> Iterator[None]:
+    """Hold a run that nobody works on and that is not queued, to change its folder.
+
+    Raises:
+        UserError: somebody does, or it may be.
+    """
+    if may_still_run([run]):
+        job = (run.read("job.json") or {}).get("job")
+        raise UserError(f"{run.folder}: its job {job} is queued or running; `scancel {job}` first")
+    try:
+        with locks.hold(run.lock_file):
+            yield
+    except locks.BusyError as busy:
+        owner = f"pid {busy.owner.get('pid', '?')} on {busy.owner.get('host', 'another machine')}"
+        raise UserError(f"{run.folder}: is being run by {owner}; stop it first") from busy
 
 
 def watcher(title: str, already: int) -> Any:

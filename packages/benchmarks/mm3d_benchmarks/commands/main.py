@@ -169,6 +169,10 @@ def _run(commands) -> None:
     _places(parser)
     _launching(parser, "", "debug, in this process, for one chain of runs; else local")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
+    parser.add_argument(
+        "--force", nargs="?", const="last", choices=("last", "chain"),
+        help="forget the run's result and compute it again; `chain`: also what it starts from",
+    )  # fmt: skip
 
 
 def _sweep(commands) -> None:

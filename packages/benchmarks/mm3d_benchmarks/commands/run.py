@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.common import idle, launcher_settings, machine_file, watcher
 from mm3d_benchmarks.commands.sweep import with_machine
 from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
 from mm3d_benchmarks.planning.compose import Request, compose, parse
@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         os.environ.setdefault(threads, str(max(1, len(os.sched_getaffinity(0)))) if name == "debug" else "1")
     store = Store(options.store)
     _record(store, options, requests, chains)
+    if options.force:
+        _clear(store, specs if options.force == "chain" else [chain[-1] for chain in chains])
     outcomes = ensure(
         specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
     )
@@ -66,6 +68,20 @@ def _record(
     }
     words = [*sorted(options.overrides), *(f"--conf {folder}" for folder in options.conf)]
     record(store, Ask(profile, BY_HAND, " ".join(words), cells))
+
+
+def _clear(store: Store, specs: Sequence[RunSpec]) -> None:
+    """Forget the results of these runs, so that they are computed again from their start."""
+    keys = {spec.key for spec in specs}
+    for key in sorted(keys):
+        if store.run(key).exists:
+            with idle(store.run(key)):
+                store.run(key).clear()
+    after = [
+        key for key in store.done() if keys & set((store.run(key).read("spec.json") or {}).get("upstream", {}).values())
+    ]
+    if after:
+        print(f"mm3d: {len(after)} finished runs started from what is run again, and stay as they are", file=sys.stderr)
 
 
 def requests_of(

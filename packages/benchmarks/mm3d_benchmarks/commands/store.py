@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
+from mm3d_benchmarks.commands.common import idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
 from mm3d_benchmarks.launching.ensure import last_error
 from mm3d_benchmarks.launching.progress import survey, what
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store, adopt, tail
-from mm3d_core.errors import UserError
 
 
 def store(options: argparse.Namespace) -> int:
@@ -48,9 +48,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     run = Store(options.store).find(options.key)
-    if run.holder() is not None:
-        raise UserError(f"{run.folder}: is being run; stop it first")
-    run.remove()
+    with idle(run):
+        run.remove()
     print(f"removed {run.key}")
     return 0
 

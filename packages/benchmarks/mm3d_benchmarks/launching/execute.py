@@ -23,11 +23,16 @@ FAILED, PREEMPTED, BUSY = 1, 75, 76  # exit statuses; 75 is "try again later", a
 RunFunction = Callable[[dict[str, Any], Path, dict[str, Path]], dict[str, Any] | None]
 
 
-def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int:
+def execute(
+    folder: Path,
+    announce: Callable[[bool], None] | None = None,
+    check: Callable[[RunSpec], None] | None = None,
+) -> int:
     """Do the run in ``folder`` unless it is done or somebody else is doing it.
 
     Args:
         announce: told whether there is anything to do, before it is done: other processes of a group wait for it.
+        check: raises a UserError where the run must not be done here and now.
 
     Returns:
         0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants
@@ -37,14 +42,27 @@ def execute(folder: Path, announce: Callable[[bool], None] | None = None) -> int
     run = Run(folder)
     try:
         with locks.hold(run.lock_file, wait_seconds=1.0):
+            wanted = not run.is_done and _allowed(run, check)
             if announce:
-                announce(not run.is_done)
-            return 0 if run.is_done else _attempt(run)
+                announce(wanted)
+            if run.is_done:
+                return 0
+            return _attempt(run) if wanted else FAILED
     except locks.BusyError as busy:
         if announce:
             announce(False)
         print(f"mm3d: {busy}; leaving it alone", file=sys.stderr, flush=True)
         return BUSY
+
+
+def _allowed(run: Run, check: Callable[[RunSpec], None] | None) -> bool:
+    try:
+        if check:
+            check(run.spec())
+    except UserError as error:
+        _fail(run, str(error), None)
+        return False
+    return True
 
 
 def _attempt(run: Run) -> int:

@@ -21,6 +21,8 @@ from mm3d_benchmarks.launching import slurm_queue as slurm
 from mm3d_benchmarks.launching.ensure import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.launching.execute import FAILED as FAILED_STATUS
 from mm3d_benchmarks.launching.execute import execute, run_function
+from mm3d_benchmarks.planning.fingerprint import fingerprint
+from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store, read_json
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
@@ -235,8 +237,8 @@ class Place:
         """Do one run. The first process owns lock, files and result; the others only take part."""
         with _logged(folder, self.rank):
             if self.world == 1:
-                return execute(folder)
-            return execute(folder, self._tell) if self.rank == 0 else self._follow(folder)
+                return execute(folder, check=same_code)
+            return execute(folder, self._tell, same_code) if self.rank == 0 else self._follow(folder)
 
     def _tell(self, go: bool) -> None:
         """Tell the others whether there is anything to do."""
@@ -256,6 +258,19 @@ class Place:
         upstream = {role: store.run(key).folder for role, key in spec.upstream.items()}
         run_function(spec)(spec.effective_config(), folder, upstream)
         return 0
+
+
+def same_code(spec: RunSpec) -> None:
+    """A job may have waited for days: what it would compute now must be what its key says.
+
+    Raises:
+        UserError: the code that the run reaches was edited since it was planned.
+    """
+    if spec.code and spec.code != fingerprint(spec.kind, dict(spec.config)):
+        raise UserError(
+            "the code that this run reaches was edited after it was sent; run the same command again, which "
+            "makes it a run of its own"
+        )
 
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """The code a run can reach, as twelve hex digits.
 
-The fingerprint hashes the syntax trees, without comments, docstrings and formatting, of the project's modules in the
-import
-closure of a run's ``_target_``s and of its kind's own module. A typo in a docstring or an edit of a network that the
-run does
-not build changes nothing; a changed loss changes the key.
+The fingerprint hashes the syntax trees, without comments, docstrings and formatting, of the project's and the user's
+own modules in the import closure of a run's ``_target_``s and of its kind's own module. A typo in a docstring or an
+edit of a network that the run does not build changes nothing; a changed loss changes the key.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from mm3d_benchmarks.planning.import_paths import PROJECT, Module, load_module, module_of, targets_in
+from mm3d_benchmarks.planning.import_paths import PROJECT, Module, is_readable, load_module, module_of, targets_in
 from mm3d_benchmarks.store.spec import KEY_LENGTH
 from mm3d_core.errors import UserError
 
@@ -47,7 +45,7 @@ def fingerprint(kind: str, config: dict[str, Any]) -> str:
 
 
 def closure(roots: Iterable[str]) -> list[str]:
-    """Names of the project's modules that importing ``roots`` would import, sorted; bookkeeping modules left out."""
+    """Names of our modules that importing ``roots`` would import, sorted; libraries and bookkeeping left out."""
     seen: set[str] = set()
     waiting = list(roots)
     while waiting:
@@ -86,7 +84,7 @@ def _module_hash(name: str) -> str:
 
 @cache
 def _imports(module: Module) -> tuple[str, ...]:
-    """The project's modules that a module imports, at its top or inside functions; type-checking imports left out."""
+    """Our modules that a module imports, at its top or inside functions; type-checking imports left out."""
     names: set[str] = set()
     for node in _walk_run_time(module.tree):
         if isinstance(node, ast.Import):
@@ -95,7 +93,8 @@ def _imports(module: Module) -> tuple[str, ...]:
             base = _absolute(module, node)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return tuple(sorted(name for name in names if name.split(".")[0] in PROJECT))
+    ours = module.name.split(".")[0] in PROJECT  # the project imports nothing of a user; only a ``_target_`` does
+    return tuple(sorted(n for n in names if (p := n.split(".")[0]) in PROJECT or (not ours and is_readable(p))))
 
 
 def _walk_run_time(tree: ast.AST) -> Iterator[ast.AST]:

@@ -1,26 +1,31 @@
 """``_target_``s read as source text: where they live, what their constructors accept, which modules they reach.
 
-Nothing is imported, so a plan that names a hundred networks costs no torch.
+Nothing is imported, so a plan that names a hundred networks costs no torch. Read are the project's modules and those of
+its user: whatever a ``_target_`` names that is neither installed (in ``site-packages``) nor Python's own.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from mm3d_core.errors import UserError
 
 PROJECT = ("pointops", "mm3d_core", "mm3d_backbones", "mm3d_benchmarks")
+LIBRARIES = ("numpy", "scipy", "torch")  # never a user's own, also where they are installed from a checkout
+INSTALLED = ("site-packages", "dist-packages")  # folders whose modules are libraries
 
 
 @dataclass(frozen=True, eq=False)
 class Module:
-    """A module of the project: its dotted name, file and syntax tree."""
+    """A module of the project or of its user: its dotted name, file and syntax tree."""
 
     name: str
     file: Path
@@ -43,42 +48,70 @@ def targets_in(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 @cache
 def load_module(name: str) -> Module | None:
-    """The project's module of that name, or None: not a module, or not ours."""
+    """The project's or the user's module of that name, or None: not a module, or a library's.
+
+    Raises:
+        UserError: it does not parse.
+    """
     package, *rest = name.split(".")
-    root = _package_folder(package)
-    if root is None:
-        return None
-    place = root.joinpath(*rest)
-    for file in (place.with_suffix(".py") if rest else place / "__init__.py", place / "__init__.py"):
-        if file.is_file():
-            return Module(name, file, ast.parse(file.read_text(encoding="utf-8"), filename=str(file)))
+    for place in _places(package):
+        path = place.joinpath(*rest)
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                try:
+                    return Module(name, file, ast.parse(file.read_bytes(), filename=str(file)))
+                except (SyntaxError, ValueError) as error:
+                    line = getattr(error, "lineno", None)
+                    where = f"{file}:{line}" if line else str(file)
+                    raise UserError(f"{where}: does not parse ({' '.join(str(error).split())}); correct it") from error
     return None
 
 
+def is_readable(package: str) -> bool:
+    """Whether a top-level package is the project's or the user's own: its source counts."""
+    return bool(_places(package))
+
+
 @cache
-def _package_folder(package: str) -> Path | None:
-    """Where a top-level package of the project lies; finding it does not import it."""
-    if package not in PROJECT:
-        return None
-    found = importlib.util.find_spec(package)
-    places = [Path(found.origin).parent] if found and found.origin else []  # where its own __init__.py lies
+def _places(package: str) -> tuple[Path, ...]:
+    """Where a top-level package or module lies, its own name included; finding it does not import it.
+
+    Empty for libraries, for Python's own, and for what is not there.
+    """
+    if package in LIBRARIES or package in sys.stdlib_module_names or not package.isidentifier():
+        return ()
+    found = _found(package)
+    origin = Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+    places = [origin.parent if origin.name == "__init__.py" else origin.with_suffix("")] if origin else []
     places += [Path(place) for place in (found.submodule_search_locations or [])] if found else []
-    return next((place for place in places if place.is_dir()), None)
+    if package not in PROJECT:
+        places = [place for place in places if not set(INSTALLED) & set(place.resolve().parts)]
+    return tuple(place for place in places if place.is_dir() or place.with_suffix(".py").is_file())
+
+
+def _found(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        return None
 
 
 def module_of(target: str, key: str) -> Module | None:
-    """The project's module that defines an import path; None when the target belongs to another library.
+    """The project's or the user's module that defines an import path; None when the target belongs to a library.
 
     Raises:
-        UserError: the target is ours by name, but no such module or name exists.
+        UserError: no such module or name exists.
     """
-    if target.split(".")[0] not in PROJECT:
-        return None
-    parts = target.split(".")
+    package, *names = target.split(".")
+    if not is_readable(package):
+        if package in LIBRARIES or package in sys.stdlib_module_names or _found(package) is not None:
+            return None
+        raise UserError(f"{key}={target}: there is no module {package}; correct it, or put its folder on PYTHONPATH")
+    parts = [package, *names]
     for length in range(len(parts) - 1, 0, -1):
         module = load_module(".".join(parts[:length]))
         if module is not None:
-            if parts[length] not in _names_of(module):
+            if parts[length] not in _names_of(module) and "*" not in _names_of(module):
                 raise UserError(
                     f"{key}={target}: {module.file.name} defines no {parts[length]}; correct the import path"
                 )
@@ -148,15 +181,20 @@ def _definition(module: Module, name: str) -> ast.AST | None:
 
 @cache
 def _names_of(module: Module) -> frozenset[str]:
-    """Names bound at the top of a module: definitions, assignments and imports."""
+    """Names bound at the top of a module, also under conditions; ``*`` where others may come to it."""
     names: set[str] = set()
-    for statement in module.tree.body:
+    waiting: list[ast.AST] = list(module.tree.body)
+    while waiting:
+        statement = waiting.pop()
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             names.add(statement.name)
+            names |= {"*"} if statement.name == "__getattr__" else set()
         elif isinstance(statement, ast.Assign):
-            names.update(t.id for t in statement.targets if isinstance(t, ast.Name))
+            names.update(n.id for t in statement.targets for n in ast.walk(t) if isinstance(n, ast.Name))
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             names.add(statement.target.id)
         elif isinstance(statement, ast.Import | ast.ImportFrom):
             names.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.ExceptHandler):
+            waiting.extend(ast.iter_child_nodes(statement))
     return frozenset(names)

@@ -214,6 +214,13 @@ class Run:
         for name in ("attempts.json", "failure.json"):
             (self.folder / name).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Forget everything that was computed, the result first; what the run is stays."""
+        (self.folder / "metrics.json").unlink(missing_ok=True)
+        for path in sorted(self.folder.iterdir()):
+            if path.name not in ("spec.json", "config.yaml", "lock"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the folder; the result first, so that a half-deleted run does not look done."""
         (self.folder / "metrics.json").unlink(missing_ok=True)
