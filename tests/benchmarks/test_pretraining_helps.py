@@ -142,7 +142,7 @@ def test_a_probe_of_a_pre_trained_point_transformer_beats_a_random_one_on_rooms_
     ones = (1, 1, 1)
     seed_everything(seed, "probe")
     fresh = PointTransformer(6, (32, 64, 128), ones, ones, neighbors=(8, 16, 16), strides=(1, 4, 4))
-    views = PairViews(inputs=INPUTS, crop="sphere", min_points=200, budget="steps")
+    views = PairViews(inputs=INPUTS, crop="sphere", budget="steps")
     contrast = InfoNCE(temperature=0.07, max_points=2048)
     method = PointContrast(copy.deepcopy(fresh), views=views, contrast=contrast)
     sampling = Sampling(inputs=INPUTS, voxel=0.1, max_points=1000, augmentation=COLORS)

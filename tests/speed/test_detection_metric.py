@@ -15,7 +15,7 @@ def test_every_part_is_measured_for_both_kinds_of_boxes(capsys):
 def test_random_proposals_around_true_boxes_find_some_of_them():
     for oriented in (False, True):
         found = measure(3, 128, 4, 2000, oriented)
-        assert 0.05 < found["mAP@0.25"] < 1
+        assert 5 < found["mAP@0.25"] < 100
         parts = [seconds for part, seconds in found.items() if part not in ("all", "mAP@0.25")]
         assert abs(sum(parts) - found["all"]) < 1e-9
 

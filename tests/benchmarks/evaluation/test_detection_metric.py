@@ -52,9 +52,9 @@ def scored(*scenes: tuple[dict, dict], **options) -> dict[str, float]:
     return judge.compute()
 
 
-def test_perfect_detections_have_average_precision_one():
+def test_perfect_detections_have_an_average_precision_of_100_percent():
     result = scored((found((0, 0.9, 0), (5, 0.8, 1)), truth((0, 0), (5, 1))))
-    assert result["mAP@0.25"] == result["mAP@0.5"] == result["AR@0.25"] == 1.0
+    assert result["mAP@0.25"] == result["mAP@0.5"] == result["AR@0.25"] == 100.0
     assert result["classes_undefined"] == 1.0
     assert "AP@0.25/table" not in result
 
@@ -62,8 +62,8 @@ def test_perfect_detections_have_average_precision_one():
 def test_area_is_under_the_envelope_over_all_points():
     # right, wrong, right of 4 boxes: recall 1/4, 1/4, 2/4; precision 1, 1/2, 2/3
     scene = found((0, 0.9, 0), (50, 0.8, 0), (5, 0.7, 0)), truth((0, 0), (5, 0), (10, 0), (15, 0))
-    assert scored(scene)["AP@0.25/bed"] == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
-    assert scored(scene)["recall@0.25/bed"] == 0.5
+    assert scored(scene)["AP@0.25/bed"] == pytest.approx(100 * (1 / 4 + 1 / 4 * 2 / 3))
+    assert scored(scene)["recall@0.25/bed"] == 50.0
 
 
 def test_envelope_lifts_a_dip_in_precision():
@@ -74,35 +74,35 @@ def test_an_overlap_exactly_at_the_threshold_is_wrong():
     # cubes shifted by 1/2: overlap (1/2) / (3/2) = 1/3
     scene = found((0.5, 0.9, 0)), truth((0, 0))
     assert scored(scene, iou_thresholds=[1 / 3])["mAP@0.333333"] == 0.0
-    assert scored(scene, iou_thresholds=[1 / 3 - 1e-9])["mAP@0.333333"] == 1.0
+    assert scored(scene, iou_thresholds=[1 / 3 - 1e-9])["mAP@0.333333"] == 100.0
 
 
 def test_a_second_detection_of_a_box_is_wrong_and_the_better_scored_one_is_right():
     # suppression keeps both: they overlap by 1/3 in hull, allowed here
     scene = found((0.1, 0.8, 0), (-0.2, 0.9, 0)), truth((0, 0), (9, 0))
     result = scored(scene, nms_threshold=1.0)
-    assert result["AP@0.25/bed"] == pytest.approx(0.5)
+    assert result["AP@0.25/bed"] == pytest.approx(50.0)
     reverse = found((0.1, 0.9, 0), (0.35, 0.8, 0), (0.45, 0.7, 0)), truth((0, 0))
-    assert scored(reverse, nms_threshold=1.0)["AP@0.25/bed"] == 1.0
+    assert scored(reverse, nms_threshold=1.0)["AP@0.25/bed"] == 100.0
 
 
 def test_a_detection_whose_best_box_is_taken_gets_no_second_choice():
     # Both detections overlap the first box most; the second also overlaps the second box by more than 0.25.
     labels = truth((0, 0), (0.8, 0))
     scene = found((0.0, 0.9, 0), (0.3, 0.8, 0)), labels
-    assert scored(scene, nms_threshold=1.0, iou_thresholds=[0.25])["recall@0.25/bed"] == 0.5
+    assert scored(scene, nms_threshold=1.0, iou_thresholds=[0.25])["recall@0.25/bed"] == 50.0
 
 
 def test_a_class_without_detections_has_average_precision_zero():
     result = scored((found((0, 0.9, 0)), truth((0, 0), (5, 1))))
     assert result["AP@0.25/chair"] == 0.0
-    assert result["mAP@0.25"] == 0.5
+    assert result["mAP@0.25"] == 50.0
 
 
 def test_a_detected_class_without_ground_truth_is_left_out_and_counted():
     judge = metric()
     judge.update(found((0, 0.9, 0), (5, 0.9, 2)), truth((0, 0)))
-    assert judge.compute()["mAP@0.25"] == 1.0
+    assert judge.compute()["mAP@0.25"] == 100.0
     assert judge.compute()["classes_scored"] == 1.0
     assert judge.undefined_classes() == ["chair", "table"]
 
@@ -110,8 +110,8 @@ def test_a_detected_class_without_ground_truth_is_left_out_and_counted():
 def test_scenes_without_boxes_still_count_their_false_positives():
     full = found((0, 0.8, 0)), truth((0, 0))
     empty = found((0, 0.9, 0)), truth()
-    assert scored(full)["mAP@0.25"] == 1.0
-    assert scored(full, empty)["mAP@0.25"] == 0.5
+    assert scored(full)["mAP@0.25"] == 100.0
+    assert scored(full, empty)["mAP@0.25"] == 50.0
 
 
 def test_scenes_without_any_proposal_are_handled():
@@ -154,27 +154,27 @@ def test_impossible_thresholds_are_refused(options):
 def test_boxes_with_four_points_are_dropped_and_with_five_are_kept():
     prediction = {**found((0, 0.9, 0), (5, 0.9, 1)), "point_count": torch.tensor([[4, 5]])}
     result = scored((prediction, truth((0, 0), (5, 1))), min_points=5)
-    assert (result["AP@0.25/bed"], result["AP@0.25/chair"]) == (0.0, 1.0)
+    assert (result["AP@0.25/bed"], result["AP@0.25/chair"]) == (0.0, 100.0)
 
 
 def test_objectness_at_the_threshold_is_dropped():
     scene = found((0, 0.5, 0), (5, 0.5001, 1)), truth((0, 0), (5, 1))
     result = scored(scene, min_objectness=0.5)
-    assert (result["AP@0.25/bed"], result["AP@0.25/chair"]) == (0.0, 1.0)
+    assert (result["AP@0.25/bed"], result["AP@0.25/chair"]) == (0.0, 100.0)
 
 
 def test_every_kept_box_is_a_detection_of_every_class_when_asked():
     prediction = found((0, 1.0, 0))
     prediction["class_scores"][0, 0] = torch.tensor([0.6, 0.4, 0.0])
     assert scored((prediction, truth((0, 1))))["mAP@0.25"] == 0.0
-    assert scored((prediction, truth((0, 1))), per_class_proposals=True)["mAP@0.25"] == 1.0
+    assert scored((prediction, truth((0, 1))), per_class_proposals=True)["mAP@0.25"] == 100.0
 
 
 def test_each_threshold_can_have_its_own_suppression():
     # Shifted by 0.45: overlap 0.55 / 1.45 = 0.379. Suppressed at 0.25, kept at 0.5.
     scene = found((0, 0.9, 0), (0.45, 0.8, 0)), truth((0, 0), (0.45, 0))
     result = scored(scene, nms_threshold=[0.25, 0.5])
-    assert (result["AR@0.25"], result["AR@0.5"]) == (0.5, 1.0)
+    assert (result["AR@0.25"], result["AR@0.5"]) == (50.0, 100.0)
 
 
 def test_oriented_boxes_are_compared_with_their_heading():
@@ -185,7 +185,7 @@ def test_oriented_boxes_are_compared_with_their_heading():
     prediction["boxes"][0, 0, 3] = 4
     assert scored((prediction, labels))["mAP@0.25"] == 0.0
     prediction["boxes"][0, 0, 6] = -math.pi / 2
-    assert scored((prediction, labels))["mAP@0.25"] == 1.0
+    assert scored((prediction, labels))["mAP@0.25"] == 100.0
 
 
 def random_scenes(count: int, proposals: int, seed: int = 0) -> list[tuple[dict, dict]]:
@@ -210,7 +210,7 @@ def test_the_order_of_scenes_and_of_ground_truth_changes_nothing():
     for prediction, labels in reversed(scenes):
         order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
         shuffled.append((prediction, {name: value[:, order] for name, value in labels.items()}))
-    assert 0.05 < expected["mAP@0.25"] < 0.95
+    assert 5 < expected["mAP@0.25"] < 95
     assert scored(*shuffled, per_class_proposals=True) == expected
 
 
@@ -247,7 +247,7 @@ def test_average_precision_agrees_with_a_loop_over_detections():
         judge.update(*scene)
     result = judge.compute()
     for c, name in enumerate(NAMES):
-        assert result[f"AP@0.25/{name}"] == pytest.approx(looped_average_precision(judge, scenes, c, 0.25))
+        assert result[f"AP@0.25/{name}"] == pytest.approx(100 * looped_average_precision(judge, scenes, c, 0.25))
 
 
 def looped_average_precision(judge: DetectionMetric, scenes: list, box_class: int, threshold: float) -> float:

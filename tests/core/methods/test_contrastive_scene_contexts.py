@@ -14,7 +14,7 @@ from mm3d_core.points import PointBatch
 
 def method(**options) -> ContrastiveSceneContexts:
     torch.manual_seed(0)
-    return ContrastiveSceneContexts(TinyEncoder(), **{"views": PairViews(min_points=50), **options})
+    return ContrastiveSceneContexts(TinyEncoder(), **{"views": PairViews(min_share=0.1), **options})
 
 
 def views_of(model, seeds) -> dict[str, PointBatch]:

@@ -15,7 +15,7 @@ from mm3d_core.methods.objects import ObjectFinder
 from mm3d_core.points import PointBatch
 
 STILL = Motion(rotation="none", tilt=0.0, flip=0.0, scale=(1.0, 1.0), jitter=0.0, recenter="none")
-FINDER = ObjectFinder(min_points=100, radius=0.3)
+FINDER = ObjectFinder(min_share=0.05, radius=0.3)
 VIEWS = MovingObjectViews(finder=FINDER)
 
 

@@ -10,7 +10,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.methods.masked_scene_contrast import MaskedPairViews, MaskedSceneContrast, cross_masks, overlaid
 from mm3d_core.points import PointBatch
 
-VIEWS = MaskedPairViews(min_points=50, cell=0.4)
+VIEWS = MaskedPairViews(cell=0.4)
 
 
 def method(**options) -> MaskedSceneContrast:

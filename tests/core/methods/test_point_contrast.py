@@ -16,7 +16,7 @@ from mm3d_core.methods.views import PairViews
 from mm3d_core.points import PointBatch
 
 STILL = Motion(rotation="none", tilt=0.0, flip=0.0, scale=(1.0, 1.0), jitter=0.0, recenter="none")
-WHOLE = PairViews(share=1.0, budget="steps", motion=STILL, color_change=None, min_points=10)
+WHOLE = PairViews(share=1.0, budget="steps", motion=STILL, color_change=None)
 
 
 def one_hot(points: int) -> PointBatch:
@@ -26,7 +26,7 @@ def one_hot(points: int) -> PointBatch:
 
 def method(**options) -> PointContrast:
     torch.manual_seed(0)
-    return PointContrast(TinyEncoder(), **{"views": PairViews(min_points=50), **options})
+    return PointContrast(TinyEncoder(), **{"views": PairViews(min_share=0.1), **options})
 
 
 def batch(model, scenes: int = 2) -> dict[str, PointBatch]:
@@ -80,7 +80,7 @@ def test_no_more_matches_than_asked_are_drawn_from_the_batch():
 
 
 def test_drawn_rows_name_the_same_points_in_both_views_of_every_scene():
-    views = joined([PairViews(min_points=50)(scan(400, s), generator(s)) for s in range(3)])
+    views = joined([PairViews(min_share=0.1)(scan(400, s), generator(s)) for s in range(3)])
     for per_scene in (False, True):
         first, second = draw_matches(views["first"], views["second"], 25, generator(), per_scene)
         origin = [views[name].attributes["origin"][rows] for name, rows in (("first", first), ("second", second))]

@@ -14,7 +14,7 @@ from mm3d_core.methods.objects import ObjectFinder
 from mm3d_core.methods.random_rooms import RandomRooms, RoomViews, arrange
 from mm3d_core.points import PointBatch
 
-VIEWS = RoomViews(finder=ObjectFinder(min_points=100, radius=0.3), objects=(4, 6))
+VIEWS = RoomViews(finder=ObjectFinder(min_share=0.05, radius=0.3), objects=(4, 6))
 
 
 def method(**options) -> RandomRooms:

@@ -20,7 +20,7 @@ STILL = Motion(rotation="none", tilt=0.0, flip=0.0, scale=(1.0, 1.0), jitter=0.0
 @pytest.mark.parametrize("crop", ["sphere", "box", "camera"])
 def test_matches_are_the_same_point_of_the_scan(crop):
     points = scan(2000)
-    views = PairViews(crop=crop, min_points=50)(points, generator())
+    views = PairViews(crop=crop)(points, generator())
     first, second = views["first"], views["second"]
     match = first.attributes["match"]
     found = match >= 0
@@ -36,7 +36,7 @@ def test_matches_are_the_same_point_of_the_scan(crop):
 @pytest.mark.parametrize("crop", ["sphere", "box", "camera"])
 def test_with_a_budget_of_points_both_views_hold_no_more_than_the_scan(crop):
     points = scan(2000)
-    thinned = PairViews(crop=crop, share=0.9, sides=(0.9, 1.0), min_points=50)(points, generator())
+    thinned = PairViews(crop=crop, share=0.9, sides=(0.9, 1.0))(points, generator())
     assert thinned["first"].num_points + thinned["second"].num_points <= 2000
     full = PairViews(crop="sphere", share=0.9, budget="steps")(points, generator())
     assert (full["first"].num_points, full["second"].num_points) == (1800, 1800)
@@ -56,7 +56,7 @@ def test_the_same_generator_makes_the_same_views():
 
 
 def test_features_follow_the_motion_and_the_colors():
-    views = PairViews(min_points=50)(scan(600), generator())
+    views = PairViews(min_share=0.1)(scan(600), generator())
     for view in views.values():
         torch.testing.assert_close(view.feat, torch.cat([view.coord, view.attributes["color"]], dim=1))
     assert not torch.equal(views["first"].attributes["color"], views["first"].attributes["origin"])
@@ -142,14 +142,23 @@ def test_a_camera_in_a_closed_room_does_not_see_the_room_around_it():
     assert seen > 0
 
 
-def test_a_scan_smaller_than_the_crop_is_shown_whole():
-    views = PairViews(crop="camera", min_points=1024, budget="steps")(scan(40), generator())
-    assert (views["first"].num_points, views["second"].num_points) == (40, 40)
+@pytest.mark.parametrize("points", [100, 1200, 20_000])
+@pytest.mark.parametrize("crop", ["sphere", "box"])
+def test_crops_of_a_small_scan_are_accepted_as_those_of_a_large_one(crop, points):
+    for seed in range(5):
+        views = PairViews(crop=crop, budget="steps")(scan(points, seed), generator(seed))
+        assert views["first"].attributes["tries"][0] > 0
+        assert min(view.num_points for view in views.values()) < 0.95 * points
+
+
+def test_a_view_that_must_show_more_than_a_ball_gets_a_larger_ball():
+    views = PairViews(crop="sphere", share=0.2, min_share=0.9, attempts=2, budget="steps")(scan(100), generator())
+    assert (views["first"].num_points, views["second"].num_points) == (90, 90)
     assert views["first"].attributes["tries"][0] == 0
 
 
 def test_views_that_never_overlap_fall_back_to_balls_around_one_point():
-    strict = PairViews(crop="sphere", share=0.1, overlap=1.0, min_points=1, attempts=3, budget="steps")
+    strict = PairViews(crop="sphere", share=0.1, overlap=1.0, attempts=3, budget="steps")
     views = strict(scan(1000), generator())
     assert views["first"].attributes["tries"][0] == 0
     assert overlap(views["first"].index, views["second"].index, 1000) == 1.0
@@ -157,12 +166,12 @@ def test_views_that_never_overlap_fall_back_to_balls_around_one_point():
 
 def test_accepted_pairs_overlap_as_asked():
     for seed in range(10):
-        views = PairViews(crop="box", overlap=0.3, min_points=20, budget="steps")(scan(800, seed), generator(seed))
+        views = PairViews(crop="box", overlap=0.3, budget="steps")(scan(800, seed), generator(seed))
         assert overlap(views["first"].index, views["second"].index, 800) >= 0.3
 
 
 def test_matches_by_distance_are_within_it_in_origin_coordinates():
-    views = PairViews(min_points=50, match_radius=0.05, budget="steps")(scan(600), generator())
+    views = PairViews(match_radius=0.05, budget="steps")(scan(600), generator())
     first, second = views["first"], views["second"]
     match = first.attributes["match"]
     found = match >= 0
@@ -172,7 +181,7 @@ def test_matches_by_distance_are_within_it_in_origin_coordinates():
 
 
 def test_matches_of_joined_scenes_stay_rows_within_their_scene():
-    views = joined([PairViews(min_points=50)(scan(300, s), generator(s)) for s in range(2)])
+    views = joined([PairViews(min_share=0.1)(scan(300, s), generator(s)) for s in range(2)])
     assert views["first"].attributes["match"].max() < 300
 
 
@@ -194,6 +203,7 @@ def test_an_empty_scan_and_wrong_inputs_are_refused():
         ({"budget": "hours"}, "budget must be"),
         ({"share": 0.0}, "share must be"),
         ({"overlap": 1.5}, "overlap must be"),
+        ({"min_share": 0.0}, "min_share must be"),
         ({"inputs": ["thermal"]}, "thermal"),
     ],
 )

@@ -149,7 +149,7 @@ class DetectionMetric:
         )
 
     def compute(self) -> dict[str, float]:
-        """For each threshold t: "mAP@t", "AR@t" and, per class with ground truth, "AP@t/<class>", "recall@t/<class>".
+        """In percent, for each threshold t: "mAP@t", "AR@t"; per class with truth "AP@t/<class>", "recall@t/<class>".
 
         "classes_scored" and "classes_undefined" count the classes with and without ground truth.
 
@@ -164,8 +164,8 @@ class DetectionMetric:
         result = {"classes_scored": float(len(scored)), "classes_undefined": float(len(self.class_names) - len(scored))}
         for level, threshold in enumerate(self.iou_thresholds):
             curves = {c: self.curve(level, c) for c in scored}
-            precision = {c: average_precision(*curves[c]) for c in scored}
-            recall = {c: float(curves[c][0][-1]) if len(curves[c][0]) else 0.0 for c in scored}
+            precision = {c: 100 * average_precision(*curves[c]) for c in scored}
+            recall = {c: 100 * float(curves[c][0][-1]) if len(curves[c][0]) else 0.0 for c in scored}
             result[f"mAP@{threshold:g}"] = float(np.mean(list(precision.values())))
             result[f"AR@{threshold:g}"] = float(np.mean(list(recall.values())))
             for c in scored:

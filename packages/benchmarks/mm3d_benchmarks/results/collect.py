@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
+from mm3d_benchmarks.store.result_form import FORM, check_form
 from mm3d_benchmarks.store.spec import KINDS, LISTS, RunSpec
 from mm3d_benchmarks.store.store import Store, read_json
 from mm3d_benchmarks.planning.sweepfile import Sweep
@@ -45,6 +46,7 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
         origin = run.read("provenance.json") or {}
         result = {
             "kind": kind,
+            "form": FORM,
             "key": spec.key,
             "metrics": run.metrics().get("metrics", {}),
             "efficiency": efficiency_of(run.read("efficiency.json"), run.metrics()),
@@ -107,9 +109,15 @@ class Results:
         self._known: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
-        """What a run found, or None."""
+        """What a run found, or None.
+
+        Raises:
+            UserError: an evaluation whose scores are of another form.
+        """
         if (kind, key) not in self._known:
-            found = read_json(self._folder / kind / f"{key}.json")
+            path = self._folder / kind / f"{key}.json"
+            found = read_json(path)
+            check_form(found or {}, str(path), key)
             self._known[kind, key] = found if found is not None and _is_result(found) else None
         return self._known[kind, key]
 

@@ -34,6 +34,7 @@ from mm3d_benchmarks.runs.training import (
     prepare_process,
     weights_file,
 )
+from mm3d_benchmarks.store.result_form import FORM
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
 from mm3d_core.training.checkpoint import load_weights
@@ -98,8 +99,8 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
     write_json(folder / SCENES_FILE, scores.done)
     write_json(folder / EFFICIENCY_FILE, _cost(scores.seconds, model, device))
     named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
-    result = {"kind": "evaluate", "metrics": scores.metric.compute(), "scenes": len(scenes), **named, **selection}
-    write_json(folder / METRICS_FILE, seal(result))
+    result = {"kind": "evaluate", "form": FORM, "metrics": scores.metric.compute(), "scenes": len(scenes)}
+    write_json(folder / METRICS_FILE, seal(result | named | selection))
     (folder / SELECTION_FILE).unlink(missing_ok=True)
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
 

@@ -26,11 +26,16 @@ from mm3d_benchmarks.runs.build import (
 from mm3d_benchmarks.runs.training import Training, device_of, finish, prepare_process, train
 from mm3d_core.training import distributed
 from mm3d_core.training.distributed import run_in_processes
+from mm3d_core.training.log import read_log
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "encoder.safetensors"
+NO_CROPS = (
+    "in not one of %d logged steps did two crops of a scan overlap as pretrain.method.views asks (accepted_views is 0): both "
+    "views were balls around one point; choose another crop (sphere, box), or a smaller overlap or min_share"
+)
 
 
 def run_pretrain(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
@@ -58,6 +63,7 @@ def _pretrain(config: dict[str, Any], where: str) -> None:
     if distributed.is_main():
         method: Any = training.module
         sampling = training.items.sampling
+        warn_of_crops(folder)
         save_artefacts(folder, method, training.data, training.scenes[0], sampling, int(config["seed"]))
         finish(folder, "pretrain", folder / WEIGHTS, method.encoder, {"scenes": len(training.scenes)})
     distributed.barrier()
@@ -82,6 +88,15 @@ def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> Sc
         planned_views=None if planned is None else tuple(planned),
         marked=object_segments(build_facts(config)),
     )
+
+
+def warn_of_crops(folder: Path) -> bool:
+    """Say so when the views of a contrastive method were never what its crops should make them; returns whether."""
+    accepted = [record["accepted_views"] for record in read_log(folder) if "accepted_views" in record]
+    never = bool(accepted) and not any(accepted)
+    if never:
+        logger.warning(f"{folder.name}: {NO_CROPS}", len(accepted))
+    return never
 
 
 def _loss(method: Any, batch: Batch, random: torch.Generator) -> dict[str, Tensor]:

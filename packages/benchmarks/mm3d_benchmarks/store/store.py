@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from mm3d_benchmarks.store import locks
+from mm3d_benchmarks.store.result_form import check_form
 from mm3d_benchmarks.store.spec import KEY_LENGTH, RunSpec, content_key
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json, write_text
@@ -169,7 +170,7 @@ class Run:
         """The result.
 
         Raises:
-            UserError: it is missing or damaged.
+            UserError: it is missing, damaged, or of a form that this program does not read.
         """
         try:
             value = unseal(self.read("metrics.json"), required=False)
@@ -179,6 +180,7 @@ class Run:
             raise UserError(
                 f"{self.folder / 'metrics.json'}: missing or damaged; `mm3d store rm {self.key}`, then run again"
             ) from error
+        check_form(value, str(self.folder / "metrics.json"), self.key)
         return value
 
     def checkpoint_mark(self) -> int:
@@ -247,10 +249,11 @@ def adopt(store: Store, old: Run, spec: RunSpec, who: str, why: str) -> Run:
     """Re-key a finished run as ``spec``: link its files under the new key and record who decided so, and why.
 
     Raises:
-        UserError: the old run is not done, or the new key is already taken.
+        UserError: the old run is not done or its result is of another form, or the new key is already taken.
     """
     if not old.is_done:
         raise UserError(f"{old.folder}: has no result to adopt; choose a finished run")
+    old.metrics()
     new = store.run(spec.key)
     if new.is_done:
         raise UserError(f"{new.folder}: is done already; there is nothing to adopt")

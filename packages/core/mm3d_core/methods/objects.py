@@ -22,6 +22,7 @@ from pointops import knn_query
 MAX_WALLS = 6
 WALL_SHARE = 0.05  # a vertical plane with fewer of the scan's points is not a wall
 WALL_DRAWS = 64
+LEAST = 16  # points of an object
 LINKS = 8  # neighbors that a point may be joined to
 
 
@@ -32,20 +33,21 @@ class ObjectFinder:
     Args:
         thickness: points within this distance of a plane belong to it, metres.
         radius: points nearer than this belong to one cluster, metres; never less than 1.5 times the scan's spacing.
-        min_points: of a cluster that counts as an object.
+        min_share: of the scan's points, in a cluster that counts as an object; never fewer than ``LEAST`` points.
     """
 
     thickness: float = 0.06
     radius: float = 0.05
-    min_points: int = 200
+    min_share: float = 0.005
 
     def __call__(self, points: PointBatch, generator: Generator) -> Tensor:
         """(N,) int64 object of each point of one scene, largest object first, -1 for background and small clusters."""
         left = ~self.background(points.coord, generator)
         label = torch.full((points.num_points,), -1)
         rows = left.nonzero().flatten()
-        if len(rows) >= self.min_points:
-            label[rows] = self.clusters(points.coord[rows])
+        least = max(LEAST, round(self.min_share * points.num_points))
+        if len(rows) >= least:
+            label[rows] = self.clusters(points.coord[rows], least)
         return label
 
     def background(self, coord: Tensor, generator: Generator) -> Tensor:
@@ -59,8 +61,8 @@ class ObjectFinder:
             taken[rows[wall]] = True
         return taken
 
-    def clusters(self, coord: Tensor) -> Tensor:
-        """(N,) int64 cluster of each point, largest first; -1 in clusters of fewer than ``min_points``."""
+    def clusters(self, coord: Tensor, least: int) -> Tensor:
+        """(N,) int64 cluster of each point, largest first; -1 in clusters of fewer than ``least`` points."""
         offset = torch.tensor([len(coord)])
         index, distance = knn_query(min(LINKS + 1, len(coord)), coord, offset)
         radius = max(self.radius, 1.5 * float(distance[:, 1].median())) if distance.shape[1] > 1 else self.radius
@@ -71,7 +73,7 @@ class ObjectFinder:
         sizes = torch.bincount(component)
         order = sizes.argsort(descending=True, stable=True)
         number = torch.full((len(sizes),), -1)
-        number[order] = torch.where(sizes[order] >= self.min_points, torch.arange(len(sizes)), -1)
+        number[order] = torch.where(sizes[order] >= least, torch.arange(len(sizes)), -1)
         return number[component]
 
 

@@ -34,7 +34,7 @@ class PairViews:
         share: of the points in a ball.
         sides: smallest and largest share of the scan's floor sides in a box.
         overlap: a pair is kept if the shared points are this share of the smaller view.
-        min_points: and if both views have so many (or all points of a smaller scan).
+        min_share: and if both views show this share of the scan's points at least.
         attempts: pairs drawn before balls around a common point are taken.
         budget: ``points`` thins each view so that both together hold no more points than the scan, for equal cost with
             methods of one view; the same points stay in both. ``steps`` leaves the views as they are.
@@ -50,7 +50,7 @@ class PairViews:
     share: float = 0.6
     sides: tuple[float, float] = (0.5, 1.0)
     overlap: float = 0.3
-    min_points: int = 1024
+    min_share: float = 0.02
     attempts: int = 20
     budget: Literal["points", "steps"] = "points"
     match_radius: float | None = None
@@ -64,7 +64,12 @@ class PairViews:
             raise ValueError(f"crop must be 'sphere', 'box' or 'camera', not {self.crop!r}")
         if self.budget not in ("points", "steps"):
             raise ValueError(f"budget must be 'points' or 'steps', not {self.budget!r}")
-        for name, value in (("share", self.share), ("overlap", self.overlap), ("sides", self.sides[0])):
+        for name, value in (
+            ("share", self.share),
+            ("overlap", self.overlap),
+            ("sides", self.sides[0]),
+            ("min_share", self.min_share),
+        ):
             if not 0 < value <= 1:
                 raise ValueError(f"{name} must be in (0, 1], not {value}")
 
@@ -97,15 +102,14 @@ class PairViews:
 
     def _rows(self, coord: Tensor, generator: Generator) -> tuple[list[Tensor], int]:
         """The rows of both views, and the number of pairs drawn (0: fallback)."""
-        least = min(self.min_points, len(coord))
+        least = max(1, round(self.min_share * len(coord)))
         for attempt in range(1, self.attempts + 1):
             pair = [self._crop(coord, generator) for _ in range(2)]
             sizes = [len(rows) for rows in pair]
-            if min(sizes) >= max(1, least) and overlap(pair[0], pair[1], len(coord)) >= self.overlap:
+            if min(sizes) >= least and overlap(pair[0], pair[1], len(coord)) >= self.overlap:
                 return pair, attempt
         center = coord[int(torch.randint(len(coord), (), generator=generator))]
-        whole = len(coord) * self.share < least
-        return [sphere_crop(coord, 1.0 if whole else self.share, generator, center) for _ in range(2)], 0
+        return [sphere_crop(coord, max(self.share, self.min_share), generator, center) for _ in range(2)], 0
 
     def _crop(self, coord: Tensor, generator: Generator) -> Tensor:
         if self.crop == "sphere":
