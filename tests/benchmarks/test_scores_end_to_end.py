@@ -70,7 +70,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"train": ["one"], "val": ["two", "three"]}
     records = {name: write_scene(folder, tell_tale_room(name)) for name in ("one", "two", "three")}
     manifest = build_manifest(
-        facts=facts(), splits=splits, records=records, remarks={}, left_out={}, options={}, origin={"kind": "embedded"}
+        facts=facts(), splits=splits, records=records, remarks={}, left_out={}, options={}, origin={"kind": "synthetic"}
     )
     write_json(folder / "manifest.json", manifest)
     return folder

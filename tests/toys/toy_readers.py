@@ -27,12 +27,12 @@ class SegmentReader(nn.Module):
 
     def __init__(self, encoder: nn.Module, num_classes: int, half: bool = False) -> None:
         super().__init__()
-        self.encoder, self.num_classes, self.half = encoder, num_classes, half
+        self.encoder, self.num_classes, self.by_half = encoder, num_classes, half
 
     def predict(self, points: PointBatch) -> dict[str, Tensor]:
         """``logits`` (N, classes)."""
         red, _, blue = _numbers(points).T
-        said = torch.where(blue > 0, 0, red) if self.half else red
+        said = torch.where(blue > 0, 0, red) if self.by_half else red
         return {"logits": nn.functional.one_hot(said, self.num_classes).float()}
 
 
@@ -41,12 +41,12 @@ class BoxReader(nn.Module):
 
     def __init__(self, encoder: nn.Module, num_classes: int, half: bool = False, **_: Any) -> None:
         super().__init__()
-        self.encoder, self.num_classes, self.half = encoder, num_classes, half
+        self.encoder, self.num_classes, self.by_half = encoder, num_classes, half
 
     def predict(self, points: PointBatch) -> dict[str, Tensor]:
         """``boxes`` (1, M, 7), ``scores``, ``point_count`` (1, M), ``class_scores`` (1, M, classes): all of class 0."""
         number = _numbers(points)[:, 1]
-        objects = [points.coord[number == n] for n in number.unique().tolist() if n and (n % 2 or not self.half)]
+        objects = [points.coord[number == n] for n in number.unique().tolist() if n and (n % 2 or not self.by_half)]
         rows = [torch.cat([(o.amin(0) + o.amax(0)) / 2, o.amax(0) - o.amin(0), torch.zeros(1)]) for o in objects]
         scores = torch.ones(1, len(rows))
         classes = nn.functional.one_hot(torch.zeros(1, len(rows), dtype=torch.long), self.num_classes).float()
