@@ -20,7 +20,9 @@ sys.path.insert(0, str(TOYS))
 import toy  # pyright: ignore[reportMissingImports]
 import yaml
 
-from mm3d_benchmarks.launching.ensure import Outcome, ensure, make_launcher
+from mm3d_benchmarks.launching.choose import make_launcher
+from mm3d_benchmarks.launching.ensure import ensure
+from mm3d_benchmarks.launching.outcome import Outcome
 from mm3d_benchmarks.planning.compose import CONF
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
@@ -33,7 +35,8 @@ sys.path.insert(0, {toys!r})
 import toy  # pyright: ignore[reportMissingImports]
 from pathlib import Path
 from slurm.test_launching import settings
-from mm3d_benchmarks.launching.ensure import ensure, make_launcher
+from mm3d_benchmarks.launching.choose import make_launcher
+from mm3d_benchmarks.launching.ensure import ensure
 from mm3d_benchmarks.store.store import Store
 store = Store(Path(sys.argv[1]))
 specs = [toy.spec(value=float(i), steps=20, seconds=0.4) for i in range(4)]

@@ -13,14 +13,13 @@ from the size slice; the ground truth follows from votes and boxes (``h3dnet_pri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mm3d_backbones.detection_targets import BoxCodec, Proposals, predictions
-from mm3d_backbones.h3dnet_losses import h3dnet_losses
+from mm3d_backbones.h3dnet_losses import H3DNetOutput, h3dnet_losses
 from mm3d_backbones.h3dnet_matching import Matching, Primitives, Refinement
 from mm3d_backbones.h3dnet_primitives import PrimitiveRule, objects_of_points, primitive_targets
 from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, seeds_of
@@ -62,31 +61,6 @@ class FourTowers(nn.Module):
         points, plan = self.towers[0].prepared(points)  # type: ignore[operator]
         seeds = seeds_of(points, plan)
         return [seeds.with_feat(tower.seed_features(points.feat, plan)) for tower in self.towers]  # type: ignore[operator]
-
-
-@dataclass(frozen=True)
-class H3DNetOutput:
-    """Everything one forward pass says; the losses read all of it.
-
-    Attributes:
-        seeds: with the attribute "row".
-        votes: for box centers.
-        primitives: horizontal faces, vertical faces, edges.
-        initial: proposals as VoteNet makes them.
-        refined: the same clusters, read from the refinement's head.
-        sides: (B, 18, K, 3) face and edge centers of the initial boxes, metres.
-        match: (B, 18, K, 2) logits: does a primitive of the object lie there?
-        semantic_match: (B, 18, K, 2) logits: and is it of the object's class?
-    """
-
-    seeds: PointBatch
-    votes: PointBatch
-    primitives: tuple[Primitives, Primitives, Primitives]
-    initial: Proposals
-    refined: Proposals
-    sides: Tensor
-    match: Tensor
-    semantic_match: Tensor
 
 
 class H3DNet(nn.Module):

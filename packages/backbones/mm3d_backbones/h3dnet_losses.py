@@ -10,7 +10,7 @@ the classes out in another order than the sides.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,13 +34,36 @@ from mm3d_backbones.detection_losses import (
 from mm3d_backbones.detection_targets import BoxCodec, BoxTargets, Proposals, take
 from mm3d_backbones.h3dnet_matching import Primitives
 from mm3d_backbones.h3dnet_primitives import PrimitiveTargets, box_edges, box_faces
+from mm3d_core.points import PointBatch
 from pointops import knn_query
-
-if TYPE_CHECKING:
-    from mm3d_backbones.h3dnet import H3DNetOutput
 
 FLAG_WEIGHTS = (0.4, 0.6)
 MATCH_WEIGHTS = (0.3, 0.7)
+
+
+@dataclass(frozen=True)
+class H3DNetOutput:
+    """Everything one forward pass says; the losses read all of it.
+
+    Attributes:
+        seeds: with the attribute "row".
+        votes: for box centers.
+        primitives: horizontal faces, vertical faces, edges.
+        initial: proposals as VoteNet makes them.
+        refined: the same clusters, read from the refinement's head.
+        sides: (B, 18, K, 3) face and edge centers of the initial boxes, metres.
+        match: (B, 18, K, 2) logits: does a primitive of the object lie there?
+        semantic_match: (B, 18, K, 2) logits: and is it of the object's class?
+    """
+
+    seeds: PointBatch
+    votes: PointBatch
+    primitives: tuple[Primitives, Primitives, Primitives]
+    initial: Proposals
+    refined: Proposals
+    sides: Tensor
+    match: Tensor
+    semantic_match: Tensor
 
 
 def h3dnet_losses(

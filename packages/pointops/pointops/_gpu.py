@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _dispatch
+from pointops._distance import MISSING_DISTANCE, root
 
 
 def serves(xyz: Tensor) -> bool:
@@ -17,7 +18,6 @@ def knn(
     xyz: Tensor, ends: list[int], query: Tensor, query_ends: list[int], k: int, missing: str
 ) -> tuple[Tensor, Tensor]:
     """What :func:`pointops.knn.knn_query_reference` returns, for checked arguments."""
-    from pointops.knn import MISSING_DISTANCE, root
     from pointops.triton import search
 
     idx, distance2 = search.knn(xyz, ends, query, query_ends, k)

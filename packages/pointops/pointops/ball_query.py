@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _native, _register
+from pointops._distance import MISSING_DISTANCE, root, squared_distances
 from pointops.index import Index, handle
-from pointops.knn import MISSING_DISTANCE, nearest_by_key, root, squared_distances
+from pointops.knn import nearest_by_key
 
 ORDERS = ("index", "nearest")
 PADDINGS = ("minus_one", "first_hit")

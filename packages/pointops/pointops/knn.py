@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _gpu, _native, _register
+from pointops._distance import MISSING_DISTANCE, root, squared_distances
 from pointops.index import Index, handle
 
-MISSING_DISTANCE = 1e5  # square root of the 1e10 with which the reference kernels fill missing neighbors
 MISSING = ("minus_one", "first_point", "refuse")
 _CHUNK = 1 << 24  # distance-matrix entries alive at once in the reference
 
@@ -91,17 +91,6 @@ def knn_query_reference(
             if missing == "first_point":
                 idx[rows, near.shape[1] :] = start
     return idx, dist
-
-
-def squared_distances(query: Tensor, support: Tensor) -> Tensor:
-    """(M, N) float32 squared distances, (dx*dx + dy*dy) + dz*dz, each operation rounded on its own."""
-    dx, dy, dz = (query[:, None, axis] - support[None, :, axis] for axis in range(3))
-    return (dx * dx + dy * dy) + dz * dz
-
-
-def root(distance2: Tensor) -> Tensor:
-    """Correctly rounded float32 square roots; torch's own on the CPU may be off by one place."""
-    return distance2.double().sqrt().float()
 
 
 def nearest_by_key(distance2: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -14,17 +14,10 @@ import psutil
 import pytest
 import toy
 
-from mm3d_benchmarks.launching.ensure import (
-    MOST_RETURNS,
-    REQUEUE,
-    Ended,
-    Launcher,
-    Outcome,
-    describe,
-    ensure,
-    make_launcher,
-)
+from mm3d_benchmarks.launching.choose import make_launcher
+from mm3d_benchmarks.launching.ensure import MOST_RETURNS, describe, ensure
 from mm3d_benchmarks.launching.local import InProcess, LocalPool
+from mm3d_benchmarks.launching.outcome import REQUEUE, Ended, Launcher, Outcome
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store

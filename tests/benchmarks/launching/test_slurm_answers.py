@@ -10,7 +10,7 @@ import yaml
 
 from mm3d_benchmarks.launching import slurm_jobs as submit
 from mm3d_benchmarks.launching import slurm_queue as slurm
-from mm3d_benchmarks.launching.ensure import FAILED, REQUEUE
+from mm3d_benchmarks.launching.outcome import FAILED, REQUEUE
 from mm3d_benchmarks.planning.compose import CONF
 from mm3d_benchmarks.store.store import Store
 

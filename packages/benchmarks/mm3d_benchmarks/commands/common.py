@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from mm3d_benchmarks.launching.ensure import DONE, Outcome
+from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.launching.slurm_queue import may_still_run
 from mm3d_benchmarks.planning.compose import CONF, available
 from mm3d_benchmarks.store import locks

@@ -14,7 +14,9 @@ import yaml
 
 from mm3d_benchmarks.commands.common import idle, launcher_settings, machine_file, watcher
 from mm3d_benchmarks.commands.sweep import with_machine
-from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
+from mm3d_benchmarks.launching.choose import make_launcher
+from mm3d_benchmarks.launching.ensure import describe, ensure
+from mm3d_benchmarks.launching.outcome import DONE
 from mm3d_benchmarks.planning.compose import Request, compose, parse
 from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.store.asks import BY_HAND, Ask, record

@@ -7,7 +7,7 @@ import json
 
 from mm3d_benchmarks.commands.common import idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
-from mm3d_benchmarks.launching.ensure import last_error
+from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.progress import survey, what
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import RunSpec

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
-from mm3d_benchmarks.launching.ensure import DONE, describe, ensure, make_launcher
+from mm3d_benchmarks.launching.choose import make_launcher
+from mm3d_benchmarks.launching.ensure import describe, ensure
+from mm3d_benchmarks.launching.outcome import DONE
 from mm3d_benchmarks.planning.estimate import estimate
 from mm3d_benchmarks.planning.planner import Plan, Planner
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep

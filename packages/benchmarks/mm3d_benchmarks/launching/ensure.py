@@ -1,8 +1,7 @@
 """``ensure(cells)``: afterwards every run that can have a result has one. Idempotent, whatever the launcher.
 
 Runs with a result are done. Runs that somebody is working on are attached to. The rest is submitted as soon as the
-runs it
-starts from are done. Everything that can finish finishes; what failed is reported by name, with the reason.
+runs it starts from are done. Everything that can finish finishes; what failed is reported by name, with the reason.
 """
 
 from __future__ import annotations
@@ -10,55 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
+from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, Launcher, Outcome, last_error
 from mm3d_benchmarks.store.spec import RunSpec, order_of
 from mm3d_benchmarks.store.store import Run, Store, tail
 from mm3d_core.errors import UserError
 
-DONE, FAILED, REQUEUE = "done", "failed", "requeue"
 MOST_RETURNS = 5
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What became of a submitted run: ``done``,
-    ``failed`` (with a reason) or ``requeue`` (it wants to be sent again).
-    """
-
-    key: str
-    state: str
-    reason: str = ""
-
-
-class Launcher(Protocol):
-    """Where runs happen."""
-
-    def attach(self, run: Run) -> bool:
-        """Whether somebody is already working on the run; from now on it is watched."""
-        ...
-
-    def submit(self, runs: Sequence[Run]) -> None:
-        """Start runs, or queue them."""
-        ...
-
-    def poll(self) -> list[Ended]:
-        """Those that ended since the last call."""
-        ...
-
-    def close(self, cancel: bool) -> None:
-        """Let go; with ``cancel`` ask what runs to stop at its next checkpoint."""
-        ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end of one run: ``done``, ``failed`` or ``blocked`` (something it starts from failed)."""
-
-    spec: RunSpec
-    state: str
-    reason: str = ""
-    computed: bool = False
 
 
 @dataclass
@@ -176,15 +133,6 @@ def _may_return(work: _Work, run: Run) -> bool:
     return returns < MOST_RETURNS
 
 
-def last_error(run: Run) -> str:
-    """Why the last attempt ended, in one line."""
-    failure = run.read("failure.json")
-    if failure and failure.get("error"):
-        return " ".join(str(failure["error"]).split())
-    lines = [line.strip() for line in tail(run.folder / "log.txt", 4096).splitlines() if line.strip()]
-    return lines[-1] if lines else "no log was written"
-
-
 def describe(outcomes: Sequence[Outcome], names: Mapping[str, Sequence[str]], store: Store, lines: int = 5) -> str:
     """The failures, one paragraph each: name, state, reason, end of the log."""
     parts = []
@@ -198,38 +146,3 @@ def describe(outcomes: Sequence[Outcome], names: Mapping[str, Sequence[str]], st
             log = tail(store.run(key).folder / "log.txt", 8192).splitlines()[-lines:]
             parts.extend(f"    | {line}" for line in log)
     return "\n".join(parts)
-
-
-def make_launcher(settings: Mapping[str, Any], store: Store, specs: Sequence[RunSpec]) -> Launcher:
-    """The launcher that some settings name (``conf/launcher/*.yaml``).
-
-    Raises:
-        UserError: there is no such launcher.
-    """
-    name = settings.get("name")
-    if name == "local":
-        from mm3d_benchmarks.launching.local import LocalPool
-
-        return LocalPool(store, int(settings["max_parallel"]), int(settings["threads"]), modules_of(specs))
-    if name == "debug":
-        from mm3d_benchmarks.launching.local import InProcess
-
-        return InProcess()
-    if name == "slurm":
-        from mm3d_benchmarks.launching.slurm_jobs import SlurmLauncher
-
-        return SlurmLauncher(store, settings)
-    raise UserError(f"launcher={name}: there is no such launcher; choose local, slurm or debug")
-
-
-def modules_of(specs: Iterable[RunSpec]) -> list[str]:
-    """Modules that some runs import, for a worker to import beforehand."""
-    from mm3d_benchmarks.planning.import_paths import module_of, targets_in
-
-    found = set()
-    for spec in specs:
-        found.add(str(spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}._").rpartition(".")[0])
-        for key, target in targets_in(spec.config):  # type: ignore[arg-type]
-            module = module_of(target, key)
-            found.add(module.name if module else target.rpartition(".")[0])
-    return sorted(found)

@@ -36,8 +36,7 @@ def execute(
 
     Returns:
         0 with ``metrics.json`` in place, FAILED with ``failure.json``, PREEMPTED when it stopped on request and wants
-        to
-        go on later, BUSY when another process holds its lock.
+        to go on later, BUSY when another process holds its lock.
     """
     run = Run(folder)
     try:

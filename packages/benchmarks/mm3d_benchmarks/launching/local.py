@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mm3d_benchmarks.launching.ensure import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.launching.execute import BUSY, PREEMPTED, execute
+from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.store.store import Run, Store, tail
 from mm3d_core.errors import UserError
 

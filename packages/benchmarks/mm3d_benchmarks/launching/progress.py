@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mm3d_benchmarks.launching.ensure import last_error
+from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store

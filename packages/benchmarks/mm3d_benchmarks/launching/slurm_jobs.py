@@ -1,9 +1,8 @@
 """Runs on a Slurm cluster, through submitit: the only module that imports it.
 
 Jobs are sent as arrays, their ids are written into the run folders before anybody waits, and their ends are found out
-by our
-own poller (``slurm.py``): submitit's waits for ever where there is no accounting. submitit's part is the job's side:
-signals, requeue from the checkpoint, and where each process of a job stands.
+by our own poller (``slurm_queue.py``): submitit's waits for ever where there is no accounting. submitit's part is the
+job's side: signals, requeue from the checkpoint, and where each process of a job stands.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching import slurm_queue as slurm
-from mm3d_benchmarks.launching.ensure import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.launching.execute import FAILED as FAILED_STATUS
 from mm3d_benchmarks.launching.execute import execute, run_function
+from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.planning.fingerprint import fingerprint
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store, read_json

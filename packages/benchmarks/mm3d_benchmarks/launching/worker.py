@@ -1,9 +1,8 @@
 """A warm process that imports torch once and forks a child for each run.
 
 Importing torch costs more than a small run, so the local pool keeps one such process. It never computes and never
-starts a
-thread, which keeps forking safe; each run is a process of its own, so that a killed run is an exit status and nothing
-else.
+starts a thread, which keeps forking safe; each run is a process of its own, so that a killed run is an exit status and
+nothing else.
 
 Protocol: JSON lines. In: ``{"run": folder}``, ``{"stop": signal}``. Out: ``{"ready": true}``,
 ``{"run": ..., "pid": ...}``, ``{"run": ..., "status": exit status or -signal}``. When standard input closes, the

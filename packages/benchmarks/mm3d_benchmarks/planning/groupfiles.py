@@ -1,10 +1,8 @@
 """Group files without Hydra: the same meaning, a hundred times faster.
 
-Composing by Hydra costs tens of milliseconds of Python for each choice, most of it for Hydra's own settings. Our
-group files use
-one of its features: ``defaults: [parent, _self_]`` within a group. That much is read here; a file that uses more is
-left to
-Hydra (``compose.py``), and a test holds both against each other on every file there is.
+Composing by Hydra costs tens of milliseconds of Python for each choice, most of it for Hydra's own settings. Our group
+files use one of its features: ``defaults: [parent, _self_]`` within a group. That much is read here; a file that uses
+more is left to Hydra (``compose.py``), and a test holds both against each other on every file there is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What one run is: a frozen configuration with a key by content.
 
 The key hashes what can move a number: the kind, the resolved configuration, the manifests of the prepared data, the
-keys of
-the runs it starts from, and a fingerprint of the code it can reach. Machine settings (devices, workers, folders) are
-held beside the configuration, in ``local``, and never enter the key.
+keys of the runs it starts from, and a fingerprint of the code it can reach. Machine settings (devices, workers,
+folders) are held beside the configuration, in ``local``, and never enter the key.
 """
 
 from __future__ import annotations
