@@ -1,0 +1,1 @@
+"""How good is a prediction? Metrics, and the passes over a data set that feed them: votes, voxels, detections."""

@@ -1,0 +1,1 @@
+"""What was measured? From the results of runs to one long CSV a table, and back."""

@@ -1,0 +1,1 @@
+"""What has been done? Run folders with keys by content: their files, locks and provenance."""

@@ -1,0 +1,1 @@
+"""The same data sets as other projects distribute them, already processed."""
