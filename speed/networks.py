@@ -39,8 +39,8 @@ from mm3d_benchmarks.runs.build import (
 from mm3d_benchmarks.store.provenance import gather
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
+from mm3d_core.observing.efficiency import device_name, peak_memory
 from mm3d_core.seeding import seed_everything
-from mm3d_core.training.efficiency import device_name, peak_memory
 
 WARM_UP = 1  # steps left out of the medians
 

@@ -30,9 +30,9 @@ from mm3d_benchmarks.planning.compose import Request, available, compose
 from mm3d_benchmarks.runs.build import Recipe, build_encoder, build_facts, build_method, build_targets, build_task, part
 from mm3d_benchmarks.synthetic.generate import generate
 from mm3d_core.errors import UserError
+from mm3d_core.observing.efficiency import device_name
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator, seed_everything
-from mm3d_core.training.efficiency import device_name
 from pointops.memory import keep_freed_memory
 from pointops.plan import make_plan
 from speed.step_cost import Step, seconds_of, step_seconds, time_shares

@@ -30,7 +30,7 @@ from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.supervision.data_efficient import listed_scenes
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
-from mm3d_core.training.log import LOG_FILE, read_log, truncate_log
+from mm3d_core.observing.log import LOG_FILE, read_log, truncate_log
 
 SWEEP = {
     "runs": {

@@ -19,7 +19,7 @@ from benchmarks.reports.synthetic import TABLE_7, done, table_7_values, write_in
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.build import build_report
-from mm3d_benchmarks.runs.artefacts import draw_reconstruction
+from mm3d_benchmarks.viewing.run_pictures import draw_reconstruction
 from mm3d_core.errors import UserError
 
 EVIL = (

@@ -14,7 +14,7 @@ from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 from mm3d_core.errors import UserError
-from mm3d_core.training.log import TrainingLog
+from mm3d_core.observing.log import TrainingLog
 
 Run = Callable[[Path], None]
 

@@ -18,10 +18,10 @@ from core.training.regression import Network, RowLoader, Rows, build, train, tra
 from torch import nn
 
 from mm3d_core.errors import UserError
+from mm3d_core.observing.log import read_log, truncate_log
 from mm3d_core.training.checkpoint import CURRENT, PREVIOUS, load_checkpoint
 from mm3d_core.training.distributed import run_in_processes
 from mm3d_core.training.interruption import PREEMPTED_STATUS
-from mm3d_core.training.log import read_log, truncate_log
 from mm3d_core.training.optimizers import make_optimizer
 
 SCRIPT = Path(__file__).parent / "regression.py"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.evaluation.room_lists import room_protocol
-from mm3d_benchmarks.runs.artefacts import save_prediction
+from mm3d_benchmarks.viewing.run_pictures import save_prediction
 from mm3d_benchmarks.runs.build import (
     Machine,
     build_facts,
@@ -38,7 +38,7 @@ from mm3d_benchmarks.store.result_form import FORM
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
 from mm3d_core.training.checkpoint import load_weights
-from mm3d_core.training.efficiency import device_name, peak_memory
+from mm3d_core.observing.efficiency import device_name, peak_memory
 from mm3d_core.errors import UserError
 from mm3d_core.training.interruption import StopRequest
 from mm3d_core.files.sealed import read_sealed, seal, write_sealed

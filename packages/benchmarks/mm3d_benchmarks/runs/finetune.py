@@ -40,10 +40,10 @@ from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json, write_text
 from mm3d_core.training.checkpoint import load_weights
 from mm3d_core.training.distributed import run_in_processes
-from mm3d_core.training.efficiency import device_name
+from mm3d_core.observing.efficiency import device_name
 from mm3d_core.errors import UserError
 from mm3d_core.seeding import generator, seed_everything
-from mm3d_core.training.log import LOG_FILE
+from mm3d_core.observing.log import LOG_FILE
 
 logger = logging.getLogger(__name__)
 

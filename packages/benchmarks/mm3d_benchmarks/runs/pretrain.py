@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mm3d_benchmarks.loading.loading import Batch, ScenesToItems
 from mm3d_benchmarks.loading.labels import object_segments
-from mm3d_benchmarks.runs.artefacts import save_artefacts
+from mm3d_benchmarks.viewing.run_pictures import save_artefacts
 from mm3d_benchmarks.runs.build import (
     Machine,
     Recipe,
@@ -26,7 +26,7 @@ from mm3d_benchmarks.runs.build import (
 from mm3d_benchmarks.runs.training import Training, device_of, finish, prepare_process, train
 from mm3d_core.training import distributed
 from mm3d_core.training.distributed import run_in_processes
-from mm3d_core.training.log import read_log
+from mm3d_core.observing.log import read_log
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)

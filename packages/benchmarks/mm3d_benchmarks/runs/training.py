@@ -23,7 +23,7 @@ from mm3d_core.files.sealed import seal
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training.snapshots import snapshots_of
 from mm3d_core.training.fit import FAILURE_FOLDER, Objective, fit
-from mm3d_core.training.log import LOG_FILE, read_log
+from mm3d_core.observing.log import LOG_FILE, read_log
 from pointops.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)

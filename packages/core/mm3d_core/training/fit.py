@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
+from mm3d_core.observing.efficiency import Meter
+from mm3d_core.observing.log import TrainingLog
 from mm3d_core.seeding import generator, seed_everything
 from mm3d_core.training import distributed
 from mm3d_core.training.checkpoint import drop_previous, load_checkpoint, save_checkpoint
-from mm3d_core.training.efficiency import Meter
 from mm3d_core.training.interruption import StopRequest
-from mm3d_core.training.log import TrainingLog
 from mm3d_core.training.schedules import Position, Schedule, set_batch_norm_momentum
 from mm3d_core.training.snapshots import save_snapshot, snapshot_steps
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
 from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.loading import Sampling
-from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene
 from mm3d_core.files.atomic import atomic_write
+from mm3d_core.methods.local_statistic import LocalStatistic
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
-from mm3d_core.methods.local_statistic import LocalStatistic
 
 ARRAYS, PICTURE, VIEWS_PICTURE = "artefacts.npz", "reconstruction.png", "views.png"
 PREDICTION = "prediction_{scene}.npz"
@@ -31,8 +31,8 @@ def save_artefacts(
 ) -> None:
     """Show one scan as the method sees it.
 
-    A method with masks writes ``artefacts.npz`` (see :mod:`mm3d_core.methods.pictures`) and ``reconstruction.png``; another one
-    ``views.png``: its views of the scan, beside the local statistic that masks would follow.
+    A method with masks writes ``artefacts.npz`` (see :mod:`mm3d_core.methods.pictures`) and ``reconstruction.png``;
+    another one ``views.png``: its views of the scan, beside the local statistic that masks would follow.
 
     Args:
         scene: the scan to show; it is sampled without augmentation.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mm3d_core.training.efficiency import WARM_UP, Meter
+from mm3d_core.observing.efficiency import WARM_UP, Meter
 
 
 def test_first_steps_are_warm_up_and_interruptions_add_up():

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from mm3d_core.errors import UserError
-from mm3d_core.training.log import TrainingLog, read_log
+from mm3d_core.observing.log import TrainingLog, read_log
 
 
 def test_records_come_back_and_a_half_written_line_is_left_out(tmp_path: Path):
