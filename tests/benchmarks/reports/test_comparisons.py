@@ -95,7 +95,7 @@ def test_spread_pools_over_rows(table_7):
 
 def test_the_files_hold_the_statements_and_the_method(table_7):
     spec, inputs = table_7
-    made = write_statistics([spec], lambda _: inputs, None)
+    made = write_statistics([spec], lambda _: inputs, None, [])
     lines = list(csv.DictReader(io.StringIO(made["statistics_agreement.csv"])))
     assert [line["table"] for line in lines] == [NAME, "all tables, each comparison of runs once"]
     assert (lines[0]["comparisons"], lines[0]["hold here"]) == ("12", "10")
@@ -105,5 +105,5 @@ def test_the_files_hold_the_statements_and_the_method(table_7):
 
 def test_nothing_measured_gives_files_that_say_so(tmp_path):
     spec, _ = measured(tmp_path, table_7_values())
-    made = write_statistics([spec], lambda _: load_inputs(tmp_path / "nowhere", NAME), None)
+    made = write_statistics([spec], lambda _: load_inputs(tmp_path / "nowhere", NAME), None, [])
     assert "Nothing measured yet." in made["statistics_differences.md"]

@@ -59,7 +59,7 @@ def build(project: Path, name: str | None = None) -> str:
 
 def test_the_page_holds_tables_figures_statistics_runs_and_deviations(page):
     assert "44.0 ± 2.0 (+3.0)" in page
-    assert page.count("data:image/png;base64,") == 4  # the picture figures that no sweep names
+    assert page.count("data:image/png;base64,") == 5  # the picture figures that no sweep names, and the comparisons
     assert "Agreement with the order" in page
     assert page.count('<details class="card"') == 13
     assert "<td>x &lt;b&gt;</td><td><code>y</code></td>" in page

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mm3d_benchmarks.planning.table_spec import TableSpec, load_specs
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.cards import load_cards
 from mm3d_benchmarks.reports.clouds import pack
-from mm3d_benchmarks.reports.comparisons import write_statistics
-from mm3d_benchmarks.reports.figures import FALLBACKS, is_figure, is_picture, run_labels, write_figure
+from mm3d_benchmarks.reports.comparisons import judge, write_statistics
+from mm3d_benchmarks.reports.figures import (
+    COMPARISONS,
+    FALLBACKS,
+    is_figure,
+    is_picture,
+    run_labels,
+    write_comparisons,
+    write_figure,
+)
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
+from mm3d_benchmarks.reports.resolution import resolutions, sentence
+from mm3d_benchmarks.reports.scores import readable_store
 from mm3d_benchmarks.reports.site import Page, render
 from mm3d_benchmarks.reports.tables import Table, build_table, reading_order
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
@@ -92,7 +102,10 @@ class Report:
     def table(self, spec: TableSpec) -> Table:
         """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
         if spec.name not in self._tables:
-            self._tables[spec.name] = build_table(spec, self.inputs(spec), self.profile)
+            inputs = self.inputs(spec)
+            table = build_table(spec, inputs, self.profile)
+            resolved = sentence(resolutions(spec, inputs, readable_store([inputs], self.store)))
+            self._tables[spec.name] = replace(table, remarks=(*table.remarks, *resolved))
         return self._tables[spec.name]
 
     def inputs(self, spec: TableSpec) -> Inputs:
@@ -128,11 +141,13 @@ class Report:
             write_figure(name, None, artefacts, self.folder)
 
     def write_statistics(self) -> None:
-        """Differences, agreement and spread over all tables whose inputs can be read."""
+        """Differences, verdicts, resolution and spread over all tables whose inputs can be read, and their figure."""
         self.readable_tables()
         specs = [spec for spec in self.specs if spec.name in self._inputs]
-        for name, text in write_statistics(specs, self.inputs, self.store).items():
+        judged = judge(specs, self.inputs, self.store)
+        for name, text in write_statistics(specs, self.inputs, self.store, judged).items():
             write_text_if_changed(self.folder / name, text)
+        write_comparisons(judged, self.folder)
 
     def write_page(self, deviations: Path) -> None:
         """``index.html`` from the tables, and from the figures and statistics that lie in the folder."""
@@ -151,6 +166,7 @@ class Report:
             tables=tables,
             figures=sorted(p for p in self.folder.glob("figure_*.png") if is_figure(p.stem)),
             statistics=made,
+            comparisons=self.folder / f"{COMPARISONS}.png",
             cards=cards,
             more_runs=more,
             clouds=pack(self.artefacts(shown or self._tables.values())),

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm3d_benchmarks.planning.table_spec import TableSpec
-from mm3d_benchmarks.reports import statistics
-from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
-from mm3d_benchmarks.reports.statistics import Interval, paired, pooled_deviation, scene_interval, seed_interval, wilson
+from mm3d_benchmarks.reports import resolution, statistics
+from mm3d_benchmarks.reports.resolution import ONE_SEED, Resolution, Verdict, published_pairs, resolutions, verdicts
+from mm3d_benchmarks.reports.scores import MOST_FILES, SceneReader, readable_store
+from mm3d_benchmarks.reports.statistics import Interval, paired, pooled_deviation, seed_interval, wilson
 from mm3d_benchmarks.reports.text import escape_markdown
 from mm3d_benchmarks.results.columns import column
 from mm3d_benchmarks.results.inputs import Inputs
-
-SCENE_FILES = 600  # files of scene scores that a report reads; beyond, intervals over scenes are left out
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Spread:
 def differences(spec: TableSpec, inputs: Inputs, store: Path | None) -> list[Difference]:
     """Every measured row against its baseline, in the order of the table."""
     printed = {entry.row: entry for entry in spec.published}
-    found = []
+    found, reader = [], SceneReader(store)
     for row, name in itertools.product(spec.rows, spec.columns):
         base = spec.baseline(row)
         if base is None or base == row or not column(name).better:
@@ -79,7 +78,7 @@ def differences(spec: TableSpec, inputs: Inputs, store: Path | None) -> list[Dif
             continue
         mean = sum(pairs.values()) / len(pairs)
         ours, theirs = (printed[r].values.get(name) if r in printed else None for r in (row, base))
-        scenes = _over_scenes(inputs, row, base, name, list(pairs), store)
+        scenes = reader.interval(inputs, row, base, name, list(pairs))
         found.append(
             Difference(
                 table=spec.name,
@@ -104,23 +103,18 @@ def agreement(spec: TableSpec, inputs: Inputs, seen: set[tuple] | None = None) -
     Args:
         seen: comparisons of the same runs in other tables; they are left out, and those of this table are added.
     """
-    printed = {entry.row: entry for entry in spec.published}
     total = holds = firm = 0
-    rows = [row for row in spec.rows if row in printed]
-    for (first, second), name in itertools.product(itertools.combinations(rows, 2), spec.columns):
-        theirs = [printed[r].values.get(name) for r in (first, second)]
-        pairs = paired(inputs.cell(first, name).values, inputs.cell(second, name).values)
-        if not column(name).better or not pairs or theirs[0] is None or theirs[1] is None or theirs[0] == theirs[1]:
-            continue
-        key = (name, frozenset((frozenset(inputs.runs.get(first, ())), frozenset(inputs.runs.get(second, ())))))
+    for pair in published_pairs(spec, inputs):
+        runs = [frozenset(inputs.runs.get(row, ())) for row in (pair.first, pair.second)]
+        key = (pair.column, frozenset(runs))
         if seen is not None:
             if key in seen and len(key[1]) == 2:
                 continue
             seen.add(key)
-        sign = _sign(theirs[0] - theirs[1])
+        sign = _sign(pair.published)
         total += 1
-        holds += _sign(sum(pairs.values())) == sign
-        firm += all(_sign(value) == sign for value in pairs.values())
+        holds += _sign(sum(pair.measured.values())) == sign
+        firm += all(_sign(value) == sign for value in pair.measured.values())
     return Agreement(spec.name, total, holds, firm)
 
 
@@ -140,29 +134,49 @@ def spreads(spec: TableSpec, inputs: Inputs) -> list[Spread]:
     return found
 
 
+def judge(specs: Sequence[TableSpec], load: Callable[[TableSpec], Inputs], store: Path | None) -> list[Verdict]:
+    """The verdict on every comparison of the paper, over all tables."""
+    tables, scenes = _measured(specs, load, store)
+    return [verdict for spec, inputs in tables for verdict in verdicts(spec, inputs, scenes)]
+
+
 def write_statistics(
-    specs: Sequence[TableSpec], load: Callable[[TableSpec], Inputs], store: Path | None
+    specs: Sequence[TableSpec], load: Callable[[TableSpec], Inputs], store: Path | None, judged: Sequence[Verdict]
 ) -> dict[str, str]:
-    """File name to text: ``statistics_{differences,agreement,spread}.{csv,md}``."""
-    tables = [(spec, load(spec)) for spec in specs if spec.columns]
-    files = sum(len(keys) for _, inputs in tables for keys in inputs.runs.values())
-    scenes = store if files <= SCENE_FILES else None
-    left_out = "" if scenes is store else f"Intervals over scenes are left out: more than {SCENE_FILES} runs ({files})."
+    """File name to text: ``statistics_{differences,agreement,spread,comparisons,resolution}.{csv,md}``.
+
+    Args:
+        judged: what :func:`judge` found in the same tables.
+    """
+    tables, scenes = _measured(specs, load, store)
+    left_out = "" if scenes is store else f"Intervals over scenes are left out: more than {MOST_FILES} runs."
     apart = [d for spec, inputs in tables for d in differences(spec, inputs, scenes)]
     orders = [a for spec, inputs in tables if (a := agreement(spec, inputs)).total]
     seen: set[tuple] = set()
     once = [agreement(spec, inputs, seen) for spec, inputs in tables]
     overall = Agreement(_OVERALL, *(sum(getattr(a, part) for a in once) for part in ("total", "holds", "firm")))
     wide = [s for spec, inputs in tables for s in spreads(spec, inputs)]
+    single = ONE_SEED if judged and all(v.over_seeds is None for v in judged) else ""
+    resolved = [r for spec, inputs in tables for r in resolutions(spec, inputs, scenes)]
     made: dict[str, str] = {}
     for name, head, lines, remark in (
         ("differences", _DIFFERENCES, [_difference_line(d) for d in apart], left_out),
         ("agreement", _AGREEMENT, [_agreement_line(a) for a in [*orders, overall] if a.total], ""),
         ("spread", _SPREAD, [_spread_line(s) for s in wide], ""),
+        ("comparisons", _COMPARISONS, [_verdict_line(v) for v in judged], f"{single} {left_out}".strip()),
+        ("resolution", _RESOLUTION, [_resolution_line(r) for r in resolved], f"{single} {left_out}".strip()),
     ):
         made[f"statistics_{name}.csv"] = _csv(head, lines)
         made[f"statistics_{name}.md"] = _markdown(name, head, lines, remark)
     return made
+
+
+def _measured(
+    specs: Sequence[TableSpec], load: Callable[[TableSpec], Inputs], store: Path | None
+) -> tuple[list[tuple[TableSpec, Inputs]], Path | None]:
+    """The tables with columns, and the store if the scores of their scenes can be read."""
+    tables = [(spec, load(spec)) for spec in specs if spec.columns]
+    return tables, readable_store([inputs for _, inputs in tables], store)
 
 
 _OVERALL = "all tables, each comparison of runs once"
@@ -174,25 +188,11 @@ _AGREEMENT = ("table", "comparisons", "hold here", "hold in every seed", "share"
 _SPREAD = (
     "table", "column", "rows", "pooled deviation", "largest deviation", "largest range", "largest published gain",
 )  # fmt: skip
-
-
-def _over_scenes(
-    inputs: Inputs, row: str, base: str, name: str, seeds: list[str], store: Path | None
-) -> tuple[Interval, bool] | None:
-    """The bootstrap over scenes for the paired seeds, where every run left the scores of its scenes."""
-    if store is None:
-        return None
-    parts = []
-    for label in (row, base):
-        runs = [read_scenes(store, inputs.run_of(label, name, seed)) for seed in seeds]
-        scores = scene_scores([r for r in runs if r], name) if all(runs) else None
-        if scores is None:
-            return None
-        parts.append(scores)
-    (ours, exact), (theirs, also) = parts
-    if ours.scenes != theirs.scenes or ours.above.shape != theirs.above.shape or exact != also:
-        return None
-    return scene_interval(ours, theirs), exact
+_COMPARISONS = (
+    "table", "first", "second", "column", "difference", "seeds", "low over seeds", "high over seeds", "low over scenes",
+    "high over scenes", "published difference", "verdict",
+)  # fmt: skip
+_RESOLUTION = ("table", "column", "rows", "seeds", "smallest by seeds", "smallest by scenes", "smallest difference")
 
 
 def _sign(value: float) -> int:
@@ -218,6 +218,18 @@ def _spread_line(s: Spread) -> list[str]:
     return [s.table, s.column, str(s.rows), *(_two(v) for v in (s.pooled, s.largest, s.widest, s.gain))]
 
 
+def _verdict_line(v: Verdict) -> list[str]:
+    line = [v.table, v.first, v.second, v.column, _two(v.mean), str(v.seeds)]
+    for interval in (v.over_seeds, v.over_scenes):
+        line += ["", ""] if interval is None else [_two(interval.low), _two(interval.high)]
+    return [*line, _two(v.published), v.verdict]
+
+
+def _resolution_line(r: Resolution) -> list[str]:
+    limits = (r.by_seeds, r.by_scenes, r.smallest)
+    return [r.table, r.column, str(r.rows), str(r.seeds), *(_two(limit) for limit in limits)]
+
+
 def _two(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}".replace("-0.00", "0.00")
 
@@ -232,7 +244,8 @@ def _markdown(name: str, head: Sequence[str], lines: Sequence[Sequence[str]], re
     rows = ["| " + " | ".join(escape_markdown(text) for text in line) + " |" for line in [head, *lines]]
     rows.insert(1, "|" + " --- |" * len(head))
     body = "\n".join(rows) if lines else "Nothing measured yet."
-    method = (statistics.__doc__ or "").split("Method\n", 1)[-1]
+    source = resolution if name in ("comparisons", "resolution") else statistics
+    method = (source.__doc__ or "").split("Method\n", 1)[-1]
     paragraphs = " ".join(line.strip() for line in method.splitlines())
     parts = [f"# Statistics: {name}", body, remark, f"Method. {paragraphs.strip()}"]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -9,8 +9,10 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mm3d_benchmarks.reports.artefacts import Artefact
+from mm3d_benchmarks.reports.figures_comparisons import comparisons
 from mm3d_benchmarks.reports.figures_curves import CURVES
 from mm3d_benchmarks.reports.figures_scenes import PICTURES
+from mm3d_benchmarks.reports.resolution import Verdict
 from mm3d_benchmarks.reports.style import RC, save
 from mm3d_benchmarks.reports.tables import Table
 
@@ -25,6 +27,7 @@ TITLES = {
 }
 
 
+COMPARISONS = "comparisons_with_the_paper"  # the file's name
 FALLBACKS = ("figure_02_statistic", "figure_06_segmentation", "figure_07_masks", "figure_08_reconstruction")
 
 
@@ -48,6 +51,13 @@ def write_figure(name: str, table: Table | None, artefacts: Sequence[Artefact], 
     """Draw and save one figure as PDF and PNG; returns the files, none when there is nothing to draw."""
     figure = draw(name, table, artefacts)
     return save(figure, folder, name) if figure is not None else []
+
+
+def write_comparisons(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """The figure over all comparisons of the paper, as PDF and PNG; none where no comparison has an interval."""
+    with matplotlib.rc_context(RC):
+        figure = comparisons(verdicts)
+    return save(figure, folder, COMPARISONS) if figure is not None else []
 
 
 def is_figure(name: str) -> bool:

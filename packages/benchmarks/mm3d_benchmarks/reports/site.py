@@ -23,6 +23,8 @@ from mm3d_benchmarks.reports.webtable import csv_html, table_html
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 STATISTICS = {
+    "statistics_comparisons.csv": "Verdict on each comparison of the paper, in points",
+    "statistics_resolution.csv": "Smallest difference that a table could have shown (80 % power), in points",
     "statistics_agreement.csv": "Agreement with the order of the paper's tables (Wilson intervals, 95 %)",
     "statistics_differences.csv": "Differences from the baseline, paired over seeds (95 % intervals)",
     "statistics_spread.csv": "Spread over seeds, in points",
@@ -37,6 +39,7 @@ class Page:
     tables: Sequence[Table]
     figures: Sequence[Path] = ()
     statistics: Mapping[str, str] = field(default_factory=dict)
+    comparisons: Path | None = None  # a PNG file, which need not exist
     cards: Sequence[Card] = ()
     more_runs: int = 0
     clouds: Sequence[Mapping[str, Any]] = ()
@@ -94,8 +97,8 @@ def _overview(page: Page) -> str:
     )
 
 
-def _figure(path: Path) -> str:
-    title = html.escape(TITLES.get(path.stem[:9], path.stem))
+def _figure(path: Path, title: str = "") -> str:
+    title = html.escape(title or TITLES.get(path.stem[:9], path.stem))
     data = base64.b64encode(path.read_bytes()).decode()
     pdf = html.escape(path.stem + ".pdf")
     return (
@@ -108,7 +111,9 @@ def _statistics(page: Page) -> str:
     made = [csv_html(title, page.statistics[name]) for name, title in STATISTICS.items() if name in page.statistics]
     text = page.statistics.get("statistics_agreement.md", "")
     method = text[text.find("Method. ") :] if "Method. " in text else ""
-    return "".join(made) + (f"<p>{html.escape(method)}</p>" if method else "")
+    drawn = page.comparisons
+    picture = _figure(drawn, "Every comparison of the paper, in its direction") if drawn and drawn.is_file() else ""
+    return picture + "".join(made) + (f"<p>{html.escape(method)}</p>" if method else "")
 
 
 def _runs(page: Page) -> str:
