@@ -13,7 +13,9 @@ from pointops import (
     grouping2,
     interpolate,
     knn_query,
+    nearest_point,
     offset2batch,
+    radius_search,
     random_ball_query,
     subtraction,
     voxel_grid,
@@ -25,6 +27,8 @@ SEARCHES = {
     "knn": lambda xyz, offset: knn_query(3, xyz, offset),
     "knn between": lambda xyz, offset: knn_query(3, xyz, offset, XYZ, OFFSET),
     "ball": lambda xyz, offset: ball_query(3, 0.5, 0.0, xyz, offset),
+    "radius": lambda xyz, offset: radius_search(0.5, xyz, offset),
+    "nearest": lambda xyz, offset: nearest_point(xyz, offset, XYZ, OFFSET),
     "random ball": lambda xyz, offset: random_ball_query(3, 0.5, 0.0, xyz, offset),
     "sampling": lambda xyz, offset: farthest_point_sampling(xyz, offset, torch.tensor([1, 2])),
     "chamfer": lambda xyz, offset: chamfer_nearest(xyz, offset, XYZ, OFFSET),
@@ -43,20 +47,33 @@ def with_value(value: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     "xyz",
     [
-        XYZ[:, :2],
+        XYZ[:, :0],
         XYZ[0],
-        XYZ.double(),
+        XYZ.view(1, 1, 10, 3),
         XYZ.half(),
         XYZ.long(),
         XYZ.numpy(),
         None,
         *map(with_value, (torch.nan, torch.inf, -torch.inf, 1e19)),
     ],
-    ids=["columns", "axes", "float64", "float16", "int64", "numpy", "none", "nan", "inf", "-inf", "overflow"],
+    ids=["columns", "axes", "more axes", "float16", "int64", "numpy", "none", "nan", "inf", "-inf", "overflow"],
 )
 def test_bad_points_are_refused(kernels, search, xyz):
     with pytest.raises(ValueError, match="xyz"):
         search(xyz, OFFSET)
+
+
+@pytest.mark.parametrize("search", [SEARCHES[name] for name in SEARCHES if name != "knn"])  # it searches any space
+def test_points_of_two_axes_are_refused(kernels, search):
+    with pytest.raises(ValueError, match="xyz"):
+        search(XYZ[:, :2], OFFSET)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e19])
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_bad_values_in_double_are_refused(kernels, search, value):
+    with pytest.raises(ValueError, match="xyz"):
+        search(with_value(value).double(), OFFSET)
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)

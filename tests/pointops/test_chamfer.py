@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
-from pointops import chamfer_distance, chamfer_nearest, knn_query
+from pointops import Index, chamfer_distance, chamfer_nearest, knn_query, nearest_point
 from pointops.bench.clouds import KINDS, cloud, room
 from pointops.chamfer import chamfer_nearest_reference
 
@@ -91,3 +91,56 @@ def test_it_is_symmetric(kernels, generator):
     a, b = torch.rand(40, 3, generator=generator), torch.rand(30, 3, generator=generator)
     m, n = torch.tensor([40]), torch.tensor([30])
     assert torch.equal(chamfer_distance(a, m, b, n), chamfer_distance(b, n, a, m))
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_one_direction_is_the_first_half(kernels, threads, data):
+    scenes = data.draw(st.integers(1, 3))
+    (xyz, offset), (other, ends) = data.draw(batches(scenes)), data.draw(batches(scenes))
+    distance2, idx = nearest_point(xyz, offset, other, ends)
+    near = chamfer_nearest_reference(xyz, offset, other, ends)
+    assert torch.equal(idx, near.idx)
+    assert torch.equal(distance2, near.distance2)
+
+
+def test_the_gradient_of_one_direction_is_that_of_the_definition(kernels, generator):
+    xyz, other = (torch.rand(n, 3, generator=generator, requires_grad=True) for n in (60, 45))
+    offset, ends = torch.tensor([20, 60]), torch.tensor([45, 45])
+    slopes = torch.rand(60, generator=generator)
+    want = torch.autograd.grad(
+        (chamfer_nearest_reference(xyz, offset, other, ends).distance2 * slopes).sum(), (xyz, other)
+    )
+    points = (xyz, offset, other, ends)
+    for options in ({}, {"index": Index(xyz, offset)}):
+        grads = torch.autograd.grad((nearest_point(*points, **options)[0] * slopes).sum(), (xyz, other))
+        for got, wanted in zip(grads, want, strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
+def test_one_directional_chamfer_distance(generator):
+    xyz, other = (torch.rand(n, 3, generator=generator) for n in (60, 45))
+    offset, ends = torch.tensor([20, 60]), torch.tensor([25, 45])
+    there = chamfer_distance(xyz, offset, other, ends, both=False)
+    back = chamfer_distance(other, ends, xyz, offset, both=False)
+    torch.testing.assert_close((there + back) / 2, chamfer_distance(xyz, offset, other, ends))
+    torch.testing.assert_close(there[1], torch.cdist(xyz[20:], other[25:]).amin(1).mean())
+    squared = chamfer_distance(xyz, offset, other, ends, False, both=False)
+    torch.testing.assert_close(squared[1], torch.cdist(xyz[20:], other[25:]).amin(1).square().mean())
+
+
+def test_an_index_of_either_cloud_changes_nothing(kernels, threads, generator):
+    xyz, other = (torch.rand(n, 3, generator=generator, requires_grad=True) for n in (600, 450))
+    offset, ends = torch.tensor([200, 600]), torch.tensor([250, 450])
+    points = (xyz, offset, other, ends)
+    index, new_index = Index(xyz, offset), Index(other, ends)
+    want = chamfer_nearest(*points)
+    grads = torch.autograd.grad(chamfer_distance(*points).sum(), (xyz, other))
+    for first, second in ((index, None), (None, new_index), (index, new_index)):
+        for got, wanted in zip(chamfer_nearest(*points, index=first, new_index=second), want, strict=True):
+            assert torch.equal(got, wanted)
+        again = torch.autograd.grad(chamfer_distance(*points, index=first, new_index=second).sum(), (xyz, other))
+        for got, wanted in zip(again, grads, strict=True):
+            torch.testing.assert_close(got, wanted)
+    with pytest.raises(ValueError, match="index was made from other points"):
+        chamfer_nearest(*points, index=new_index)

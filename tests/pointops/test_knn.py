@@ -93,3 +93,67 @@ def test_int32_offsets_and_strided_points_are_taken(kernels, generator):
     got = knn_query(5, wide[:, 3:], torch.tensor([40, 100], dtype=torch.int32))
     want = knn_query_reference(5, wide[:, 3:].contiguous(), torch.tensor([40, 100]))
     assert torch.equal(got[0], want[0])
+
+
+def brute(k, points, ends, query, query_ends):
+    """Neighbors by float64 distances, one scene at a time."""
+    rows, far = [], []
+    for low, high, first, last in zip([0, *ends[:-1]], ends, [0, *query_ends[:-1]], query_ends, strict=True):
+        distance = (query[first:last, None].double() - points[None, low:high].double()).norm(dim=-1)
+        near = distance.topk(k, largest=False)
+        rows.append(near.indices + low)
+        far.append(near.values)
+    return torch.cat(rows), torch.cat(far)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 4, 32])
+def test_neighbors_in_any_space(kernels, generator, axes):
+    points, query = torch.rand(900, axes, generator=generator), torch.rand(70, axes, generator=generator)
+    offset, ends = torch.tensor([300, 900]), torch.tensor([30, 70])
+    idx, distance = knn_query(5, points, offset, query, ends)
+    want, far = brute(5, points, offset.tolist(), query, ends.tolist())
+    torch.testing.assert_close(distance.double(), far, rtol=1e-6, atol=1e-6)
+    assert float((idx.long() == want).float().mean()) > 0.99  # all but ties of float32
+    own, zero = knn_query(1, points, offset)
+    assert not zero.any()
+    assert axes == 1 or torch.equal(own[:, 0], torch.arange(900, dtype=torch.int32))
+
+
+def test_ties_and_missing_neighbors_in_feature_space(kernels):
+    points, offset = torch.zeros(5, 6), torch.tensor([3, 5])
+    idx, distance = knn_query(3, points, offset)
+    assert idx.tolist() == [[0, 1, 2]] * 3 + [[3, 4, -1]] * 2
+    assert distance[3].tolist() == [0, 0, 1e5]
+
+
+def test_spaces_must_match():
+    for axes, others in ((3, 2), (2, 3), (5, 4), (0, 0)):
+        with pytest.raises(ValueError, match="xyz must be"):
+            knn_query(1, torch.rand(4, axes), torch.tensor([4]), torch.rand(2, others), torch.tensor([2]))
+
+
+@pytest.mark.parametrize("axes", [2, 3, 7])
+def test_distances_let_gradients_through_on_request(kernels, generator, axes):
+    points = torch.rand(40, axes, generator=generator, dtype=torch.float64)
+    query, offset, ends = points[::4].clone() + 0.01, torch.tensor([38, 40]), torch.tensor([6, 10])
+    points, query = points.float().requires_grad_(), query.float().requires_grad_()
+    idx, distance = knn_query(4, points, offset, query, ends, differentiable=True)
+    plain = knn_query(4, points, offset, query, ends)
+    assert torch.equal(distance, plain[1])
+    assert not plain[1].requires_grad
+    slope = torch.rand(distance.shape, generator=generator)
+    grads = torch.autograd.grad((distance * slope).sum(), (points, query))
+    there = (idx >= 0).float()
+    want = ((query[:, None] - points[idx.long().clamp_min(0)]).norm(dim=-1) * slope * there).sum()
+    for got, wanted in zip(grads, torch.autograd.grad(want, (points, query)), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_the_gradient_of_a_distance_of_zero_is_zero():
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0]], requires_grad=True)
+    _, distance = knn_query(3, points, torch.tensor([2]), differentiable=True)
+    distance.sum().backward()
+    assert points.grad is not None
+    assert points.grad.tolist() == [[-2, 0, 0], [2, 0, 0]]
+    with pytest.raises(ValueError, match="differentiable"):
+        knn_query(3, points, torch.tensor([2]), differentiable=True, distances=False)

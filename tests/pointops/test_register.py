@@ -17,7 +17,11 @@ SEARCHES = {
     "knn": (XYZ, OFFSET, XYZ.clone(), OFFSET, 4, "minus_one"),
     "ball": (XYZ, OFFSET, XYZ.clone(), OFFSET, 4, 0.4, 0.0, "index", "first_hit", False),
     "farthest_point_sampling": (XYZ, OFFSET, torch.tensor([3, 7]), False),
+    "farthest_point_sampling from a start": (XYZ, OFFSET, torch.tensor([3, 7]), False, torch.tensor([4, 20])),
     "nearest_pair": (XYZ, OFFSET, XYZ.clone(), OFFSET),
+    "nearest_point": (XYZ, OFFSET, XYZ.clone(), OFFSET),
+    "radius": (XYZ, OFFSET, XYZ.clone(), OFFSET, torch.full((30,), 0.3), "nearest", False),
+    "knn of seven axes": (torch.rand(30, 7, generator=torch.Generator().manual_seed(2)), OFFSET) * 2 + (4, "minus_one"),
     "voxel_grid": (XYZ, OFFSET, torch.tensor(0.3), "scene", None),
     "window_pairs": (XYZ, OFFSET, torch.tensor([1, 4, 12, 25]), 0.3, 0.1, True, "scene"),
     "inverse": (torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1)).int(), 30),
@@ -59,7 +63,7 @@ FEATURES = {
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_opcheck_of_searches(name):
-    torch.library.opcheck(getattr(torch.ops.pointops, name).default, SEARCHES[name])
+    torch.library.opcheck(getattr(torch.ops.pointops, name.split(" ")[0]).default, SEARCHES[name])
 
 
 @pytest.mark.parametrize("case", FEATURES)
@@ -73,13 +77,12 @@ def test_opcheck_of_features(case):
 
 def test_opcheck_with_gradients():
     points = [XYZ.clone().requires_grad_(), XYZ.clone().requires_grad_()]
-    torch.library.opcheck(torch.ops.pointops.nearest_pair.default, (points[0], OFFSET, points[1], OFFSET))
+    for operation in (torch.ops.pointops.nearest_pair, torch.ops.pointops.nearest_point):
+        torch.library.opcheck(operation.default, (points[0], OFFSET, points[1], OFFSET))
 
 
 def test_every_operation_is_checked_here():
-    known = (
-        {case.split(" ")[0] for case in FEATURES} | set(SEARCHES) | {"window_attention", "window_attention_backward"}
-    )
+    known = {case.split(" ")[0] for case in [*FEATURES, *SEARCHES]} | {"window_attention", "window_attention_backward"}
     defined = {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("pointops::")}
     assert defined <= known
 

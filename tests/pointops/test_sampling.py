@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
-from pointops import farthest_point_sampling
+from pointops import Index, farthest_point_sampling
+from pointops._distance import root
 from pointops.bench.clouds import KINDS, cloud
-from pointops.sampling import farthest_point_sampling_reference
+from pointops.sampling import _swept, farthest_point_sampling_reference
 
 
 @EXAMPLES
@@ -58,6 +59,64 @@ def test_the_origin_rule_leaves_out_points_near_the_origin(kernels):
     assert farthest_point_sampling(xyz, one, three, skip_origin=True).tolist() == [0, 2, 0]
     assert farthest_point_sampling(xyz, one, three).tolist() == [0, 3, 2]
     assert farthest_point_sampling(xyz * 0.001, one, three, skip_origin=True).tolist() == [0, 0, 0]
+
+
+@EXAMPLES
+@given(batch=batches(least=1), share=st.floats(0, 1.3), skip_origin=st.booleans(), seed=st.integers(0, 9))
+def test_any_start_and_its_radii_agree_with_the_definition(kernels, threads, batch, share, skip_origin, seed):
+    xyz, offset = batch
+    counts = torch.diff(offset, prepend=torch.zeros(1, dtype=torch.int64))
+    ends = (counts * share).long().cumsum(0)
+    drawn = torch.rand(len(counts), generator=torch.Generator().manual_seed(seed))
+    start = offset - counts + (drawn * counts).long()
+    rows, radii = farthest_point_sampling(xyz, offset, ends, start=start, skip_origin=skip_origin, radii=True)
+    want, wanted = _swept(xyz, offset, ends, skip_origin, start)
+    assert torch.equal(rows, want)
+    assert torch.equal(radii, root(wanted))
+    assert torch.equal(farthest_point_sampling(xyz, offset, ends, start=start, skip_origin=skip_origin), rows)
+
+
+def test_a_sample_from_a_start_is_that_of_the_scene_in_another_order(kernels, generator):
+    xyz, offset, ends = torch.rand(300, 3, generator=generator), torch.tensor([100, 300]), torch.tensor([9, 40])
+    start = [37, 205]
+    order = torch.tensor([37, *range(37), *range(38, 100), 205, *range(100, 205), *range(206, 300)])
+    rows = farthest_point_sampling(xyz, offset, ends, start=start)
+    assert rows[[0, 9]].tolist() == start
+    assert torch.equal(rows.long(), order[farthest_point_sampling(xyz[order], offset, ends).long()])
+
+
+def test_radii_are_the_gaps_left_at_each_step(kernels, generator):
+    xyz, offset, ends = torch.rand(200, 3, generator=generator), torch.tensor([200]), torch.tensor([12])
+    rows, radii = farthest_point_sampling(xyz, offset, ends, radii=True)
+    assert radii[0].isinf()
+    for step in range(1, 12):
+        gap = torch.cdist(xyz, xyz[rows[:step].long()]).amin(1).max()
+        torch.testing.assert_close(radii[step], gap)
+    twice = farthest_point_sampling(torch.zeros(2, 3), torch.tensor([2]), torch.tensor([3]), radii=True)
+    assert twice[1].tolist() == [torch.inf, 0, 0]
+
+
+def test_random_starts_follow_the_generator_and_stay_in_their_scene(kernels):
+    xyz, offset, ends = torch.rand(300, 3), torch.tensor([100, 100, 300]), torch.tensor([1, 1, 2])
+    draw = lambda seed: farthest_point_sampling(  # noqa: E731
+        xyz, offset, ends, start="random", generator=torch.Generator().manual_seed(seed)
+    )
+    first = torch.stack([draw(seed) for seed in range(40)])
+    assert torch.equal(first[3], draw(3))
+    assert len(first[:, 0].unique()) > 10
+    assert bool((first[:, 0] < 100).all() & (first[:, 1] >= 100).all())
+
+
+def test_an_index_serves_any_start(kernels, generator):
+    xyz, offset, ends = torch.rand(300, 3, generator=generator), torch.tensor([300]), torch.tensor([30])
+    plain = farthest_point_sampling(xyz, offset, ends, start=[7])
+    assert torch.equal(farthest_point_sampling(xyz, offset, ends, start=[7], index=Index(xyz, offset)), plain)
+
+
+@pytest.mark.parametrize("start", ["last", [5], [0, 2], [0, 3.5], [-1, 3], [0, 7]])
+def test_a_bad_start_is_refused(start):
+    with pytest.raises(ValueError, match="start"):
+        farthest_point_sampling(torch.rand(7, 3), torch.tensor([3, 7]), torch.tensor([1, 2]), start=start)
 
 
 def test_an_empty_scene_cannot_be_sampled():

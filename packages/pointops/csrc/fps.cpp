@@ -146,18 +146,22 @@ struct Sampler {
   }
 };
 
-// xyz are the points of the tree in their own order.
-void sample_scene(const float* xyz, const Tree& tree, int64_t asked, bool skip_origin, int32_t start, int32_t* sample) {
-  sample[0] = start;
+// xyz are the points of the tree in their own order, `first` the one to begin with, `start` the row of the scene's first.
+void sample_scene(const float* xyz, const Tree& tree, int64_t asked, bool skip_origin, int32_t first, int32_t start,
+                  int32_t* sample, float* distance2) {
+  sample[0] = start + first;
+  if (distance2) distance2[0] = INFINITY;
   Sampler sampler(tree, skip_origin);
-  int32_t last = 0;
+  int32_t last = first;
   for (int64_t j = 1; j < asked; ++j) {
     sampler.add(xyz[3 * int64_t{last}], xyz[3 * int64_t{last} + 1], xyz[3 * int64_t{last} + 2]);
     const Peak far = sampler.best();
-    last = far.value < 0 ? 0 : far.row;
+    last = far.value < 0 ? first : far.row;
     sample[j] = start + last;
+    if (distance2) distance2[j] = std::max(far.value, 0.0f);
     if (far.value <= 0) {  // only copies of chosen points are left: the answer no longer changes
       std::fill(sample + j, sample + asked, start + last);
+      if (distance2) std::fill(distance2 + j, distance2 + asked, 0.0f);
       return;
     }
   }
@@ -169,7 +173,8 @@ void sample_scene(const float* xyz, const Tree& tree, int64_t asked, bool skip_o
 using namespace pointops;
 
 extern "C" int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
-                            const int64_t* sample_ends, int skip_origin, int threads, int32_t* sample) {
+                            const int64_t* sample_ends, const int64_t* starts, int skip_origin, int threads,
+                            int32_t* sample, float* distance2) {
   return guarded([&]() -> int {
     if (!index && !all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
     parallel_for(threads, scenes, 1, [&](int64_t low, int64_t high) {
@@ -179,7 +184,9 @@ extern "C" int pointops_fps(const float* xyz, const int64_t* ends, int64_t scene
         Tree own;
         if (!index) own.build(xyz + 3 * start, ends[s] - start);
         const Tree& tree = index ? static_cast<const Index*>(index)->trees[s] : own;
-        sample_scene(xyz + 3 * start, tree, asked, skip_origin != 0, static_cast<int32_t>(start), sample + from);
+        const int32_t first = starts ? static_cast<int32_t>(starts[s] - start) : 0;
+        sample_scene(xyz + 3 * start, tree, asked, skip_origin != 0, first, static_cast<int32_t>(start), sample + from,
+                     distance2 ? distance2 + from : nullptr);
       }
     });
     return POINTOPS_OK;

@@ -128,20 +128,24 @@ void one_way(const Side& side, int64_t begin, int64_t end) {
 
 using namespace pointops;
 
-extern "C" int pointops_nearest_pair(const float* xyz, const int64_t* ends, int64_t scenes, const float* other,
-                                     const int64_t* other_ends, int threads, float* distance2, int32_t* idx,
-                                     float* other_distance2, int32_t* other_idx) {
+extern "C" int pointops_nearest_pair(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                                     const float* other, const int64_t* other_ends, const void* other_index, int threads,
+                                     float* distance2, int32_t* idx, float* other_distance2, int32_t* other_idx) {
   return guarded([&]() -> int {
-    if (!all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
-    if (!all_good(other, scenes ? other_ends[scenes - 1] : 0)) return POINTOPS_BAD_QUERY;
-    std::vector<Tree> trees(2 * scenes);
+    if (!index && !all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
+    if (!other_index && !all_good(other, scenes ? other_ends[scenes - 1] : 0)) return POINTOPS_BAD_QUERY;
+    std::vector<Tree> own(2 * scenes);
     parallel_for(threads, 2 * scenes, 1, [&](int64_t low, int64_t high) {
       for (int64_t t = low; t < high; ++t) {
         const int64_t s = t / 2, *e = t % 2 ? other_ends : ends, start = s ? e[s - 1] : 0;
-        if (e[s] > start) trees[t].build((t % 2 ? other : xyz) + 3 * start, e[s] - start);
+        if (!(t % 2 ? other_index : index) && e[s] > start) own[t].build((t % 2 ? other : xyz) + 3 * start, e[s] - start);
       }
     });
-    for (int64_t t = 0; t < 2 * scenes; ++t) {
+    const auto tree = [&](int64_t t) -> const Tree& {
+      const void* given = t % 2 ? other_index : index;
+      return given ? static_cast<const Index*>(given)->trees[t / 2] : own[t];
+    };
+    for (int64_t t = 0; t < 2 * scenes; t += other_distance2 ? 1 : 2) {
       const int64_t s = t / 2;
       const bool back = t % 2;
       const int64_t *mine = back ? other_ends : ends, *theirs = back ? ends : other_ends;
@@ -154,7 +158,7 @@ extern "C" int pointops_nearest_pair(const float* xyz, const int64_t* ends, int6
         continue;
       }
       Array<uint64_t> found(mine[s] - from);
-      const Side side{trees[t], trees[back ? t - 1 : t + 1], static_cast<int32_t>(start), found.data()};
+      const Side side{tree(t), tree(back ? t - 1 : t + 1), static_cast<int32_t>(start), found.data()};
       parallel_for(threads, side.queries.blocks, 256, [&](int64_t begin, int64_t end) { one_way(side, begin, end); });
       for (int64_t i = 0; i < found.size(); ++i) {
         out[i] = float_of(static_cast<uint32_t>(found[i] >> 32));

@@ -46,15 +46,27 @@ POINTOPS_API int pointops_ball(const float* xyz, const int64_t* ends, int64_t sc
                                float low2, float high2, int inclusive, int nearest, int repeat, int threads, int32_t* idx,
                                float* dist);
 
-/* Nearest neighbor of every point in the other cloud, both ways: squared distances and rows (-1 and 0 without any). */
-POINTOPS_API int pointops_nearest_pair(const float* xyz, const int64_t* ends, int64_t scenes, const float* other,
-                                       const int64_t* other_ends, int threads, float* distance2, int32_t* idx,
-                                       float* other_distance2, int32_t* other_idx);
+/* All hits per query, d2 < radius2 of that query (<= if inclusive) or d2 = 0: first their numbers, then, with the first
+ * place of each query, their rows in row order (nearest: by (d2, row)) and distances (square roots; may be NULL). */
+POINTOPS_API int pointops_radius_count(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                                       const float* query, const int64_t* query_ends, const float* radius2, int inclusive,
+                                       int threads, int64_t* count);
+POINTOPS_API int pointops_radius_fill(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                                      const float* query, const int64_t* query_ends, const float* radius2, int inclusive,
+                                      int nearest, int threads, const int64_t* first, int32_t* idx, float* dist);
 
-/* Farthest point sampling, scene by scene, ties to the lowest row. skip_origin: points with |p|^2 <= 1e-3 are never
- * chosen but as the first. sample holds the rows, sample_ends their cumulative ends. */
+/* Nearest neighbor of every point in the other cloud: squared distances and rows (-1 and 0 without any). Both ways, or, where
+ * other_distance2 is NULL, for the points of xyz only. */
+POINTOPS_API int pointops_nearest_pair(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
+                                       const float* other, const int64_t* other_ends, const void* other_index, int threads,
+                                       float* distance2, int32_t* idx, float* other_distance2, int32_t* other_idx);
+
+/* Farthest point sampling, scene by scene, from the row `starts` of each (NULL: its first), ties to the lowest row.
+ * skip_origin: points with |p|^2 <= 1e-3 are never chosen but as the first. sample holds the rows, sample_ends their
+ * cumulative ends, distance2 (may be NULL) the squared distance of each to the nearest before it (infinity for the first). */
 POINTOPS_API int pointops_fps(const float* xyz, const int64_t* ends, int64_t scenes, const void* index,
-                              const int64_t* sample_ends, int skip_origin, int threads, int32_t* sample);
+                              const int64_t* sample_ends, const int64_t* starts, int skip_origin, int threads,
+                              int32_t* sample, float* distance2);
 
 #ifdef __cplusplus
 }

@@ -6,11 +6,12 @@ end of each scene. Index results are int32 rows of the whole batch.
 
 from __future__ import annotations
 
+from pointops._foreign import warn_of_others
 from pointops._native import backend
 from pointops.aggregation import aggregation
 from pointops.attention import attention_fusion_step, attention_relation_step
 from pointops.ball_query import ball_query, random_ball_query
-from pointops.chamfer import chamfer_distance, chamfer_nearest
+from pointops.chamfer import chamfer_distance, chamfer_nearest, nearest_point
 from pointops.gather import gather_rows, scatter_rows
 from pointops.grouping import (
     ball_query_and_group,
@@ -32,6 +33,7 @@ from pointops.inverse import InverseTable, inverse_table
 from pointops.knn import knn_query
 from pointops.kpconv import kernel_point_convolution, kpconv_neighbors
 from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_slices
+from pointops.radius import Ragged, radius_search
 from pointops.sampling import farthest_point_sampling
 from pointops.segment import segment_broadcast, segment_max, segment_mean, segment_softmax, segment_sum
 from pointops.subtraction import subtraction
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Index",
     "InverseTable",
+    "Ragged",
     "Votes",
     "WindowPairs",
     "aggregation",
@@ -71,10 +74,12 @@ __all__ = [
     "knn_query",
     "knn_query_and_group",
     "kpconv_neighbors",
+    "nearest_point",
     "neighbor_relation",
     "offset2batch",
     "offset2counts",
     "query_and_group",
+    "radius_search",
     "random_ball_query",
     "scatter_rows",
     "scene_slices",
@@ -93,3 +98,5 @@ __all__ = [
     "window_attention",
     "window_pairs",
 ]
+
+warn_of_others()

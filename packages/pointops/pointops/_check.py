@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ def tensors(**values: Tensor) -> None:
             raise ValueError(f"{name} must be a tensor, not {type(value).__name__}")
 
 
-def points(name: str, xyz: Tensor, check_values: bool = True) -> Tensor:
+def points(name: str, xyz: Tensor, check_values: bool = True, axes: int | None = 3, double: bool = False) -> Tensor:
     """``xyz`` as a contiguous (N, 3) float32 tensor without gradient.
 
     Args:
@@ -27,14 +29,18 @@ def points(name: str, xyz: Tensor, check_values: bool = True) -> Tensor:
         xyz: the points.
         check_values: look at the coordinates too (on the CPU only; a GPU check would wait for the device). The C++
             kernels look for themselves.
+        axes: of the space; None for any number from 1 on.
+        double: let float64 pass as it is.
 
     Raises:
         ValueError: wrong shape or dtype, or a coordinate that is NaN, infinite or beyond ``MAX_COORDINATE``.
     """
     tensors(**{name: xyz})
-    if xyz.ndim != 2 or xyz.shape[1] != 3:
-        raise ValueError(f"{name} must be (N, 3), not {tuple(xyz.shape)}")
-    if xyz.dtype != torch.float32:
+    if xyz.ndim != 2 or xyz.shape[1] != (axes or max(1, xyz.shape[1])):
+        raise ValueError(f"{name} must be (N, {axes or 'D'}), not {tuple(xyz.shape)}")
+    if xyz.dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(f"{name} must be float32, not {xyz.dtype}, except under autocast; pass {name}.float()")
+    if xyz.dtype != torch.float32 and not (double and xyz.dtype == torch.float64):
         raise ValueError(f"{name} must be float32, not {xyz.dtype}")
     if xyz.shape[0] > MAX_ROWS:
         raise ValueError(f"{name} has {xyz.shape[0]} rows; row numbers are int32")
@@ -48,15 +54,19 @@ def ends(name: str, offset: Tensor, rows: int | None, rows_name: str = "") -> li
     """The cumulative scene ends of ``offset`` (B,) as integers; ``rows`` None leaves the last end free.
 
     Raises:
-        ValueError: not an integer vector, empty, negative, decreasing, or not ending at ``rows``.
+        ValueError: not an integer vector, negative, decreasing, or not ending at ``rows`` (no scenes: at 0).
     """
     if not isinstance(offset, Tensor):
         raise ValueError(f"{name} must be a tensor, not {type(offset).__name__}")
-    if offset.ndim != 1 or offset.numel() == 0:
-        raise ValueError(f"{name} must be (B,) with at least one scene, not {tuple(offset.shape)}")
+    if offset.ndim != 1:
+        raise ValueError(f"{name} must be (B,), not {tuple(offset.shape)}")
     if offset.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"{name} must be int32 or int64, not {offset.dtype}")
     values = offset.tolist()
+    if not values:
+        if rows:
+            raise ValueError(f"{name} has no scenes, but {rows_name} has {rows} rows")
+        return values
     if values[0] < 0 or any(late < early for early, late in pairwise(values)):
         raise ValueError(f"{name} must be cumulative ends that never decrease, not {_short(values)}")
     if values[-1] > MAX_ROWS:
@@ -72,10 +82,34 @@ def same_scenes(name: str, ends_: Sequence[int], other_name: str, other: Sequenc
         raise ValueError(f"{name} has {len(ends_)} scenes, {other_name} has {len(other)}")
 
 
-def at_least(name: str, value: int, least: int = 1) -> None:
-    """Raises ValueError unless ``value`` is an integer of at least ``least`` that fits int32."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_ROWS:
+def integer(name: str, value: Any, least: int = 1) -> int:
+    """``value``, of any integer type (NumPy's and tensors of one element too), as an int.
+
+    Raises:
+        ValueError: no integer, a bool, less than ``least``, or beyond int32.
+    """
+    if isinstance(value, torch.SymInt):
+        return value  # pyright: ignore[reportReturnType]
+    number = value if type(value) is int else _index(value)
+    if number is None or not least <= number <= MAX_ROWS:
         raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+    return number
+
+
+def _index(value: Any) -> int | None:
+    """The integer that ``value`` is, or None."""
+    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, RuntimeError):
+        return None
+
+
+def same(name: str, value: int, other_name: str, other: int) -> None:
+    """Raises ValueError unless both numbers are one."""
+    if value != other:
+        raise ValueError(f"{name} is {value}, but {other_name} is {other}")
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -107,6 +141,12 @@ def index(name: str, idx: Tensor, rows: int, ndim: int | None = None) -> Tensor:
         if low < -1 or high >= rows:
             raise ValueError(f"{name} must lie in -1..{rows - 1}, not {low}..{high}")
     return idx.contiguous()
+
+
+def no_gaps(name: str, idx: Tensor) -> None:
+    """Raises ValueError where ``idx`` holds -1 (on the CPU only)."""
+    if idx.device.type == "cpu" and idx.numel() and not torch.compiler.is_compiling() and int(idx.min()) < 0:
+        raise ValueError(f"{name} must not hold -1: every entry names a row")
 
 
 def _short(values: Sequence[int]) -> str:

@@ -46,8 +46,10 @@ def nearest_pair(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tenso
     return tuple(out)
 
 
-def sample(xyz: Tensor, ends: list[int], new_ends: list[int], skip_origin: bool) -> Tensor | None:
+def sample(
+    xyz: Tensor, ends: list[int], new_ends: list[int], starts: Tensor | None, skip_origin: bool
+) -> tuple[Tensor, Tensor] | None:
     """What :func:`pointops.sampling.farthest_point_sampling_reference` returns, or None if a scene is too large."""
     from pointops.triton import sampling
 
-    return sampling.sample(xyz, ends, new_ends, skip_origin)
+    return sampling.sample(xyz, ends, new_ends, None if starts is None else starts.tolist(), skip_origin)

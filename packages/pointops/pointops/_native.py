@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-VERSION = 3  # of the C interface: csrc/info.cpp
+VERSION = 4  # of the C interface: csrc/info.cpp
 FLAVORS = ("avx512", "avx2", "baseline")  # best first; other processors than x86-64 have the last only
 ENVIRONMENT = "POINTOPS_CPU"  # "reference", or the name of a flavor, to choose by hand
 
@@ -27,8 +27,10 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_index_make": (_P, _P, _L, _I, _P),
     "pointops_knn": (_P, _P, _L, _P, _P, _P, _P, _L, _I, _I, _P, _P),
     "pointops_ball": (_P, _P, _L, _P, _P, _P, _P, _L, _F, _F, _I, _I, _I, _I, _P, _P),
-    "pointops_nearest_pair": (_P, _P, _L, _P, _P, _I, _P, _P, _P, _P),
-    "pointops_fps": (_P, _P, _L, _P, _P, _I, _I, _P),
+    "pointops_radius_count": (_P, _P, _L, _P, _P, _P, _P, _I, _I, _P),
+    "pointops_radius_fill": (_P, _P, _L, _P, _P, _P, _P, _I, _I, _I, _P, _P, _P),
+    "pointops_nearest_pair": (_P, _P, _L, _P, _P, _P, _P, _I, _P, _P, _P, _P),
+    "pointops_fps": (_P, _P, _L, _P, _P, _P, _I, _I, _P, _P),
     "pointops_gather": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_scatter": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_inverse": (_P, _L, _L, _P, _P),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+DEVICES = ("CPU", "CUDA", "MPS", "XPU")
 _library = torch.library.Library("pointops", "DEF")
 
 
@@ -14,8 +15,8 @@ def operation(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) ->
     """Define ``pointops::<schema>``; ``run`` serves every device, ``fake`` makes outputs of the right shapes only."""
     name = schema.split("(")[0]
     _library.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
-    _library.impl(name, run, "CPU")
-    _library.impl(name, run, "CUDA")
+    for device in DEVICES:
+        _library.impl(name, run, device)
     torch.library.register_fake(f"pointops::{name}", fake, lib=_library)
     return getattr(torch.ops.pointops, name).default
 

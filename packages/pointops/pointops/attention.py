@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from pointops import _check, _dispatch, _register
@@ -58,9 +57,7 @@ def attention_fusion_step(weight: Tensor, value: Tensor, index_target: Tensor, i
 def _pairs(index_target: Tensor, targets: int, index_refer: Tensor, refers: int) -> None:
     for name, value, rows in (("index_target", index_target, targets), ("index_refer", index_refer, refers)):
         _check.index(name, value, rows, 1)
-        known = value.device.type == "cpu" and not torch.compiler.is_compiling()
-        if known and value.numel() and int(value.min()) < 0:
-            raise ValueError(f"{name} must not hold -1: a pair has two ends")
+        _check.no_gaps(name, value)
     if index_target.shape != index_refer.shape:
         raise ValueError(f"index_refer has {index_refer.shape[0]} pairs, index_target has {index_target.shape[0]}")
 

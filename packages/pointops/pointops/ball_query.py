@@ -8,11 +8,13 @@ candidates evenly and has visible defects; it is not reproduced.
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from pointops import _check, _native, _register
+from pointops import _check, _native, _points, _register
 from pointops._distance import MISSING_DISTANCE, root, squared_distances
 from pointops.index import Index, handle
 from pointops.knn import nearest_by_key
@@ -23,11 +25,11 @@ _CHUNK = 1 << 23
 
 
 def ball_query(
-    nsample: int,
+    nsample: SupportsIndex,
     max_radius: float,
     min_radius: float,
     xyz: Tensor,
-    offset: Tensor,
+    offset: Tensor | None,
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
     *,
@@ -43,10 +45,11 @@ def ball_query(
     A point is a hit when min_radius^2 <= d^2 < max_radius^2, or d = 0; radii are squared in float32.
 
     Args:
-        nsample: most hits kept, at least 1.
+        nsample: most hits kept, at least 1, of any integer type.
         max_radius: metres, positive.
         min_radius: metres, at least 0 and below ``max_radius``.
-        xyz: (N, 3) float32 points to search.
+        xyz: (N, 3) float32 points to search. Also taken: (B, N, 3) with ``offset`` None, float64, and half precision
+            under autocast; see :mod:`pointops._points`.
         offset: (B,) cumulative ends of ``xyz``.
         new_xyz: (M, 3) float32 queries; None searches ``xyz`` for itself.
         new_offset: (B,) cumulative ends of ``new_xyz``.
@@ -64,10 +67,8 @@ def ball_query(
         dist: (M, nsample) float32 distances; a missing entry has 1e5, a repeated hit repeats its distance.
             (0,) without ``distances``.
     """
-    if new_xyz is None or new_offset is None:
-        new_xyz, new_offset = xyz, offset
-    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
-    _check.at_least("nsample", nsample)
+    xyz, offset, new_xyz, new_offset = _points.clouds(xyz, offset, new_xyz, new_offset)
+    nsample = _check.integer("nsample", nsample)
     _check.choice("order", order, ORDERS)
     _check.choice("padding", padding, PADDINGS)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
@@ -101,7 +102,7 @@ def ball_query_reference(
     )
     idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32, device=xyz.device)
     dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE, device=xyz.device)
-    for start, end, new_start, new_end in zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True):
+    for start, end, new_start, new_end in zip([0, *ends][:-1], ends, [0, *new_ends][:-1], new_ends, strict=True):
         if end == start:
             continue
         step = max(1, _CHUNK // (end - start))
@@ -114,11 +115,11 @@ def ball_query_reference(
 
 
 def random_ball_query(
-    nsample: int,
+    nsample: SupportsIndex,
     max_radius: float,
     min_radius: float,
     xyz: Tensor,
-    offset: Tensor,
+    offset: Tensor | None,
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
     *,
@@ -130,16 +131,14 @@ def random_ball_query(
     Args:
         generator: source of the one random order per scene, shared by its queries (None: torch's default).
     """
-    if new_xyz is None or new_offset is None:
-        new_xyz, new_offset = xyz, offset
-    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
+    xyz, offset, new_xyz, new_offset = _points.clouds(xyz, offset, new_xyz, new_offset)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     device = "cpu" if generator is None else generator.device
     parts = [
         torch.randperm(end - start, generator=generator, device=device) + start
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+        for start, end in zip([0, *ends][:-1], ends, strict=True)
     ]
-    shuffled = torch.cat(parts).to(xyz.device)
+    shuffled = torch.cat([torch.empty(0, dtype=torch.int64, device=device), *parts]).to(xyz.device)
     idx, dist = ball_query(nsample, max_radius, min_radius, xyz[shuffled], offset, new_xyz, new_offset, padding=padding)
     rows = torch.cat([shuffled.int(), shuffled.new_full((1,), -1, dtype=torch.int32)])  # row -1 stays -1
     return rows[idx.long()], dist
@@ -167,7 +166,7 @@ def checked(
     values: bool = True,
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
     """Contiguous points and integer ends, or ValueError."""
-    _check.at_least("nsample", nsample)
+    _check.integer("nsample", nsample)
     if not 0 < max_radius < _check.MAX_COORDINATE:
         raise ValueError(f"max_radius must be positive and finite, not {max_radius}")
     if not 0 <= min_radius < max_radius:

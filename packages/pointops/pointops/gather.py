@@ -58,8 +58,7 @@ def scatter_rows(value: Tensor, idx: Tensor, rows: int, *, inverse: InverseTable
     _dispatch.check_index(idx)
     _dispatch.check_features("value", value, *idx.shape, None)
     _dispatch.check_device(idx, "value", value)
-    if not isinstance(rows, torch.SymInt):
-        _check.at_least("rows", rows, 0)
+    rows = _check.integer("rows", rows, 0)
     return _scatter(value, idx, *_dispatch.tables(inverse, idx, rows), rows)
 
 

@@ -6,6 +6,8 @@ A neighbor -1 is a row of zeros.
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
@@ -58,7 +60,7 @@ def knn_query_and_group(
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
     idx: Tensor | None = None,
-    nsample: int | None = None,
+    nsample: SupportsIndex | None = None,
     with_xyz: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """:func:`knn_query` unless ``idx`` is given, then :func:`grouping`. Returns (grouped, idx)."""
@@ -78,7 +80,7 @@ def ball_query_and_group(
     idx: Tensor | None = None,
     max_radio: float | None = None,
     min_radio: float = 0,
-    nsample: int | None = None,
+    nsample: SupportsIndex | None = None,
     with_xyz: bool = False,
     *,
     order: str = "index",
@@ -98,14 +100,14 @@ def ball_query_and_group(
 
 
 def query_and_group(
-    nsample: int,
+    nsample: SupportsIndex,
     xyz: Tensor,
     new_xyz: Tensor | None,
     feat: Tensor,
     idx: Tensor | None,
     offset: Tensor,
     new_offset: Tensor | None,
-    dilation: int = 0,
+    dilation: SupportsIndex = 0,
     with_feat: bool = True,
     with_xyz: bool = True,
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -126,17 +128,18 @@ def query_and_group(
     return grouping(idx, feat, xyz, new_xyz, with_xyz), idx
 
 
-def _dilated(nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, dilation: int) -> Tensor:
+def _dilated(
+    nsample: SupportsIndex, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, dilation: SupportsIndex
+) -> Tensor:
     """(M, nsample) int32 rows, every (dilation + 1)-th neighbor."""
-    _check.at_least("nsample", nsample)
-    _check.at_least("dilation", dilation, 0)
+    nsample, dilation = _check.integer("nsample", nsample), _check.integer("dilation", dilation, 0)
     total = 1 + (nsample - 1) * (dilation + 1)
     idx, _ = knn_query(total, xyz, offset, new_xyz, new_offset)
     if dilation == 0 or nsample == 1:
         return idx[:, :nsample].contiguous()
     ends, new_ends = offset.tolist(), new_offset.tolist()
-    parts = []
-    for start, end, low, high in zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True):
+    parts = [idx[:0, :nsample]]
+    for start, end, low, high in zip([0, *ends][:-1], ends, [0, *new_ends][:-1], new_ends, strict=True):
         step = dilation + 1 if end - start >= total else (end - start - 1) / (nsample - 1)
         parts.append(idx[low:high, [max(0, int(step * i)) for i in range(nsample)]])
     return torch.cat(parts)

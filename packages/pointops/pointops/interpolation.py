@@ -6,7 +6,7 @@ Names and argument order are those of Pointcept's ``pointops.interpolation`` (MI
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ from pointops.knn import knn_query
 EPSILON = 1e-8  # PointNet++ and Point Transformer alike
 
 
-def interpolation(xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, new_offset: Tensor, k: int = 3) -> Tensor:
+def interpolation(
+    xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, new_offset: Tensor, k: SupportsIndex = 3
+) -> Tensor:
     """Features of ``xyz`` carried over to ``new_xyz``.
 
     Args:
@@ -41,7 +43,7 @@ interpolation2 = interpolation  # Pointcept's second name for the same values (i
 
 
 def interpolation_table(
-    xyz: Tensor, new_xyz: Tensor, offset: Tensor, new_offset: Tensor, k: int = 3
+    xyz: Tensor, new_xyz: Tensor, offset: Tensor, new_offset: Tensor, k: SupportsIndex = 3
 ) -> tuple[Tensor, Tensor]:
     """The sources and weights of :func:`interpolation`, to be computed once and used at every layer.
 

@@ -41,7 +41,7 @@ def inverse_table(idx: Tensor, rows: int) -> InverseTable:
     Raises:
         ValueError: entries out of range, or more than 2^31 - 1 of them.
     """
-    _check.at_least("rows", rows, 0)
+    rows = _check.integer("rows", rows, 0)
     if not isinstance(idx, Tensor) or idx.dtype not in (torch.int32, torch.int64):
         raise ValueError("idx must be an int32 or int64 tensor")
     if idx.numel() > _check.MAX_ROWS:

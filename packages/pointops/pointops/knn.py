@@ -7,21 +7,25 @@ sorted by (squared distance, row number), so every back end returns the same row
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
-from pointops import _check, _gpu, _native, _register
+from pointops import _check, _gpu, _native, _points, _register
 from pointops._distance import MISSING_DISTANCE, root, squared_distances
+from pointops.gather import gather_rows
 from pointops.index import Index, handle
 
 MISSING = ("minus_one", "first_point", "refuse")
 _CHUNK = 1 << 24  # distance-matrix entries alive at once in the reference
+_BLOCK = 1 << 18  # the same where there are more axes than three: they are summed one after the other, in the cache
 
 
 def knn_query(
-    nsample: int,
+    nsample: SupportsIndex,
     xyz: Tensor,
-    offset: Tensor,
+    offset: Tensor | None,
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
     *,
@@ -29,14 +33,17 @@ def knn_query(
     index: Index | None = None,
     new_index: Index | None = None,
     distances: bool = True,
+    differentiable: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The ``nsample`` points of ``xyz`` nearest to each query of the same scene, nearest first.
 
     Args:
-        nsample: k, at least 1.
-        xyz: (N, 3) float32 points to search.
+        nsample: k, at least 1, of any integer type.
+        xyz: (N, 3) float32 points to search. Any other number of axes D will do: up to two cost as much as three, more
+            (feature spaces) are searched by plain distances, a block at a time. Also taken: (B, N, D) with ``offset``
+            None, float64, and half precision under autocast; see :mod:`pointops._points`.
         offset: (B,) int32 or int64 cumulative ends of ``xyz``.
-        new_xyz: (M, 3) float32 queries; None searches ``xyz`` for itself (each point then finds itself).
+        new_xyz: (M, D) queries; None searches ``xyz`` for itself (each point then finds itself).
         new_offset: (B,) cumulative ends of ``new_xyz``.
         missing: what stands for a neighbor that a scene of fewer than k points does not have:
             ``minus_one`` (-1, as Pointcept), ``first_point`` (the scene's first row, as POSTECH; -1 if the scene
@@ -45,22 +52,24 @@ def knn_query(
         new_index: of ``new_xyz``, likewise.
         distances: False saves their time and memory where only rows are wanted; such a call is not seen by
             ``torch.compile`` either.
+        differentiable: let gradients flow from the distances to ``xyz`` and ``new_xyz``; at distance 0 they are 0.
 
     Returns:
         idx: (M, k) int32 rows of ``xyz``.
-        dist: (M, k) float32 distances (square root taken); (0,) without ``distances``. No gradient.
+        dist: (M, k) float32 distances (square root taken); (0,) without ``distances``.
     """
-    if new_xyz is None or new_offset is None:
-        new_xyz, new_offset = xyz, offset
-    _check.tensors(xyz=xyz, offset=offset, new_xyz=new_xyz, new_offset=new_offset)
+    xyz, offset, new_xyz, new_offset = _points.clouds(xyz, offset, new_xyz, new_offset)
     _check.choice("missing", missing, MISSING)
-    _check.at_least("nsample", nsample)
+    nsample = _check.integer("nsample", nsample)
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
+    if differentiable and not distances:
+        raise ValueError("differentiable distances need distances=True")
     points = (xyz.detach(), offset, new_xyz.detach() if new_xyz is not xyz else xyz.detach(), new_offset)
     if index is not None or new_index is not None or not distances:
         idx, dist = _run(*points, nsample, missing, index, new_index, distances)
         return idx, dist if distances else dist.new_empty(0)
-    return _knn(*points, nsample, missing)
+    idx, dist = _knn(*points, nsample, missing)
+    return idx, _with_gradient(dist, idx, xyz, new_xyz) if differentiable else dist
 
 
 def knn_query_reference(
@@ -76,13 +85,14 @@ def knn_query_reference(
     if new_xyz is None or new_offset is None:
         new_xyz, new_offset = xyz, offset
     xyz, ends, new_xyz, new_ends = _checked(nsample, xyz, offset, new_xyz, new_offset, missing)
+    chunk = _CHUNK if xyz.shape[1] <= 3 else _BLOCK
     idx = torch.full((new_xyz.shape[0], nsample), -1, dtype=torch.int32, device=xyz.device)
     dist = torch.full((new_xyz.shape[0], nsample), MISSING_DISTANCE, device=xyz.device)
-    starts, new_starts = [0, *ends[:-1]], [0, *new_ends[:-1]]
+    starts, new_starts = [0, *ends][:-1], [0, *new_ends][:-1]
     for start, end, new_start, new_end in zip(starts, ends, new_starts, new_ends, strict=True):
         if end == start:
             continue
-        step = max(1, _CHUNK // (end - start))
+        step = max(1, chunk // (end - start))
         for low in range(new_start, new_end, step):
             rows = slice(low, min(low + step, new_end))
             near, distance2 = nearest_by_key(squared_distances(new_xyz[rows], xyz[start:end]), nsample)
@@ -107,12 +117,12 @@ def nearest_by_key(distance2: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _checked(
     nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor, missing: str, values: bool = True
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
-    _check.at_least("nsample", nsample)
+    _check.integer("nsample", nsample)
     same = new_xyz is xyz or (
         new_xyz.data_ptr() == xyz.data_ptr() and new_xyz.shape == xyz.shape and new_xyz.stride() == xyz.stride()
     )
-    xyz = _check.points("xyz", xyz, values)
-    new_xyz = xyz if same else _check.points("new_xyz", new_xyz, values)
+    xyz = _check.points("xyz", xyz, values, axes=None)
+    new_xyz = xyz if same else _check.points("new_xyz", new_xyz, values, axes=xyz.shape[1])
     _check.same_device("new_xyz", new_xyz, "xyz", xyz)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     new_ends = (
@@ -121,7 +131,7 @@ def _checked(
     _check.same_scenes("new_offset", new_ends, "offset", ends)
     if missing == "refuse":
         for scene, (low, high, new_low, new_high) in enumerate(
-            zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True)
+            zip([0, *ends][:-1], ends, [0, *new_ends][:-1], new_ends, strict=True)
         ):
             if new_high > new_low and high - low < nsample:
                 raise ValueError(f"nsample is {nsample}, but scene {scene} of xyz has only {high - low} points")
@@ -139,10 +149,13 @@ def _run(
     new_index: Index | None = None,
     distances: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    if _gpu.serves(xyz):
+    if xyz.ndim == 2 and 0 < xyz.shape[1] < 3 and query.shape[1:] == xyz.shape[1:]:  # zeros add nothing
+        own, xyz = query.data_ptr() == xyz.data_ptr() and query.shape == xyz.shape, _with_zeros(xyz)
+        query = xyz if own else _with_zeros(query)
+    if _gpu.serves(xyz) and xyz.shape[1:] == (3,):
         xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing)
         return _gpu.knn(xyz, ends, query, query_ends, nsample, missing)
-    if xyz.device.type != "cpu" or _native.library() is None:
+    if xyz.device.type != "cpu" or _native.library() is None or (xyz.ndim == 2 and xyz.shape[1] > 3):
         return knn_query_reference(nsample, xyz, offset, query, query_offset, missing=missing)
     xyz, ends, query, query_ends = _checked(nsample, xyz, offset, query, query_offset, missing, values=False)
     idx, dist = _fake(xyz, offset, query, query_offset, nsample, missing)
@@ -162,6 +175,19 @@ def _run(
         dist if distances else None,
     )
     return idx, dist
+
+
+def _with_zeros(xyz: Tensor) -> Tensor:
+    """(N, 3) points from (N, 1) or (N, 2)."""
+    return torch.nn.functional.pad(xyz, (0, 3 - xyz.shape[1]))
+
+
+def _with_gradient(distance: Tensor, idx: Tensor, xyz: Tensor, new_xyz: Tensor) -> Tensor:
+    """``distance``, bit for bit, with the gradient of |new_xyz - xyz[idx]|."""
+    distance2 = (new_xyz.unsqueeze(1) - gather_rows(xyz, idx)).square().sum(-1)
+    still = (distance2 == 0) | (distance == MISSING_DISTANCE)
+    again = distance2.masked_fill(still, 1.0).sqrt().masked_fill(still, 0.0)
+    return distance + (again - again.detach())
 
 
 def _fake(

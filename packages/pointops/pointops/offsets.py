@@ -50,4 +50,4 @@ def offset2counts(offset: Tensor) -> Tensor:
 def scene_slices(offset: Tensor) -> list[slice]:
     """The rows of each scene as slices."""
     values = _check.ends("offset", offset, None)
-    return [slice(start, end) for start, end in zip([0, *values[:-1]], values, strict=True)]
+    return [slice(start, end) for start, end in zip([0, *values][:-1], values, strict=True)]

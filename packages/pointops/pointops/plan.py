@@ -173,7 +173,7 @@ def _next_level(
     """The level after ``before``, whose points are ``cloud``; ``given`` is its sample, if it is known."""
     counts = [end - start for start, end in pairwise([0, *cloud.index.ends])]
     ends = list(accumulate(level_counts(counts, level)))
-    offset = torch.tensor(ends, device=before.offset.device)
+    offset = torch.tensor(ends, dtype=torch.int64, device=before.offset.device)
     if given is not None:
         if given.shape != (ends[-1],):
             raise ValueError(f"sample has shape {tuple(given.shape)}, but level 1 has {ends[-1]} points")
@@ -209,6 +209,8 @@ def _prefix(offset: Tensor, new_offset: Tensor) -> Tensor:
         parts.append(torch.arange(start, start + kept, dtype=torch.int32, device=offset.device))
         if kept < high - low:
             parts.append(parts[-1].new_full((high - low - kept,), start))
+    if not parts:
+        return torch.empty(0, dtype=torch.int32, device=offset.device)
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
@@ -236,7 +238,7 @@ def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tens
     """Rows of each scene's first floor(n / stride) + 1 points in sampling order; sampled again only if need be."""
     here = levels[number]
     counts = torch.diff(here.offset, prepend=here.offset.new_zeros(1)).tolist()
-    offset = torch.tensor(level_counts(counts, LevelSpec(stride=stride, extra=1)), device=here.offset.device).cumsum(0)
+    offset = _ends_of(level_counts(counts, LevelSpec(stride=stride, extra=1)), here.offset.device)
     if number:
         return _prefix(here.offset, offset)  # points below level 0 lie in sampling order
     after = levels[1] if len(levels) > 1 else None
@@ -244,6 +246,11 @@ def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tens
     if after is None or bool((have < torch.diff(offset, prepend=offset.new_zeros(1))).any()):
         return farthest_point_sampling(here.coord, here.offset, offset)
     return after.sample[_prefix(after.offset, offset).long()]
+
+
+def _ends_of(counts: Sequence[int], device: torch.device) -> Tensor:
+    """(B,) int64 cumulative ends."""
+    return torch.tensor(counts, dtype=torch.int64, device=device).cumsum(0)
 
 
 def _neighbors(cloud: _Cloud, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:

@@ -6,12 +6,13 @@ Transformer (util/voxelize.py there; nothing copied).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pointops import _check, _register
+from pointops import _check, _points, _register
 from pointops.offsets import offset2batch
 
 ORIGINS = ("scene", "batch", "zero")
@@ -38,16 +39,18 @@ class VoxelGrid(NamedTuple):
     scene: Tensor
 
 
-def voxel_cells(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str | Tensor = "scene") -> Tensor:
+def voxel_cells(xyz: Tensor, offset: Tensor | None, size: float | Tensor, *, start: str | Tensor = "scene") -> Tensor:
     """(N, 3) int64 cells, floor((xyz - start) / size) in float32.
 
     Args:
-        xyz: (N, 3) float32.
+        xyz: (N, 3) float32. Also taken: (B, N, 3) with ``offset`` None, half precision under autocast, and float64,
+            from which ``start`` is subtracted before it is rounded to float32.
         offset: (B,) cumulative ends.
         size: metres, one number or (3,).
         start: ``scene`` (each scene's minimum), ``batch`` (the minimum of all), ``zero``, or a (3,) or (N, 3) tensor.
     """
-    xyz = _check.points("xyz", xyz)
+    xyz, offset = _points.flat(xyz, offset)
+    xyz = _check.points("xyz", xyz, double=True)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     size = torch.as_tensor(size, dtype=torch.float32, device=xyz.device)
     if size.shape not in ((), (3,)) or not bool((size > 0).all()):
@@ -55,7 +58,7 @@ def voxel_cells(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str
     if isinstance(start, str):
         _check.choice("start", start, ORIGINS)
         start = _start(xyz, offset, ends, start)
-    cells = torch.floor((xyz - start.to(xyz)) / size)
+    cells = torch.floor((xyz - start.to(xyz)).float() / size)
     if cells.numel() and float(cells.abs().max()) >= 2**31:
         raise ValueError("size is so small that cell numbers exceed int32")
     return cells.long()
@@ -72,9 +75,9 @@ def voxel_hash(cells: Tensor) -> Tensor:
     return value
 
 
-def voxel_grid(xyz: Tensor, offset: Tensor, size: float | Tensor, *, start: str | Tensor = "scene") -> VoxelGrid:
+def voxel_grid(xyz: Tensor, offset: Tensor | None, size: float | Tensor, *, start: str | Tensor = "scene") -> VoxelGrid:
     """Partition the points of each scene into voxels. Arguments as :func:`voxel_cells`; no gradient."""
-    _check.tensors(xyz=xyz, offset=offset)
+    xyz, offset = _points.flat(xyz, offset)
     if not isinstance(start, (Tensor, str)):
         raise ValueError(f"start must be one of {', '.join(ORIGINS)} or a tensor, not {start!r}")
     corner, origin = (start, "zero") if isinstance(start, Tensor) else (None, start)
@@ -89,7 +92,7 @@ def _run(xyz: Tensor, offset: Tensor, size: Tensor, origin: str, corner: Tensor 
         return rows.new_zeros(0), rows.new_zeros(0), rows.new_zeros(0), rows.new_zeros(0, 3), rows.new_zeros(0)
     low = rows.amin(0)
     span = rows.amax(0) - low + 1
-    if float(span.double().prod()) >= 2**62:
+    if math.prod(span.tolist()) >= 2**62:
         raise ValueError("size is so small that the grid has more cells than int64 can number")
     key = torch.zeros_like(rows[:, 0])
     for axis in range(4):
@@ -120,6 +123,6 @@ def _start(xyz: Tensor, offset: Tensor, ends: list[int], start: str) -> Tensor:
         return xyz.new_zeros(3)
     if start == "batch":
         return xyz.amin(0)
-    low = [0, *ends[:-1]]
+    low = [0, *ends][:-1]
     corner = torch.stack([xyz[a:b].amin(0) if b > a else xyz.new_zeros(3) for a, b in zip(low, ends, strict=True)])
     return corner[offset2batch(offset)]

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointops import _check, _native, _register
+from pointops import _check, _native, _points, _register
+from pointops._distance import NO_DOUBLE
 from pointops.offsets import offset2batch
 
 ORIGINS = ("scene", "batch")
@@ -93,7 +94,7 @@ def table_length(window: float, quant: float) -> int:
 
 def window_pairs(
     xyz: Tensor,
-    offset: Tensor,
+    offset: Tensor | None,
     sampled: Tensor,
     window: float,
     quant: float,
@@ -104,7 +105,8 @@ def window_pairs(
     """Keys of every point.
 
     Args:
-        xyz: (N, 3) float32, metres.
+        xyz: (N, 3) float32, metres. Also taken: (B, N, 3) with ``offset`` None, float64 (moved together if
+            ``origin="batch"``), and half precision under autocast; see :mod:`pointops._points`.
         offset: (B,) cumulative ends.
         sampled: (S,) rows of the points that serve as keys beyond their own window.
         window: edge of a window, metres; the large windows have twice the edge.
@@ -118,7 +120,8 @@ def window_pairs(
     Raises:
         ValueError: bad points or offsets, a row outside of N, or more bins than a table of 256 rows holds.
     """
-    _check.tensors(xyz=xyz, offset=offset, sampled=sampled)
+    _check.tensors(sampled=sampled)
+    xyz, offset = _points.cloud(xyz, offset, together=origin == "batch")
     return WindowPairs(*_pairs(xyz, offset, sampled, window, quant, shifted, origin))
 
 
@@ -187,10 +190,11 @@ def window_pairs_reference(
 def position_bins(xyz: Tensor, ends: Tensor, key: Tensor, window: float, quant: float) -> Tensor:
     """(M, 3) uint8 bins of query minus key: floor((r + 2 window - 1e-4) / quant), r rounded to 1e-5 m."""
     query = _owners(ends)
-    steps = ((xyz[query] - xyz[key.long()]).double() * ROUNDING).round()
+    apart = xyz[query] - xyz[key.long()]
+    steps = ((apart.cpu() if apart.device.type in NO_DOUBLE else apart).double() * ROUNDING).round()
     reach, width = _steps(2 * window), _steps(quant)
     bins = ((steps + (reach - GUARD)) / width).floor()
-    return bins.clamp_(0, table_length(window, quant) - 1).to(torch.uint8)
+    return bins.clamp_(0, table_length(window, quant) - 1).to(torch.uint8).to(xyz.device)
 
 
 def _owners(ends: Tensor) -> Tensor:

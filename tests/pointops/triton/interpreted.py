@@ -17,6 +17,7 @@ from pointops.gather import gather_rows_reference, scatter_rows_reference
 from pointops.interpolation import interpolate_reference
 from pointops.inverse import inverse_table_reference, table_for
 from pointops.knn import knn_query_reference
+from pointops.sampling import _swept as swept
 from pointops.sampling import farthest_point_sampling_reference
 from pointops.triton import aggregate, features, sampling, search, window
 from pointops.vector_attention import _aggregate_gradient_reference, aggregate_reference, relation_reference
@@ -123,20 +124,24 @@ def test_more_points_and_queries_than_a_tile_holds():
     assert torch.equal(near, want)
 
 
+@pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("cloud", [rand(23, 3), lattice(23) - 1, torch.ones(23, 3)], ids=["random", "ties", "equal"])
-def test_samples_are_the_same_rows(cloud, ends, skip):
+def test_samples_are_the_same_rows_and_radii(cloud, ends, skip, started):
     counts = [min(6, high - low) + (high > low) for low, high in zip([0, *ends[:-1]], ends, strict=True)]
     new_ends = torch.tensor(counts).cumsum(0)
-    out = sampling.sample(cloud, ends, new_ends.tolist(), skip)
-    want = farthest_point_sampling_reference(cloud, torch.tensor(ends), new_ends, skip_origin=skip)
+    starts = torch.tensor([max(low, high - 2) for low, high in zip([0, *ends[:-1]], ends, strict=True)])
+    given = starts if started else None
+    out = sampling.sample(cloud, ends, new_ends.tolist(), given.tolist() if given is not None else None, skip)
+    want = swept(cloud, torch.tensor(ends), new_ends, skip, given)
     assert out is not None
-    assert torch.equal(out, want)
+    for got, expected in zip(out, want, strict=True):
+        assert torch.equal(got, expected)
 
 
 def test_a_scene_too_large_for_registers_is_declined():
-    assert sampling.sample(torch.zeros(20_000, 3), [20_000], [1], False) is None
+    assert sampling.sample(torch.zeros(20_000, 3), [20_000], [1], None, False) is None
 
 
 @pytest.mark.parametrize("missing", ["minus_one", "first_point"])

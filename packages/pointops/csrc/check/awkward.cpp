@@ -108,11 +108,50 @@ void check_searches(const Batch& cloud, const Batch& query, int64_t k, int threa
   }
 }
 
-void check_pair(const Batch& a, const Batch& b, int threads) {
+// Another radius for each query, and all that lies within.
+void check_radius(const Batch& cloud, const Batch& query, int threads, void* index,
+                  const std::vector<std::vector<Hit>>& all) {
+  std::vector<float> radius2(query.size());
+  for (int64_t q = 0; q < query.size(); ++q) radius2[q] = q % 5 ? 0.01f * static_cast<float>(q % 7) : 1e30f;
+  for (int variant = 0; variant < 4; ++variant) {
+    const bool nearest = variant & 1, inclusive = variant & 2;
+    std::vector<int64_t> count(query.size()), first(query.size());
+    int code = pointops_radius_count(cloud.xyz.data(), cloud.ends, 2, index, query.xyz.data(), query.ends, radius2.data(),
+                                     inclusive, threads, count.data());
+    int64_t total = 0;
+    for (int64_t q = 0; q < query.size(); ++q) {
+      first[q] = total;
+      total += count[q];
+    }
+    std::vector<int32_t> idx(total);
+    std::vector<float> dist(total);
+    if (code == POINTOPS_OK)
+      code = pointops_radius_fill(cloud.xyz.data(), cloud.ends, 2, index, query.xyz.data(), query.ends, radius2.data(),
+                                  inclusive, nearest, threads, first.data(), idx.data(), dist.data());
+    bool good = code == POINTOPS_OK;
+    for (int64_t q = 0; q < query.size() && good; ++q) {
+      std::vector<Hit> hits;
+      for (const Hit& hit : all[q])
+        if (hit.first == 0 || (inclusive ? hit.first <= radius2[q] : hit.first < radius2[q])) hits.push_back(hit);
+      if (!nearest) std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.second < b.second; });
+      good = static_cast<int64_t>(hits.size()) == count[q] &&
+             same_line(hits, count[q], -1, 1e5f, idx.data() + first[q], dist.data() + first[q]);
+    }
+    expect(good, "radius");
+  }
+}
+
+// `a_index` and `b_index` are of a and b, or nothing.
+void check_pair(const Batch& a, const Batch& b, int threads, void* a_index, void* b_index) {
   std::vector<float> there(a.size()), back(b.size());
   std::vector<int32_t> there_row(a.size()), back_row(b.size());
-  const int code = pointops_nearest_pair(a.xyz.data(), a.ends, 2, b.xyz.data(), b.ends, threads, there.data(),
-                                         there_row.data(), back.data(), back_row.data());
+  const int code = pointops_nearest_pair(a.xyz.data(), a.ends, 2, a_index, b.xyz.data(), b.ends, b_index, threads,
+                                         there.data(), there_row.data(), back.data(), back_row.data());
+  std::vector<float> alone(a.size());
+  std::vector<int32_t> alone_row(a.size());
+  const int one_way = pointops_nearest_pair(a.xyz.data(), a.ends, 2, a_index, b.xyz.data(), b.ends, b_index, threads,
+                                            alone.data(), alone_row.data(), nullptr, nullptr);
+  expect(one_way == POINTOPS_OK && alone == there && alone_row == there_row, "nearest one way");
   bool good = code == POINTOPS_OK;
   const auto compare = [&](const Batch& from, const Batch& to, const float* d2, const int32_t* row) {
     for (int s = 0; s < 2; ++s)
@@ -130,14 +169,20 @@ void check_pair(const Batch& a, const Batch& b, int threads) {
   expect(good, "nearest pair");
 }
 
-void check_sampling(const Batch& cloud, bool skip_origin, int threads, void* index) {
+// From the first row of each scene, or from another.
+void check_sampling(const Batch& cloud, bool skip_origin, bool elsewhere, int threads, void* index) {
+  int64_t starts[2];
+  for (int s = 0; s < 2; ++s)
+    starts[s] = cloud.start(s) + (elsewhere ? std::max<int64_t>(0, (cloud.ends[s] - cloud.start(s)) * 2 / 3 - 1) : 0);
   int64_t ends[2];
   for (int s = 0; s < 2; ++s) {
     const int64_t size = cloud.ends[s] - cloud.start(s);
     ends[s] = (s ? ends[0] : 0) + (size ? size / 2 + 3 : 0);
   }
   std::vector<int32_t> sample(ends[1]);
-  const int code = pointops_fps(cloud.xyz.data(), cloud.ends, 2, index, ends, skip_origin, threads, sample.data());
+  std::vector<float> radius2(ends[1]);
+  const int code = pointops_fps(cloud.xyz.data(), cloud.ends, 2, index, ends, elsewhere ? starts : nullptr, skip_origin,
+                                threads, sample.data(), radius2.data());
   bool good = code == POINTOPS_OK;
   for (int s = 0; s < 2 && good; ++s) {
     const int64_t start = cloud.start(s), size = cloud.ends[s] - start;
@@ -146,15 +191,17 @@ void check_sampling(const Batch& cloud, bool skip_origin, int threads, void* ind
       const float* p = &cloud.xyz[3 * (start + i)];
       if (skip_origin && (p[0] * p[0] + p[1] * p[1]) + p[2] * p[2] <= 1e-3f) nearest[i] = -1;
     }
-    int64_t last = 0;
+    int64_t last = starts[s] - start;
+    float far2 = std::numeric_limits<float>::infinity();
     bool over = false;  // nothing is left but copies of chosen points
     for (int64_t j = s ? ends[0] : 0; j < ends[s] && good; ++j) {
-      good = sample[j] == start + last;
+      good = sample[j] == start + last && radius2[j] == far2;
       if (over) continue;
       const float* chosen = &cloud.xyz[3 * (start + last)];
       for (int64_t i = 0; i < size; ++i) nearest[i] = std::min(nearest[i], distance2(&cloud.xyz[3 * (start + i)], chosen));
       const int64_t far = std::max_element(nearest.begin(), nearest.end()) - nearest.begin();
-      last = nearest[far] < 0 ? 0 : far;
+      last = nearest[far] < 0 ? starts[s] - start : far;
+      far2 = std::max(nearest[far], 0.0f);
       over = nearest[far] <= 0;
     }
   }
@@ -177,9 +224,14 @@ void check(const Batch& cloud, const Batch& query, bool skip_origin) {
       check_searches(cloud, query, k, threads, index, query_index, all);
     }
   for (int threads : {1, 3}) {
-    check_pair(cloud, query, threads);
-    check_sampling(cloud, skip_origin, threads, nullptr);
-    check_sampling(cloud, skip_origin, threads, index);
+    check_radius(cloud, query, threads, nullptr, all);
+    check_radius(cloud, query, threads, index, all);
+    check_pair(cloud, query, threads, nullptr, nullptr);
+    check_pair(cloud, query, threads, index, query_index);
+    for (bool elsewhere : {false, true}) {
+      check_sampling(cloud, skip_origin, elsewhere, threads, nullptr);
+      check_sampling(cloud, skip_origin, elsewhere, threads, index);
+    }
   }
   pointops_index_free(index);
   pointops_index_free(query_index);
@@ -203,7 +255,7 @@ int main(int count, char** arguments) {
   for (int kind = 0; kind < kKinds && largest >= 1200; ++kind) {
     const Batch points{cloud(kind, 4000, random), {3500, 4000}};
     const Batch queries{cloud((kind + kind % 3) % kKinds, 3000, random), {2800, 3000}};
-    for (int threads : {1, 3}) check_pair(points, queries, threads);
+    for (int threads : {1, 3}) check_pair(points, queries, threads, nullptr, nullptr);
   }
   float bad[] = {0, 0, std::numeric_limits<float>::quiet_NaN()};
   const int64_t one = 1;

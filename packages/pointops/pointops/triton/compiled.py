@@ -99,7 +99,7 @@ def _search_cases() -> Iterator[tuple[str, Case]]:
     for k in (4, 16, 32):
         constants = {**tile, "K": k}
         yield f"kNN, up to {k}", Case(search.knn_kernel, pointers, constants, fused=False, registers=104, spills=16)
-    pointers = {"xyz": "fp32", "bounds": "i32", "out": "i32"}
+    pointers = {"xyz": "fp32", "bounds": "i32", "out": "i32", "radii2": "fp32"}
     for width, spills in ((1024, 0), (2048, 0), (8192, 0), (16_384, 224)):
         constants = {"SKIP": False, "WIDTH": width}
         warps = sampling.warps(width)

@@ -17,9 +17,9 @@ ORIGIN_RADIUS2 = 1e-3  # see pointops.sampling
 
 
 @triton.jit
-def sample_kernel(xyz, bounds, out, SKIP: tl.constexpr, WIDTH: tl.constexpr):
-    """One scene, in registers; ``bounds`` holds (first row, end, first sample, end)."""
-    bound = bounds + 4 * tl.program_id(0)
+def sample_kernel(xyz, bounds, out, radii2, SKIP: tl.constexpr, WIDTH: tl.constexpr):
+    """One scene, in registers; ``bounds`` holds (first row, end, first sample, end, row to begin with)."""
+    bound = bounds + 5 * tl.program_id(0)
     low, high, first, last = tl.load(bound), tl.load(bound + 1), tl.load(bound + 2), tl.load(bound + 3)
     p = tl.arange(0, WIDTH)
     there = p < high - low
@@ -30,32 +30,41 @@ def sample_kernel(xyz, bounds, out, SKIP: tl.constexpr, WIDTH: tl.constexpr):
     nearest = tl.where(there, 1e38, float("-inf"))
     if SKIP:
         nearest = tl.where(there & ((x * x + y * y) + z * z <= 1e-3), -1.0, nearest)
-    chosen = 0
+    begin = tl.load(bound + 4) - low
+    chosen = begin
+    farthest = float("inf")
     for at in range(first, last):
         tl.store(out + at, low + chosen)
+        tl.store(radii2 + at, tl.maximum(farthest, 0.0))
         dx = x - tl.load(points + 3 * chosen)
         dy = y - tl.load(points + 3 * chosen + 1)
         dz = z - tl.load(points + 3 * chosen + 2)
         nearest = tl.minimum(nearest, (dx * dx + dy * dy) + dz * dz)
         farthest = tl.max(nearest, 0)
-        chosen = tl.min(tl.where(nearest == farthest, p, WIDTH), 0)
+        lowest = tl.min(tl.where(nearest == farthest, p, WIDTH), 0)
+        chosen = tl.where(farthest < 0, begin, lowest)
 
 
-def sample(xyz: Tensor, ends: Sequence[int], new_ends: Sequence[int], skip_origin: bool) -> Tensor | None:
-    """(M,) int32 rows, or None if a scene is too large for this kernel."""
-    rows = list(zip([0, *ends[:-1]], ends, [0, *new_ends[:-1]], new_ends, strict=True))
-    largest = max((high - low for low, high, first, last in rows if last > first), default=0)
+def sample(
+    xyz: Tensor, ends: Sequence[int], new_ends: Sequence[int], starts: Sequence[int] | None, skip_origin: bool
+) -> tuple[Tensor, Tensor] | None:
+    """(M,) int32 rows and squared radii, or None if a scene is too large for this kernel."""
+    lows = [0, *ends][:-1]
+    begins = lows if starts is None else starts
+    rows = list(zip(lows, ends, [0, *new_ends][:-1], new_ends, begins, strict=True))
+    largest = max((high - low for low, high, first, last, _ in rows if last > first), default=0)
     if largest > LARGEST:
         return None
-    out = torch.empty(new_ends[-1], dtype=torch.int32, device=xyz.device)
-    bounds = torch.tensor([row for row in rows if row[3] > row[2]], dtype=torch.int32).view(-1, 4).to(xyz.device)
+    out = torch.empty(new_ends[-1] if new_ends else 0, dtype=torch.int32, device=xyz.device)
+    radii2 = torch.empty(out.shape, device=xyz.device)
+    bounds = torch.tensor([row for row in rows if row[3] > row[2]], dtype=torch.int32).view(-1, 5).to(xyz.device)
     if bounds.shape[0]:
         width = max(32, triton.next_power_of_2(largest))
         with torch.cuda.device_of(xyz):
             sample_kernel[(bounds.shape[0],)](
-                xyz, bounds, out, SKIP=skip_origin, WIDTH=width, num_warps=warps(width), enable_fp_fusion=False
+                xyz, bounds, out, radii2, SKIP=skip_origin, WIDTH=width, num_warps=warps(width), enable_fp_fusion=False
             )
-    return out
+    return out, radii2
 
 
 def warps(width: int) -> int:

@@ -92,7 +92,7 @@ def knn(xyz: Tensor, ends: Sequence[int], query: Tensor, query_ends: Sequence[in
 def _blocks(ends: Sequence[int], query_ends: Sequence[int], device: torch.device) -> Tensor:
     """(P, 4) int32: what each program does; scenes without points or queries have no program."""
     rows = []
-    for low, high, first, last in zip([0, *ends[:-1]], ends, [0, *query_ends[:-1]], query_ends, strict=True):
+    for low, high, first, last in zip([0, *ends][:-1], ends, [0, *query_ends][:-1], query_ends, strict=True):
         if high > low:
             rows += [(at, last, low, high) for at in range(first, last, QUERIES)]
     return torch.tensor(rows, dtype=torch.int32).view(-1, 4).to(device)
