@@ -9,6 +9,7 @@ import pytest
 
 from mm3d_benchmarks.planning import fingerprint as fingerprints
 from mm3d_benchmarks.planning import import_paths as targets
+from mm3d_benchmarks.planning import reach
 from mm3d_benchmarks.planning.fingerprint import closure, fingerprint, tree_hash
 from mm3d_core.errors import UserError
 
@@ -41,12 +42,35 @@ def test_a_string_that_is_no_docstring_counts() -> None:
 
 def test_the_closure_reaches_through_imports_and_leaves_bookkeeping_out() -> None:
     found = closure(["mm3d_benchmarks.runs.pretrain"])
-    assert {"mm3d_core.training.fit", "mm3d_core.points", "pointops", "mm3d_benchmarks.loading.loading"} <= set(found)
-    assert not {
-        name
-        for name in found
-        if name.startswith(("mm3d_benchmarks.store.store", "mm3d_core.files.atomic", "mm3d_backbones"))
-    }
+    assert {"mm3d_core.training.fit", "pointops.plan", "mm3d_benchmarks.loading.loading"} <= set(found)
+    assert not {name for name in found if name.startswith(("mm3d_benchmarks.store", "mm3d_core.files", "mm3d_backb"))}
+
+
+def test_a_name_is_followed_through_the_face_of_its_package() -> None:
+    assert reach.owner_of("pointops", "knn_query") == ("pointops.knn", "knn_query")
+    assert reach.owner_of("pointops", "grouping") == ("pointops.grouping", "grouping")  # the function, not the module
+    assert reach.owner_of("pointops", "_native") == ("pointops._native", "")
+    found = closure(["mm3d_backbones.votenet"])
+    assert "pointops.ball_query" in found
+    assert not {"pointops", "pointops.window_attention", "pointops.vector_attention"} & set(found)
+
+
+def test_a_name_that_a_face_takes_from_elsewhere_moves_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(face: str) -> str:
+        files = {"__init__": face, "a": "def f(): return 1", "b": "def f(): return 2", "c": "from pointops import f, g"}
+        for name, code in files.items():
+            (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setattr(targets, "_places", lambda package: (tmp_path,) if package == "pointops" else ())
+        for function in (targets.load_module, reach.reach_of, fingerprints._of_roots):
+            function.cache_clear()
+        return fingerprints._of_roots(frozenset(["pointops.c"]))
+
+    first = of("from pointops.a import f\nfrom pointops.b import f as g\n")
+    assert of("from pointops.b import f as g\nfrom pointops.a import f\n") == first
+    assert of("from pointops.b import f\nfrom pointops.a import f as g\n") != first
+    targets.load_module.cache_clear()
 
 
 def test_a_network_that_is_not_built_does_not_count() -> None:
@@ -70,7 +94,7 @@ def test_an_edited_module_moves_only_the_fingerprints_that_reach_it(
     monkeypatch.setattr(targets, "_places", lambda package: (tmp_path,) if package == "mm3d_core" else ())
 
     def fresh(root: str) -> str:
-        for function in (targets.load_module, fingerprints._of_roots, fingerprints._module_hash, fingerprints._imports):
+        for function in (targets.load_module, reach.reach_of, fingerprints._of_roots):
             function.cache_clear()
         return fingerprints._of_roots(frozenset([root]))
 

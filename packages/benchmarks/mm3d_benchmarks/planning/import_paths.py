@@ -58,13 +58,23 @@ def load_module(name: str) -> Module | None:
         path = place.joinpath(*rest)
         for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
             if file.is_file():
-                try:
-                    return Module(name, file, ast.parse(file.read_bytes(), filename=str(file)))
-                except (SyntaxError, ValueError) as error:
-                    line = getattr(error, "lineno", None)
-                    where = f"{file}:{line}" if line else str(file)
-                    raise UserError(f"{where}: does not parse ({' '.join(str(error).split())}); correct it") from error
+                return _parsed(name, file, source_of(file))
     return None
+
+
+def source_of(file: Path) -> bytes:
+    """A source file's bytes: the one place where code that counts is read."""
+    return file.read_bytes()
+
+
+@cache
+def _parsed(name: str, file: Path, source: bytes) -> Module:
+    try:
+        return Module(name, file, ast.parse(source, filename=str(file)))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{file}:{line}" if line else str(file)
+        raise UserError(f"{where}: does not parse ({' '.join(str(error).split())}); correct it") from error
 
 
 def is_readable(package: str) -> bool:
