@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro test slow check lint types imports chaos clean
+.PHONY: help install repro test slow check docs lint types imports chaos clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,9 @@ types: .venv/.installed
 
 imports: .venv/.installed
 	$(BIN)/lint-imports
+
+docs: .venv/.installed   ## the documentation site -> site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check: lint types imports test   ## everything CI checks
 
