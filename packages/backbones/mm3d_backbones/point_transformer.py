@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import (
     InverseTable,
@@ -178,11 +179,11 @@ class PointwiseTransition(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
-        self.norm = PointNorm(out_channels)
+        self.norm = PointNorm(out_channels, negative_slope=0.0)
 
     def forward(self, feat: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
-        return self.norm(self.linear(feat)).relu()
+        return self.norm(self.linear(feat))
 
 
 class TransitionDown(nn.Module):
@@ -191,14 +192,14 @@ class TransitionDown(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(3 + in_channels, out_channels, bias=False)
-        self.norm = PointNorm(out_channels)
+        self.norm = PointNorm(out_channels, negative_slope=0.0)
 
     def forward(self, feat: Tensor, fine: PlanLevel, coarse: PlanLevel) -> Tensor:
         """(N, in) of the fine level -> (M, out) of the coarse one."""
         around = Neighborhood.of(coarse.down, fine.coord, coarse.coord)
         near = grouping2(feat, around.index, inverse=around.inverse)
         grouped = torch.cat([around.relative.to(feat.dtype), near], -1)
-        return self.norm(self.linear(grouped)).relu().amax(1)
+        return self.norm(self.linear(grouped)).amax(1)
 
 
 class TransitionUp(nn.Module):
@@ -206,8 +207,8 @@ class TransitionUp(nn.Module):
 
     def __init__(self, coarse_channels: int, fine_channels: int) -> None:
         super().__init__()
-        self.skip = nn.Sequential(nn.Linear(fine_channels, fine_channels), PointNorm(fine_channels), nn.ReLU())
-        self.lift = nn.Sequential(nn.Linear(coarse_channels, fine_channels), PointNorm(fine_channels), nn.ReLU())
+        self.skip = _linear_norm(fine_channels, fine_channels)
+        self.lift = _linear_norm(coarse_channels, fine_channels)
 
     def forward(self, fine: Tensor, coarse: Tensor, table: Table) -> Tensor:
         """(N, fine) and (M, coarse) -> (N, fine)."""
@@ -221,7 +222,7 @@ class SceneContext(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.context = nn.Sequential(nn.Linear(channels, channels), nn.ReLU())
-        self.fuse = nn.Sequential(nn.Linear(2 * channels, channels), PointNorm(channels), nn.ReLU())
+        self.fuse = _linear_norm(2 * channels, channels)
 
     def forward(self, feat: Tensor, offset: Tensor) -> Tensor:
         """(M, C) -> (M, C)."""
@@ -248,17 +249,17 @@ class Block(nn.Module):
     def __init__(self, channels: int, share: int) -> None:
         super().__init__()
         self.linear_in = nn.Linear(channels, channels, bias=False)
-        self.norm_in = PointNorm(channels)
+        self.norm_in = PointNorm(channels, negative_slope=0.0)
         self.attention = VectorAttention(channels, share)
-        self.norm_attention = PointNorm(channels)
+        self.norm_attention = PointNorm(channels, negative_slope=0.0)
         self.linear_out = nn.Linear(channels, channels, bias=False)
-        self.norm_out = PointNorm(channels)
+        self.norm_out = PointNorm(channels, negative_slope=0.0)
 
     def forward(self, feat: Tensor, around: Neighborhood) -> Tensor:
         """(N, C) -> (N, C)."""
-        inner = self.norm_in(self.linear_in(feat)).relu()
-        inner = self.norm_attention(self.attention(inner, around)).relu()
-        return (self.norm_out(self.linear_out(inner)) + feat).relu()
+        inner = self.norm_in(self.linear_in(feat))
+        inner = self.norm_attention(self.attention(inner, around))
+        return self.norm_out(self.linear_out(inner), feat)
 
 
 class VectorAttention(nn.Module):
@@ -270,13 +271,11 @@ class VectorAttention(nn.Module):
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
-        self.position = nn.Sequential(nn.Linear(3, 3), PointNorm(3), nn.ReLU(), nn.Linear(3, channels))
+        self.position = nn.Sequential(*_linear_norm(3, 3), nn.Linear(3, channels))
         self.weight = nn.Sequential(
-            PointNorm(channels),
-            nn.ReLU(),
-            nn.Linear(channels, width),
-            PointNorm(width),
-            nn.ReLU(),
+            PointNorm(channels, negative_slope=0.0),
+            nn.Identity(),  # where the release has the ReLU: names of parameters hold its place
+            *_linear_norm(channels, width),
             nn.Linear(width, width),
         )
 
@@ -296,19 +295,8 @@ class VectorAttention(nn.Module):
         return softmax_aggregation(self.value(feat), position, self.weight(relation), table, inverse=inverse)
 
 
-class PointNorm(nn.BatchNorm1d):
-    """Batch normalization of the last axis over all leading ones: (..., C) -> (..., C)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., C) -> (..., C).
-
-        Raises:
-            ValueError: in training, a level of a single point, whose statistics mean nothing.
-        """
-        rows = input.reshape(-1, input.shape[-1])
-        if self.training and len(rows) == 1:
-            raise ValueError(
-                "points: a level of this batch has a single point, which batch normalization cannot train on; "
-                "use more points, more scenes in a batch, or fewer levels"
-            )
-        return super().forward(rows).view(input.shape)
+def _linear_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Linear, norm, ReLU; the last is the norm's, and its place in the release's list is held for the sake of names."""
+    return nn.Sequential(
+        nn.Linear(in_channels, out_channels), PointNorm(out_channels, negative_slope=0.0), nn.Identity()
+    )

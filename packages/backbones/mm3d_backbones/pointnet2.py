@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_backbones.geometry import plan_of
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
 from pointops.plan import GeometryPlan, PlanSpec
@@ -152,7 +153,7 @@ class SharedMLP(nn.Module):
         for linear in linears:
             nn.init.kaiming_normal_(linear.weight)
         self.linears = nn.ModuleList(linears)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(second) for _, second in pairs)
+        self.norms = nn.ModuleList(PointNorm(second, negative_slope=0.0) for _, second in pairs)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(R, widths[0]) -> (R, widths[-1])."""
@@ -160,9 +161,9 @@ class SharedMLP(nn.Module):
 
     def after_first(self, rows: Tensor) -> Tensor:
         """What follows the first linear layer, for callers that computed that one themselves."""
-        rows = torch.relu_(self.norms[0](rows))
+        rows = self.norms[0](rows)
         for linear, norm in zip(list(self.linears)[1:], list(self.norms)[1:], strict=True):
-            rows = torch.relu_(norm(linear(rows)))
+            rows = norm(linear(rows))
         return rows
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 
 
@@ -42,7 +43,10 @@ class Segmentor(nn.Module):
         self.ignore_label = ignore_label
         width = int(encoder.channels[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
         self.head = nn.Sequential(
-            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), nn.Linear(width, num_classes)
+            nn.Linear(width, width),
+            PointNorm(width, negative_slope=0.0),
+            nn.Identity(),  # where the release has the ReLU: names of parameters hold its place
+            nn.Linear(width, num_classes),
         )
         if init_std is not None:
             for module in self.head:

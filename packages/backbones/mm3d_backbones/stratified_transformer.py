@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_backbones.kernel_points import kernel_points
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
 from pointops.kpconv import kernel_point_convolution
@@ -41,6 +42,7 @@ STEM_NEIGHBORS = 34  # most neighbors of a kernel point convolution; config max_
 STEM_RADIUS = 2.5  # in voxels
 STRIDE, DOWN_NEIGHBORS, UP_NEIGHBORS = 4, 16, 3
 STEM_MOMENTUM = 0.02  # of the stem's batch norms
+STEM_SLOPE = 0.2  # of the leaky ReLUs behind them
 INIT_STD = 0.02  # of linear layers and position tables
 
 
@@ -140,12 +142,11 @@ class ConvolutionBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, voxel: float, random: torch.Generator) -> None:
         super().__init__()
         self.convolution = KernelPointConvolution(in_channels, out_channels, voxel, random)
-        self.norm = nn.BatchNorm1d(out_channels, momentum=STEM_MOMENTUM)
-        self.activation = nn.LeakyReLU(0.2)
+        self.norm = PointNorm(out_channels, STEM_SLOPE, momentum=STEM_MOMENTUM)
 
     def forward(self, feat: Tensor, level: PlanLevel) -> Tensor:
         """(N, in) -> (N, out)."""
-        return self.activation(self.norm(self.convolution(feat, level)))
+        return self.norm(self.convolution(feat, level))
 
 
 class ResidualConvolutionBlock(nn.Module):
@@ -160,7 +161,7 @@ class ResidualConvolutionBlock(nn.Module):
         self.narrow = _linear_norm(channels, narrow)
         self.convolution = KernelPointConvolution(narrow, narrow, voxel, random)
         self.widen = _linear_norm(narrow, channels)
-        self.unused = nn.BatchNorm1d(channels, momentum=STEM_MOMENTUM).requires_grad_(False)
+        self.unused = PointNorm(channels, momentum=STEM_MOMENTUM).requires_grad_(False)
 
     def forward(self, feat: Tensor, level: PlanLevel) -> Tensor:
         """(N, C) -> (N, C)."""
@@ -281,8 +282,7 @@ class TransitionUp(nn.Module):
 def _linear_norm(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(in_channels, out_channels, bias=False),
-        nn.BatchNorm1d(out_channels, momentum=STEM_MOMENTUM),
-        nn.LeakyReLU(0.2),
+        PointNorm(out_channels, STEM_SLOPE, momentum=STEM_MOMENTUM),
     )
 
 

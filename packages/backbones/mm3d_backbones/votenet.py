@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mm3d_backbones.detection_losses import assign, box_loss, box_losses, objectness_loss, vote_loss
 from mm3d_backbones.detection_targets import BoxCodec, Proposals, predictions
 from mm3d_backbones.pointnet2 import SetAbstraction
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import ball_query, farthest_point_sampling
 
@@ -140,12 +141,12 @@ class Stack(nn.Module):
         super().__init__()
         pairs = list(pairwise(widths))
         self.linears = nn.ModuleList(nn.Linear(first, second) for first, second in pairs)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(second) for _, second in pairs)
+        self.norms = nn.ModuleList(PointNorm(second, negative_slope=0.0) for _, second in pairs)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(R, widths[0]) -> (R, widths[-1])."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
-            rows = torch.relu_(norm(linear(rows)))
+            rows = norm(linear(rows))
         return rows
 
 

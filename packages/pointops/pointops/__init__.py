@@ -32,6 +32,7 @@ from pointops.interpolation import (
 from pointops.inverse import InverseTable, inverse_table
 from pointops.knn import knn_query
 from pointops.kpconv import kernel_point_convolution, kpconv_neighbors
+from pointops.norm import batch_norm
 from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_slices
 from pointops.radius import Ragged, radius_search
 from pointops.sampling import farthest_point_sampling
@@ -58,6 +59,7 @@ __all__ = [
     "ball_query",
     "ball_query_and_group",
     "batch2offset",
+    "batch_norm",
     "chamfer_distance",
     "chamfer_nearest",
     "farthest_point_sampling",

@@ -42,6 +42,8 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_interpolate_backward": (_P, _P, _L, _P, _P, _L, _L, _L, _I, _P, _P),
     "pointops_window_attention": (*[_P] * 9, *[_L] * 4, _I, _P, _P),
     "pointops_window_attention_backward": (*[_P] * 11, *[_L] * 4, _I, *[_P] * 4),
+    "pointops_norm": (_P, _P, _L, _L, _P, _P, _D, _F, _I, _I, _P, _P),
+    "pointops_norm_backward": (*[_P] * 3, _L, _L, *[_P] * 3, _D, _F, _I, _I, *[_P] * 3),
     "pointops_window_count": (_P, _P, _P, _P, _L, _I, _P),
     "pointops_window_fill": (*[_P] * 9, _L, _D, _D, _D, _L, _I, _P, _P),
 }

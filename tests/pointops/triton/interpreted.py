@@ -19,7 +19,7 @@ from pointops.inverse import inverse_table_reference, table_for
 from pointops.knn import knn_query_reference
 from pointops.sampling import _swept as swept
 from pointops.sampling import farthest_point_sampling_reference
-from pointops.triton import aggregate, features, sampling, search, window
+from pointops.triton import aggregate, features, norm, sampling, search, window
 from pointops.vector_attention import _aggregate_gradient_reference, aggregate_reference, relation_reference
 from pointops.windows import window_pairs
 
@@ -50,6 +50,35 @@ def test_gather_and_scatter(dtype):
         torch.testing.assert_close(features.scatter(value, *table), scatter_rows_reference(value, idx, 9))
         negated = features.scatter(value, *table, sign=-1.0)
         torch.testing.assert_close(negated, -scatter_rows_reference(value, idx, 9))
+
+
+@pytest.mark.parametrize("channels", [3, 130])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batch_norm(dtype, channels, monkeypatch):
+    monkeypatch.setattr(norm, "PART", 512)
+    many, slope = 1100 if channels == 3 else 70, 0.2
+    x, residual, grad = (rand(many, channels, seed=seed).to(dtype) + 2 for seed in range(3))
+    wide = [part.double() for part in (x, residual, grad)]
+    mean, var = norm.moments(x)
+    torch.testing.assert_close(mean, wide[0].mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(var, wide[0].var(0, correction=0), rtol=1e-5, atol=1e-6)
+    mean, scale, shift = mean.float(), (var + 1e-5).rsqrt().float(), rand(channels)
+    z = (wide[0] - mean) * scale + shift
+    added = z + wide[1]
+    for known, want in ((None, z), (residual, added)):
+        out = norm.apply(x, known, mean, scale, shift, slope)
+        torch.testing.assert_close(out, torch.where(want > 0, want, slope * want).to(dtype))
+        told = None if known is None else out
+        g = torch.where(want > 0, wide[2], slope * wide[2])
+        sums = norm.sums(grad, x, told, mean, scale, shift, slope)
+        torch.testing.assert_close(sums, torch.stack([g.sum(0), (g * (wide[0] - mean)).sum(0)]), rtol=1e-4, atol=1e-2)
+        first, second = rand(channels, seed=3), rand(channels, seed=4)
+        grad_x, grad_z = norm.backward(grad, x, told, mean, scale, shift, slope, first, second)
+        torch.testing.assert_close(grad_x, ((g - first - (wide[0] - mean) * second) * scale).to(dtype))
+        if grad_z is None:
+            assert known is None
+        else:
+            torch.testing.assert_close(grad_z, g.to(dtype))
 
 
 def test_a_row_named_by_more_entries_than_a_tile_holds():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mm3d_core.errors import UserError
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops.interpolation import interpolation
 
@@ -36,9 +37,7 @@ class LinearProbe(nn.Module):
     def __init__(self, encoder: nn.Module, num_classes: int, levels: bool = False, ignore_label: int = -1) -> None:
         super().__init__()
         self.encoder, self.levels, self.ignore_label = encoder, levels, ignore_label
-        self.norm = nn.BatchNorm1d(
-            _width(encoder, levels), affine=False
-        )  # encoders differ in the scale of their features
+        self.norm = PointNorm(_width(encoder, levels), affine=False)  # encoders differ in the scale of their features
         self.head = nn.Linear(_width(encoder, levels), num_classes)
 
     def predict(self, points: PointBatch) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import chamfer_nearest, segment_mean
 from pointops.chamfer import safe_sqrt
@@ -96,11 +97,11 @@ class FoldingPerceptron(nn.Module):
         self.own = own
         self.first = nn.Linear(own + shared, width)
         self.rest = nn.Sequential(
-            nn.BatchNorm1d(width),
-            nn.ReLU(inplace=True),
+            PointNorm(width, negative_slope=0.0),
+            nn.Identity(),  # where the release has the ReLU: names of parameters hold its place
             nn.Linear(width, width // 2),
-            nn.BatchNorm1d(width // 2),
-            nn.ReLU(inplace=True),
+            PointNorm(width // 2, negative_slope=0.0),
+            nn.Identity(),
             nn.Linear(width // 2, 3),
         )
 

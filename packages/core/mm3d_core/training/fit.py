@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
+from mm3d_core.norm import synchronize_norms
 from mm3d_core.observing.efficiency import Meter
 from mm3d_core.observing.log import TrainingLog
 from mm3d_core.seeding import generator, seed_everything
@@ -202,10 +203,8 @@ class _Loop:
         self.meter = Meter(device)
         self.wrapped: nn.Module = _Wrapped(module, objective)
         if distributed.world_size() > 1:
-            if (
-                settings.synchronize_batch_norm and device.type == "cuda"
-            ):  # gloo has no such layer; parameters stay the same
-                nn.SyncBatchNorm.convert_sync_batchnorm(self.wrapped)
+            if settings.synchronize_batch_norm:
+                synchronize_norms(self.wrapped)
             ids = [device] if device.type == "cuda" else None
             self.wrapped = nn.parallel.DistributedDataParallel(
                 self.wrapped, device_ids=ids, find_unused_parameters=True

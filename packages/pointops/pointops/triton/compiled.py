@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pointops.triton import aggregate, features, sampling, search, window
+from pointops.triton import aggregate, features, norm, sampling, search, window
 
 ARCHITECTURES = (80, 90)  # A100; H100 and H200
 
@@ -73,9 +73,26 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield "interpolate", Case(features.interpolate_kernel, pointers, piece, registers=72)
     pointers = {"grad": "fp32", "feat": "fp32", **rows, "out": "fp32"}
     yield "interpolate, gradient of weights", Case(features.weight_gradient_kernel, pointers, piece, registers=88)
+    yield from _norm_cases()
     yield from _aggregate_cases()
     yield from _search_cases()
     yield from _window_cases()
+
+
+def _norm_cases() -> Iterator[tuple[str, Case]]:
+    names = "grad x residual out mean scale shift first second grad_x grad_z sums means squares"
+    floats = dict.fromkeys(names.split(), "fp32")
+    for channels in (3, 64):
+        width, tile = features.tiles(channels)
+        piece = {"TILE": tile, "WIDTH": width}
+        for name, kernel, constants in (
+            ("moments", norm.moments_kernel, {"ROWS": norm.PART, **piece}),
+            ("apply", norm.apply_kernel, {"ADDED": True, **piece}),
+            ("sums", norm.sums_kernel, {"KNOWN": False, "ROWS": norm.PART, **piece}),
+            ("gradient", norm.norm_backward_kernel, {"KNOWN": True, **piece}),
+        ):
+            pointers = {name: kind for name, kind in floats.items() if name in kernel.arg_names}
+            yield f"batch norm, {name}, C={channels}", Case(kernel, pointers, constants)
 
 
 def _aggregate_cases() -> Iterator[tuple[str, Case]]:
@@ -123,7 +140,7 @@ def _window_cases() -> Iterator[tuple[str, Case]]:
 def usage(case: Case, architecture: int) -> Usage:
     """Compile one case for ``sm_<architecture>`` and ask ptxas."""
     names = case.kernel.arg_names
-    scalars = {"sign": "fp32"}
+    scalars = {"sign": "fp32", "slope": "fp32"}
     signature, places = {}, {}
     for place, name in enumerate(names):
         if name in case.constants:
