@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pointops import _check, _dispatch, _native, _register
+from pointops._distance import NO_DOUBLE
 
 
 def batch_norm(
@@ -201,6 +202,11 @@ def _wide(value: Tensor) -> Tensor:
     return _dispatch.accumulated(value).contiguous()
 
 
+def _exact(value: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return value if value.device.type in NO_DOUBLE else value.double()
+
+
 def _like(rows: Tensor, value: Tensor | None) -> Tensor | None:
     return None if value is None else value.to(rows.dtype).contiguous()
 
@@ -212,7 +218,7 @@ def _moments(rows: Tensor, how: str) -> Tensor:
 
         mean, var = norm.moments(rows)
     else:
-        var, mean = torch.var_mean(rows.double(), 0, correction=0)
+        var, mean = torch.var_mean(_exact(rows), 0, correction=0)
     return torch.stack([mean, var, var * (rows.shape[0] / (rows.shape[0] - 1))]).to(rows.dtype)
 
 
@@ -231,7 +237,7 @@ def _gradients(
     """The chain rule, written out; two kernels on a GPU."""
     mean, var = used[0].contiguous(), used[1]
     scale, shift = _affine(weight, bias, var, eps)
-    inverse = (var.double() + eps).rsqrt()
+    inverse = (_exact(var) + eps).rsqrt()
     if how == "Triton":
         from pointops.triton import norm
 
@@ -239,7 +245,7 @@ def _gradients(
     else:
         z = (rows - mean) * scale + shift if out is None else out
         grad, out, slope = grad if slope == 1 else torch.where(z > 0, grad, grad * slope), out, 1.0
-        sums = torch.stack([grad.double().sum(0), (grad.double() * (rows - mean)).sum(0)])
+        sums = torch.stack([_exact(grad).sum(0), (_exact(grad) * (rows - mean)).sum(0)])
     share = sums / max(1, rows.shape[0]) if training else torch.zeros_like(sums)
     first, second = share[0].to(rows.dtype), (share[1] * inverse.square()).to(rows.dtype)
     if how == "Triton":
@@ -251,7 +257,7 @@ def _gradients(
 
 def _affine(weight: Tensor | None, bias: Tensor | None, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """What x - mean is multiplied by, and what is added then; (C,) in the type of the rows."""
-    scale = (var.double() + eps).rsqrt()
+    scale = (_exact(var) + eps).rsqrt()
     scale = (scale if weight is None else scale * weight).to(var.dtype)
     return scale, torch.zeros_like(scale) if bias is None else bias.to(var.dtype).contiguous()
 
