@@ -168,6 +168,15 @@ def test_an_upstream_without_result_is_named_before_anything_starts(store: Store
     assert not store.run(spec.key).folder.exists()
 
 
+def test_where_it_is_asked_to_carry_on_an_upstream_without_result_blocks_what_starts_from_it_alone(
+    store: Store,
+) -> None:
+    lost = toy.spec(value=1.0)
+    after, alone = toy.spec("finetune", {"pretrain": lost.key}, value=2.0), toy.spec("finetune", value=3.0)
+    found = run_all(store, [after, alone], carry_on=True)
+    assert {key: outcome.state for key, outcome in found.items()} == {after.key: "blocked", alone.key: "done"}
+
+
 def test_in_process_refuses_what_another_process_runs(store: Store) -> None:
     run = store.register(toy.spec())
     with locks.hold(run.lock_file), pytest.raises(UserError, match="is being run"):

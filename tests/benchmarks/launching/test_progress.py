@@ -12,6 +12,7 @@ import toy
 from mm3d_benchmarks.commands import main as cli
 from mm3d_benchmarks.launching.progress import clock, counts, survey
 from mm3d_benchmarks.planning.estimate import estimate
+from mm3d_benchmarks.planning.needed import needed
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.store import Store
@@ -46,7 +47,8 @@ def test_hours_are_estimated_from_recorded_speeds(store: Store) -> None:
     run.write("efficiency.json", {"seconds_total": 7200.0})
     run.write("metrics.json", {"metrics": {}})
     plan = Plan("smoke", specs={s.key: s for s in (finished, open_run)})
-    assert "about 2 hours" in estimate(plan, [finished, open_run], store)[-1]
+    need = needed([finished, open_run], store.done(), ())
+    assert "about 2 hours" in estimate(plan, [finished, open_run], store, need)[-1]
 
 
 def test_ten_thousand_finished_runs_do_not_slow_the_status(

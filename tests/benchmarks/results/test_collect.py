@@ -105,6 +105,7 @@ def test_a_missing_and_a_failed_run_are_told_apart(world: tuple[Plan, list[Sweep
     for row, broken in (("ours", True), ("scratch", False)):
         key = next(cell.runs["evaluate"] for cell in plan.cells["table"] if cell.row == row)
         (store.run(key).folder / "metrics.json").unlink()
+        (results / f"runs/evaluate/{key}.json").unlink()
         if broken:
             store.run(key).write("failure.json", {"error": "out of memory"})
     write_results(plan.of_kind("evaluate"), store, results / "runs/evaluate", "evaluate", prune=True)

@@ -81,6 +81,12 @@ def idle(run: Run) -> Iterator[None]:
         raise UserError(f"{run.folder}: is being run by {owner}; stop it first") from busy
 
 
+def forget_results(results: Path, key: str) -> None:
+    """Remove a run's result files: they would count as its result where the run itself is gone."""
+    for path in results.glob(f"*/runs/*/{key}.json"):
+        path.unlink(missing_ok=True)
+
+
 def watcher(title: str, already: int) -> Any:
     """A progress bar over runs on a terminal, a line for each finished run elsewhere."""
     bar = tqdm(desc=title, unit="run", disable=not sys.stderr.isatty())

@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="", parser=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
-        _generate, _prepare, _plan, _run, _sweep, _collect, _report, _status, _store, _info, _view,
+        _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, _view,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -77,6 +77,14 @@ def _command(commands, name: str, function: str, text: str, epilog: str = "") ->
 def _profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)"
+    )
+
+
+def _carry_on(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--carry-on",
+        action="store_true",
+        help="as a stage of the pipeline: record what fails and succeed; `mm3d complete`, its last stage, fails then",
     )
 
 
@@ -195,6 +203,7 @@ def _sweep(commands) -> None:
         "--dry-run", action="store_true", help="say what would be done: runs to do, shared, done, and estimated hours"
     )
     parser.add_argument("--partial", action="store_true", help="collect and report what there is, even if runs failed")
+    _carry_on(parser)
 
 
 def _collect(commands) -> None:
@@ -205,6 +214,7 @@ def _collect(commands) -> None:
     _profile(parser)
     _places(parser)
     parser.add_argument("--partial", action="store_true", help="missing values are no error")
+    _carry_on(parser)
 
 
 def _report(commands) -> None:
@@ -218,7 +228,19 @@ def _report(commands) -> None:
         "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
     )
     parser.add_argument("--partial", action="store_true", help="missing cells are shown but are no error")
+    _carry_on(parser)
     parser.add_argument("--paper-only", action="store_true", help="print what the paper printed, with sources")
+
+
+def _complete(commands) -> None:
+    parser = _command(
+        commands, "complete", "complete:complete", "the pipeline's last stage: fail where a run or a cell is missing"
+    )
+    _profile(parser)
+    _places(parser)
+    parser.add_argument(
+        "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
+    )
 
 
 def _status(commands) -> None:

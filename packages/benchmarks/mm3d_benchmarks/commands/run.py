@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from mm3d_benchmarks.commands.common import idle, launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file, watcher
 from mm3d_benchmarks.commands.sweep import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store(options.store)
     _record(store, options, requests, chains)
     if options.force:
-        _clear(store, specs if options.force == "chain" else [chain[-1] for chain in chains])
+        _clear(store, options.results, specs if options.force == "chain" else [chain[-1] for chain in chains])
     outcomes = ensure(
         specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
     )
@@ -72,13 +72,14 @@ def _record(
     record(store, Ask(profile, BY_HAND, " ".join(words), cells))
 
 
-def _clear(store: Store, specs: Sequence[RunSpec]) -> None:
+def _clear(store: Store, results: Path, specs: Sequence[RunSpec]) -> None:
     """Forget the results of these runs, so that they are computed again from their start."""
     keys = {spec.key for spec in specs}
     for key in sorted(keys):
         if store.run(key).exists:
             with idle(store.run(key)):
                 store.run(key).clear()
+        forget_results(results, key)
     after = [
         key for key in store.done() if keys & set((store.run(key).read("spec.json") or {}).get("upstream", {}).values())
     ]

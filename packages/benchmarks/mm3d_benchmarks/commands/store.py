@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from mm3d_benchmarks.commands.common import idle
+from mm3d_benchmarks.commands.common import forget_results, idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
 from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.progress import survey, what
@@ -50,6 +50,7 @@ def _remove(options: argparse.Namespace) -> int:
     run = Store(options.store).find(options.key)
     with idle(run):
         run.remove()
+    forget_results(options.results, run.key)
     print(f"removed {run.key}")
     return 0
 

@@ -12,11 +12,13 @@ from typing import Any
 from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
-from mm3d_benchmarks.launching.outcome import DONE
+from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.planning.estimate import estimate
+from mm3d_benchmarks.planning.needed import Needed, needed
 from mm3d_benchmarks.planning.planner import Plan, Planner
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_benchmarks.results import collect as collecting
+from mm3d_benchmarks.results.failures import Failure, write_failures
 from mm3d_benchmarks.store.asks import Ask, record, withdraw
 from mm3d_benchmarks.store.spec import KINDS, RunSpec, merge
 from mm3d_benchmarks.store.store import Store
@@ -44,32 +46,55 @@ def sweep(options: argparse.Namespace) -> int:
     """Ensure all runs of some sweeps, then write their results; by hand also collect."""
     sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
     made = _plan_of(options, sweeps)
-    store = Store(options.store)
-    specs = [spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind)]
+    store, results = Store(options.store), options.results / options.profile
+    need = needed(made.specs.values(), store.done(), collecting.with_result(made.specs.values(), results))
+    planned = [spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind)]
     if options.dry_run:
-        print("\n".join([summary(made), *estimate(made, specs, store)]))
+        print("\n".join(filter(None, [summary(made), *estimate(made, planned, store, need), need.sentence()])))
         return 0
     settings = launcher_settings(options.launcher, options)
     record_sweeps(store, made, sweeps)
+    specs = [spec for spec in planned if spec.key not in need.by_result]
     specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
-    already = len(store.done() & {spec.key for spec in specs})
-    print(f"{summary(made)}; {already} of {len(specs)} done, {len(specs) - already} to do", file=sys.stderr)
+    _announce(made, planned, need)
+    already = len(specs) - sum(spec.key in need.to_do for spec in specs)
     outcomes = ensure(
         specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again,
-        watcher(options.kind or "runs", already), settings.get("poll_seconds", 0.05),
+        watcher(options.kind or "runs", already), settings.get("poll_seconds", 0.05), options.carry_on,
     )  # fmt: skip
-    write_all(
-        made, store, options.results / options.profile, options.kind, prune=options.planned and not options.sweeps
-    )
+    write_all(made, store, results, options.kind, prune=options.planned and not options.sweeps)
     failed = [outcome for outcome in outcomes if outcome.state != DONE]
+    if options.carry_on:
+        record_failures(results, failed, made.used_by(), options.kind)
     if not options.planned:
-        collecting.collect(sweeps, made, options.results / options.profile, store)
+        collecting.collect(sweeps, made, results, store)
     if failed:
         print(describe(failed, made.used_by(), store), file=sys.stderr)
         print(
             f"{len(failed)} of {len(outcomes)} runs have no result; the same command tries them again", file=sys.stderr
         )
-    return 1 if failed and not options.partial else 0
+    return 1 if failed and not options.partial and not options.carry_on else 0
+
+
+def _announce(made: Plan, planned: Sequence[RunSpec], need: Needed) -> None:
+    """What is done and what is to do, before anything starts."""
+    to_do = sum(spec.key in need.to_do for spec in planned)
+    alone = sum(spec.key in need.by_result for spec in planned)
+    told = f", {alone} of them by their result files alone" if alone else ""
+    print(f"{summary(made)}; {len(planned) - to_do} of {len(planned)} done{told}, {to_do} to do", file=sys.stderr)
+    if need.absent:
+        print(f"mm3d: {need.sentence()}", file=sys.stderr)
+
+
+def record_failures(
+    results: Path, failed: Sequence[Outcome], used_by: Mapping[str, Sequence[str]], kind: str | None
+) -> None:
+    """Write down which runs have no result, for the pipeline's last stage."""
+    for each in KINDS if kind is None else (kind,):
+        found = {
+            o.spec.key: Failure(o.state, o.reason, used_by.get(o.spec.key, ())) for o in failed if o.spec.kind == each
+        }
+        write_failures(results, each, found)
 
 
 def collect(options: argparse.Namespace) -> int:
@@ -87,7 +112,7 @@ def collect(options: argparse.Namespace) -> int:
     for entry in incomplete:
         print(f"{entry.sweep}: {entry.done} values, {entry.missing} missing, {entry.failed} failed", file=sys.stderr)
     print(f"{len(summaries)} tables, {sum(s.done for s in summaries)} values")
-    return 1 if incomplete and not options.partial else 0
+    return 1 if incomplete and not options.partial and not options.carry_on else 0
 
 
 def summary(made: Plan) -> str:

@@ -37,6 +37,7 @@ def ensure(
     again: bool = False,
     watch: Callable[[Mapping[str, Outcome], int], None] | None = None,
     poll_seconds: float = 0.05,
+    carry_on: bool = False,
 ) -> list[Outcome]:
     """Give every run a result, or a reason why it has none.
 
@@ -44,11 +45,12 @@ def ensure(
         max_attempts: starts in a row that got no further, after which a run is left alone.
         again: forget earlier failures first.
         watch: called with the outcomes so far and the number of all runs, whenever something ended.
+        carry_on: an upstream that is not among the specs and not done blocks what starts from it, and nothing else.
 
     Raises:
-        UserError: a cycle of upstreams, or an upstream that is not among the specs and not done.
+        UserError: a cycle of upstreams, or without ``carry_on`` an upstream that is not among the specs and not done.
     """
-    work = _survey(specs, store, max_attempts, again)
+    work = _survey(specs, store, max_attempts, again, carry_on)
     try:
         _start(work, launcher)
         while len(work.outcomes) < len(work.specs):
@@ -68,11 +70,11 @@ def ensure(
     return [work.outcomes[key] for key in work.specs]
 
 
-def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bool) -> _Work:
+def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bool, carry_on: bool) -> _Work:
     known = {spec.key: spec for spec in specs}
     done = store.done()
     missing = sorted({key for spec in known.values() for key in spec.upstream.values()} - set(known) - done)
-    if missing:
+    if missing and not carry_on:
         raise UserError(
             f"{store.root}: runs start from {', '.join(missing)}, which have no result; run their kind first"
         )
@@ -81,6 +83,10 @@ def _survey(specs: Iterable[RunSpec], store: Store, max_attempts: int, again: bo
     for key, spec in work.specs.items():
         if key in done:
             work.outcomes[key] = Outcome(spec, DONE)
+            continue
+        lacking = [k for k in spec.upstream.values() if k in missing]
+        if lacking:
+            work.outcomes[key] = Outcome(spec, "blocked", f"it starts from {lacking[0]}, which has no result")
             continue
         run = work.runs[key] = store.register(spec)
         if again:

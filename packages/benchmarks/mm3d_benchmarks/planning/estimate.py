@@ -6,16 +6,17 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from mm3d_benchmarks.planning.needed import Needed
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
 
 
-def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store) -> list[str]:
+def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store, need: Needed) -> list[str]:
     """Lines for ``--dry-run``: by kind, what is done, what is to do, and the hours that would take."""
-    done = store.done()
+    done = {spec.key for spec in specs} - need.to_do
     users = plan.used_by()
-    speeds = recorded(specs, done, store)
+    speeds = recorded(specs, done - need.by_result, store)
     lines, total, unknown = [], 0.0, 0
     for kind in KINDS:
         own = [spec for spec in specs if spec.kind == kind]

@@ -25,6 +25,7 @@ from mm3d_benchmarks.reports.figures import (
     write_comparisons,
     write_figure,
 )
+from mm3d_benchmarks.reports.headline import write_headlines
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.resolution import resolutions, sentence
 from mm3d_benchmarks.reports.scores import readable_store
@@ -75,6 +76,7 @@ def build_report(
         present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
         present.sort(key=reading_order)
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
+        write_headlines(report.readable_tables(), results.parent / "metrics", profile)
     return report.tell()
 
 

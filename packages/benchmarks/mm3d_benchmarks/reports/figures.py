@@ -13,7 +13,7 @@ from mm3d_benchmarks.reports.figures_comparisons import comparisons
 from mm3d_benchmarks.reports.figures_curves import CURVES
 from mm3d_benchmarks.reports.figures_scenes import PICTURES
 from mm3d_benchmarks.reports.resolution import Verdict
-from mm3d_benchmarks.reports.style import RC, save
+from mm3d_benchmarks.reports.style import RC, new_figure, save
 from mm3d_benchmarks.reports.tables import Table
 
 TITLES = {
@@ -48,16 +48,28 @@ def draw(name: str, table: Table | None, artefacts: Sequence[Artefact]) -> Figur
 
 
 def write_figure(name: str, table: Table | None, artefacts: Sequence[Artefact], folder: Path) -> list[Path]:
-    """Draw and save one figure as PDF and PNG; returns the files, none when there is nothing to draw."""
-    figure = draw(name, table, artefacts)
-    return save(figure, folder, name) if figure is not None else []
+    """Draw and save one figure as PDF and PNG; returns the files, none when there is nothing to draw.
+
+    Then what was drawn before stays, and where nothing was, the figure says so: the pipeline expects its files.
+    """
+    return _save(draw(name, table, artefacts), folder, name, TITLES[name[:9]])
+
+
+def _save(figure: Figure | None, folder: Path, name: str, title: str) -> list[Path]:
+    if figure is not None:
+        return save(figure, folder, name)
+    if not (folder / f"{name}.pdf").exists() or not (folder / f"{name}.png").exists():
+        note = new_figure(7.2, 1.2)
+        note.text(0.5, 0.5, f"{title}:\nnothing to draw yet, no run left what it shows", ha="center", va="center")
+        save(note, folder, name)
+    return []
 
 
 def write_comparisons(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
-    """The figure over all comparisons of the paper, as PDF and PNG; none where no comparison has an interval."""
+    """The figure over all comparisons of the paper, as PDF and PNG; a note where no comparison has an interval."""
     with matplotlib.rc_context(RC):
         figure = comparisons(verdicts)
-    return save(figure, folder, COMPARISONS) if figure is not None else []
+    return _save(figure, folder, COMPARISONS, "All comparisons of the paper, with intervals")
 
 
 def is_figure(name: str) -> bool:

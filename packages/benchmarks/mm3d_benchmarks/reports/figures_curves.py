@@ -12,18 +12,18 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mm3d_benchmarks.reports.headline import SHARE
 from mm3d_benchmarks.reports.style import GRAY, MARKERS, SERIES, new_figure
 from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, NOT_RUN, Row, Table
 from mm3d_benchmarks.results.columns import Column
 
-_SHARE = re.compile(r"^(?P<series>.*?)[\s/,]+(?P<x>[\d.]+)\s*%$")
 _NUMBER = re.compile(r"(?P<x>\d+(?:\.\d+)?)")
 Point = tuple[float, float, float | None]  # x, value, deviation
 
 
 def data_efficiency(table: Table) -> Figure | None:
     """Figure 4: score over the share of labeled scenes, one curve per pre-training; rows read ``<method> / <x>%``."""
-    parsed = [(match["series"], float(match["x"]), row) for row in table.rows if (match := _SHARE.match(row.label))]
+    parsed = [(match["series"], float(match["x"]), row) for row in table.rows if (match := SHARE.match(row.label))]
     if not parsed:
         return None
     names = list(dict.fromkeys(series for series, _, _ in parsed))

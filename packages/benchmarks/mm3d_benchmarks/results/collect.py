@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
+from mm3d_benchmarks.results.failures import read_failures
 from mm3d_benchmarks.store.result_form import FORM, check_form
 from mm3d_benchmarks.store.spec import KINDS, LISTS, RunSpec
 from mm3d_benchmarks.store.store import Store, read_json
@@ -38,11 +39,10 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
     """
     wanted = set()
     for spec in specs:
-        run = store.run(spec.key)
+        run, path = store.run(spec.key), folder / f"{spec.key}.json"
+        wanted.add(path)  # also one that came from elsewhere: the run is planned
         if not run.is_done:
             continue
-        path = folder / f"{spec.key}.json"
-        wanted.add(path)
         origin = run.read("provenance.json") or {}
         result = {
             "kind": kind,
@@ -56,6 +56,12 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
     folder.mkdir(parents=True, exist_ok=True)
     for stale in set(folder.glob("*.json")) - wanted if prune else ():
         stale.unlink()
+
+
+def with_result(specs: Iterable[RunSpec], results: Path) -> set[str]:
+    """Keys of the runs whose result files are there and whole, wherever they were made."""
+    found = Results(results / "runs")
+    return {spec.key for spec in specs if found.get(spec.kind, spec.key) is not None}
 
 
 def efficiency_of(record: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,13 +86,13 @@ def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | N
         results: ``results/<profile>``; holds ``runs/`` and receives ``inputs/``.
         store: tells a failed run from one that was never started; without it both are ``missing``.
     """
-    found = Results(results / "runs")
+    found, failures = Results(results / "runs"), set(read_failures(results))
     summary = []
     for sweep in sweeps:
         lines, measured = [], []
         for cell in plan.cells.get(sweep.name, []):
             for column in sweep.columns:
-                line = _line(cell, column, plan.kinds[sweep.name], found, store)
+                line = _line(cell, column, plan.kinds[sweep.name], found, store, failures)
                 (measured if column in MEASURED else lines).append(line)
         target = results / "inputs" / sweep.name
         write_text_if_changed(target.with_suffix(".csv"), _csv(lines))
@@ -201,14 +207,18 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
     }
 
 
-def _line(cell: PlannedCell, column: str, kind: str, found: Results, store: Store | None) -> tuple[str, ...]:
+def _line(
+    cell: PlannedCell, column: str, kind: str, found: Results, store: Store | None, failures: set[str]
+) -> tuple[str, ...]:
     key = cell.runs[kind]
     value = value_of(column, cell, kind, found)
     if value is not None:
         return (cell.row, column, str(cell.seed), f"{value:.6f}" if math.isfinite(value) else str(value), "done", key)
     if found.get(kind, key) is not None:
         return (cell.row, column, str(cell.seed), "", "done", key)
-    failed = store is not None and any(store.run(k).read("failure.json") for k in cell.runs.values())
+    failed = any(
+        k in failures or (store is not None and store.run(k).read("failure.json")) for k in cell.runs.values()
+    )
     return (cell.row, column, str(cell.seed), "", "failed" if failed else "missing", key)
 
 
