@@ -262,7 +262,7 @@ def _timed_sampling(clock: Clock) -> Iterator[list[float]]:
 
     def timed(*arguments: object, **options: object) -> Tensor:
         start = clock()
-        result = original(*arguments, **options)  # pyright: ignore[reportArgumentType]
+        result = original(*arguments, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
         times.append(clock() - start)
         return result
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointops.bench.clouds import KINDS, cloud
+from speed.pointops.clouds import KINDS, cloud
 
 # The fixtures choose the kernels only; every example may use the same ones.
 EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

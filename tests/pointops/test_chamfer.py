@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
 from pointops import Index, chamfer_distance, chamfer_nearest, knn_query, nearest_point
-from pointops.bench.clouds import KINDS, cloud, room
 from pointops.chamfer import chamfer_nearest_reference
+from speed.pointops.clouds import KINDS, cloud, room
 
 
 @EXAMPLES

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
 from pointops import ball_query, farthest_point_sampling, knn_query
-from pointops.bench.clouds import room
 from pointops.index import Index
+from speed.pointops.clouds import room
 
 XYZ, OFFSET = torch.from_numpy(room(3000, 4)), torch.tensor([1000, 3000])
 

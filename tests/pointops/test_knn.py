@@ -10,8 +10,8 @@ from pointops_scenes import EXAMPLES, batches
 from scipy.spatial import KDTree
 
 from pointops import knn_query
-from pointops.bench.clouds import KINDS, cloud, room
 from pointops.knn import knn_query_reference
+from speed.pointops.clouds import KINDS, cloud, room
 
 
 @EXAMPLES

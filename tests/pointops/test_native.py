@@ -12,7 +12,7 @@ import torch
 
 import pointops
 from pointops import _native, farthest_point_sampling, knn_query
-from pointops.bench.clouds import room
+from speed.pointops.clouds import room
 
 
 def test_the_back_end_is_named():

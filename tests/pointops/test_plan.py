@@ -9,8 +9,8 @@ import torch
 
 from pointops import ball_query, farthest_point_sampling, knn_query
 from pointops import plan as plans
-from pointops.bench.clouds import room
 from pointops.plan import GeometryPlan, LevelSpec, PlanSpec, make_plan
+from speed.pointops.clouds import room
 
 SPEC = PlanSpec.point_transformer(inverse=True)
 XYZ, OFFSET = torch.from_numpy(room(5000, 0)), torch.tensor([2000, 5000])

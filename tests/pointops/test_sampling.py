@@ -10,8 +10,8 @@ from pointops_scenes import EXAMPLES, batches
 
 from pointops import Index, farthest_point_sampling
 from pointops._distance import root
-from pointops.bench.clouds import KINDS, cloud
 from pointops.sampling import _swept, farthest_point_sampling_reference
+from speed.pointops.clouds import KINDS, cloud
 
 
 @EXAMPLES

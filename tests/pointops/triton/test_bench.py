@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 def run() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pointops.bench", "--device", "cuda"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+    command = [sys.executable, "-m", "speed.pointops", "--device", "cuda"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -19,7 +22,7 @@ def test_without_a_gpu_it_refuses_in_one_line():
     done = run()
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.splitlines() == ["No CUDA device here: python -m pointops.bench --device cuda needs one."]
+    assert done.stderr.splitlines() == ["No CUDA device here: python -m speed.pointops --device cuda needs one."]
 
 
 @pytest.mark.gpu

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from pointops import _window_torch, farthest_point_sampling, grouping2, interpolate, knn_query, window_attention
-from pointops.bench.cases import Row
-from pointops.bench.clouds import room
-from pointops.bench.timing import interleaved
 from pointops.memory import keep_freed_memory
 from pointops.vector_attention import neighbor_relation, softmax_aggregation
 from pointops.windows import table_length, window_pairs
+from speed.pointops.cases import Row
+from speed.pointops.clouds import room
+from speed.pointops.timing import interleaved
 
 SHARE = 8  # channels that share a weight in Point Transformer
 LEVELS = ((80_000, 8, 32), (20_000, 16, 64), (5_000, 16, 128))  # its finest levels: points, neighbors, channels

@@ -1,4 +1,4 @@
-"""``python -m pointops.bench``: every bar as one line of a Markdown table."""
+"""``python -m speed.pointops``: every bar as one line of a Markdown table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 def main() -> int:
     """Run the cases; the status is 1 if a measured bar does not hold."""
-    parser = argparse.ArgumentParser(prog="python -m pointops.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m speed.pointops", description=__doc__)
     parser.add_argument(
         "--threads", type=int, default=1, help="of every contestant (1: CPU time is measured, else wall)"
     )
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: the Triton kernels instead")
     options = parser.parse_args()
     if options.device == "cuda":
-        from pointops.bench import gpu
+        from speed.pointops import gpu
 
         return gpu.main()
     _same_threads(options.threads)
@@ -29,7 +29,7 @@ def main() -> int:
     import torch
 
     import pointops
-    from pointops.bench import cases, features, peers
+    from speed.pointops import cases, features, peers
 
     torch.set_num_threads(options.threads)
     present = peers.installed()
@@ -57,7 +57,7 @@ def _same_threads(count: int) -> None:
     """Start again with the thread variables set: libraries read them when they are loaded."""
     if any(os.environ.get(name) != str(count) for name in THREAD_VARIABLES):
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(count))}
-        os.execve(sys.executable, [sys.executable, "-m", "pointops.bench", *sys.argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "speed.pointops", *sys.argv[1:]], environment)
 
 
 def _processor() -> str:

@@ -15,10 +15,10 @@ import torch
 
 from pointops import ball_query, chamfer_nearest, farthest_point_sampling, interpolate, knn_query
 from pointops import plan as plans
-from pointops.bench import peers as peer_work
-from pointops.bench.clouds import room
-from pointops.bench.timing import interleaved, once
 from pointops.plan import PlanSpec, make_plan
+from speed.pointops import peers as peer_work
+from speed.pointops.clouds import room
+from speed.pointops.timing import interleaved, once
 
 BIG, SMALL = 80_000, 20_000  # Point Transformer's largest scene, VoteNet's scene
 GRID = 0.034  # metres: at this cell our rooms keep 80,000 points
@@ -179,7 +179,7 @@ def scaling_cases(peers: dict[str, Any]) -> Iterator[Row]:
 
 def memory_effect() -> str:
     """An eager attention step before and after the memory setting, in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", "pointops.bench.memory"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "speed.pointops.memory"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""``python -m pointops.bench --device cuda``: each Triton kernel against eager torch, and how far the memory limit is.
+"""``python -m speed.pointops --device cuda``: each Triton kernel against eager torch, and how far the memory limit is.
 
 The limit is measured, not quoted: the rate of a large copy on the same device. Bytes are those that must move at least
 once: every input read, every output written.
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from pointops import _dispatch, farthest_point_sampling, knn_query
-from pointops.bench import features
-from pointops.bench.clouds import room
 from pointops.knn import knn_query_reference
 from pointops.sampling import farthest_point_sampling_reference
+from speed.pointops import features
+from speed.pointops.clouds import room
 
 ROUNDS = 20
 COPIED = 1 << 28  # float32 values: 1 GiB
@@ -39,7 +39,7 @@ class Line:
 def main() -> int:
     """Print the table, or say in one line why not."""
     if not torch.cuda.is_available():
-        print("No CUDA device here: python -m pointops.bench --device cuda needs one.", file=sys.stderr)
+        print("No CUDA device here: python -m speed.pointops --device cuda needs one.", file=sys.stderr)
         return 2
     if not _dispatch.has_triton():
         print("Triton is not installed: there are no GPU kernels to measure.", file=sys.stderr)

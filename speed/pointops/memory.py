@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from pointops import aggregation, subtraction
-from pointops.bench.timing import interleaved
 from pointops.memory import keep_freed_memory
+from speed.pointops.timing import interleaved
 
 POINTS, NEIGHBORS, CHANNELS, SHARE = 20_000, 16, 64, 8
 

@@ -1,1 +1,0 @@
-"""Ratios against named peers: ``python -m pointops.bench``."""
