@@ -12,6 +12,7 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import VERSION
 from mm3d_core.files.untrusted import parse_json
 
+WHOLE = ""  # key of the remarks on the whole data set; no scene has an empty name
 MARK = "synthetic.json"  # the generator leaves it beside the raw files it writes
 FORMER_MARK = "embedded.json"
 FORMER_KINDS = {"embedded": "synthetic"}  # in data that were prepared, and results that were collected, before
@@ -35,7 +36,7 @@ def build_manifest(
         scenes {scene: {"points", "files" {file: sha256}, "segment_counts", "boxes", ...}},
         points {split: count}, class_shares {split: {class: percent of the labelled points}}, labelled {split: percent},
         box_counts {split: {class: count}}, mean_sizes {class: [l, w, h]}, mean_sizes_from {class: "train"|"published"},
-        remarks {scene: [repairs]}, left_out {scene: reason}.
+        remarks {scene: [repairs and assumptions], "": [what no scene was made from]}, left_out {scene: reason}.
     """
     complete = {split: [name for name in names if name in records] for split, names in splits.items()}
     train = [records[name] for name in complete.get("train", [])]

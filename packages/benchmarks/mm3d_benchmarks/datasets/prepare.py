@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mm3d_benchmarks.datasets.manifest import build_manifest, origin_of
+from mm3d_benchmarks.datasets.manifest import WHOLE, build_manifest, origin_of
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, check_name, open_dataset, read_record, write_scene
+from mm3d_benchmarks.datasets.sources import SourceHashes
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 
-RECIPE = 1  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
+RECIPE = 2  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
 # data set -> its readers: processed forms, recognized by their files, then the raw release
 READERS = {
     "scannet": (
@@ -44,16 +45,18 @@ READERS = {
     "folder": ("mm3d_benchmarks.datasets.readers.folder.FolderReader",),
 }
 Progress = Callable[[int, int], None]  # scenes done, scenes in all
+SKIP = "--skip-broken prepares the other scenes and lists this one"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one scene: its record, or why it was left out."""
+    """What became of one scene: its record, or why it was left out, and the hashes that were made on the way."""
 
     name: str
     record: dict[str, Any] | None
     remarks: list[str]
     error: str | None = None
+    hints: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def prepare_dataset(
@@ -66,8 +69,13 @@ def prepare_dataset(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     quiet: bool = False,
+    again: bool = False,
+    way_out: str = SKIP,
 ) -> PreparedDataset:
-    """Prepare every scene of a raw data set. Scenes that are already there are kept, so an interrupted call continues.
+    """Prepare every scene of a raw data set.
+
+    Scenes that are already there are kept while every file that they were read from has the same content, so an
+    interrupted call continues.
 
     Args:
         dataset: key of :data:`READERS`.
@@ -77,6 +85,8 @@ def prepare_dataset(
         skip_broken: leave scenes with missing or damaged files out and list them in the manifest.
         options: further arguments of the reader (``rooms=271`` for S3DIS, ``columns`` for a folder, ...).
         progress: called with (done, total) after each scene; without it a tqdm bar is drawn unless ``quiet``.
+        again: read every scene anew.
+        way_out: what the caller's user may do about a broken scene.
 
     Raises:
         UserError: unknown data set or option, missing raw files, a broken scene (without ``skip_broken``; the scenes
@@ -90,15 +100,19 @@ def prepare_dataset(
         raise UserError(f"{raw}: the splits of {dataset} name no scene")
     _refuse_names(raw, names)
     _refuse_foreign_target(out, dataset)
+    sources = SourceHashes(raw) if again else SourceHashes.load(raw, out)
     outcomes: dict[str, Outcome] = {}
     with tqdm(total=len(names), desc=f"prepare {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
-        for outcome in _outcomes(reader, names, out, workers):
+        for outcome in _outcomes(_Work(reader, out, sources, again), names, workers):
             if outcome.error is not None and not skip_broken:
-                raise BrokenSceneError(f"{outcome.error}\n(--skip-broken prepares the other scenes and lists this one)")
-            outcomes[outcome.name] = outcome
+                sources.save(out)
+                raise BrokenSceneError(f"{outcome.error}\n({way_out})")
+            sources.new |= outcome.hints
+            outcomes[outcome.name] = replace(outcome, hints={})
             bar.update()
             if progress is not None:
                 progress(len(outcomes), len(names))
+    sources.save(out)
     ordered = [outcomes[name] for name in names]
     if all(outcome.record is None for outcome in ordered):
         raise UserError(f"{raw}: every scene is broken; the first: {ordered[0].error}")
@@ -106,7 +120,7 @@ def prepare_dataset(
         facts=reader.facts,
         splits=splits,
         records={outcome.name: outcome.record for outcome in ordered if outcome.record is not None},
-        remarks={outcome.name: outcome.remarks for outcome in ordered if outcome.remarks},
+        remarks=_remarks(reader, ordered),
         left_out={outcome.name: _short(outcome.error, raw) for outcome in ordered if outcome.error is not None},
         options=reader.options,
         origin=origin_of(raw, "user" if dataset == "folder" else "official"),
@@ -133,14 +147,24 @@ def make_reader(dataset: str, raw: Path, options: Mapping[str, Any]) -> Reader:
         raise UserError(f"dataset={dataset}: {error}; check the option names") from error
 
 
-def _outcomes(reader: Reader, names: list[str], out: Path, workers: int) -> Iterator[Outcome]:
+@dataclass(frozen=True)
+class _Work:
+    """What preparing any scene takes."""
+
+    reader: Reader
+    out: Path
+    sources: SourceHashes
+    again: bool
+
+
+def _outcomes(work: _Work, names: list[str], workers: int) -> Iterator[Outcome]:
     """One outcome per scene, in any order; at most two scenes per worker are queued."""
     if workers <= 0:
         for name in names:
-            yield _prepare_one(reader, name, out)
+            yield _prepare_one(work, name)
         return
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(reader, out)
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(work,)
     ) as pool:
         waiting = iter(names)
         running: set[Future[Outcome]] = set()
@@ -158,32 +182,38 @@ def _outcomes(reader: Reader, names: list[str], out: Path, workers: int) -> Iter
                 future.cancel()
 
 
-def _prepare_one(reader: Reader, name: str, out: Path) -> Outcome:
+def _prepare_one(work: _Work, name: str) -> Outcome:
     """Read and write one scene, unless it is there already."""
+    reader, out = work.reader, work.out
     try:
-        source = _source(reader, name)
-        record = read_record(out, name)
+        source = _source(work, name)
+        record = None if work.again else read_record(out, name)
         if record is not None and record.get("source") == source and _sizes_agree(out, name, record):
-            return Outcome(name, record, list(record.get("remarks", [])))
+            return Outcome(name, record, list(record.get("remarks", [])), hints=work.sources.new)
         result = reader.read(name)
         result.scene.check()
     except BrokenSceneError as error:
-        return Outcome(name, None, [], str(error))
+        return Outcome(name, None, [], str(error), work.sources.new)
     except ValueError as error:
-        return Outcome(name, None, [], f"{reader.source_files(name)[0]}: {error}")
+        return Outcome(name, None, [], f"{reader.source_files(name)[0]}: {error}", work.sources.new)
     record = write_scene(out, result.scene, source, result.remarks)
-    return Outcome(name, record, result.remarks)
+    return Outcome(name, record, result.remarks, hints=work.sources.new)
 
 
-def _source(reader: Reader, name: str) -> dict[str, Any]:
-    """What a prepared scene depends on: recipe, options and the sizes of its raw files (not their times)."""
-    sizes = {}
-    for path in reader.source_files(name):
-        try:
-            sizes[path.name] = path.stat().st_size
-        except OSError as error:
-            raise BrokenSceneError(f"{path}: not found, but {name} is in a split; download it again") from error
-    return {"recipe": RECIPE, "options": reader.options, "bytes": sizes}
+def _source(work: _Work, name: str) -> dict[str, Any]:
+    """What a prepared scene depends on: recipe, options and the content of every file that it is read from."""
+    own, shared = work.reader.source_files(name), work.reader.shared_files(name)
+    for path in own:
+        if not path.is_file():
+            raise BrokenSceneError(f"{path}: not found, but {name} is in a split; download it again")
+    return {"recipe": RECIPE, "options": work.reader.options, "files": work.sources.of([*own, *shared])}
+
+
+def _remarks(reader: Reader, outcomes: list[Outcome]) -> dict[str, list[str]]:
+    """Remarks by scene, and under the empty name those on the whole data set."""
+    remarks = {outcome.name: outcome.remarks for outcome in outcomes if outcome.remarks}
+    notes = reader.notes()
+    return {WHOLE: notes, **remarks} if notes else remarks
 
 
 def _sizes_agree(out: Path, name: str, record: dict[str, Any]) -> bool:
@@ -230,11 +260,15 @@ def _short(error: str, raw: Path) -> str:
 _worker: dict[str, Any] = {}  # what a worker process keeps between its scenes
 
 
-def _start_worker(reader: Reader, out: Path) -> None:
+def _start_worker(work: _Work) -> None:
     """The reader travels to a worker once; workers are the parallelism, so their BLAS gets one thread."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    _worker.update(reader=reader, out=out)
+    _worker["work"] = work
 
 
 def _prepare_in_worker(name: str) -> Outcome:
-    return _prepare_one(_worker["reader"], name, _worker["out"])
+    sources = _worker["work"].sources
+    outcome = _prepare_one(_worker["work"], name)
+    sources.hints |= sources.new
+    sources.new = {}
+    return outcome

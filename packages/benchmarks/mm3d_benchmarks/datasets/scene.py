@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.arrays import read_array
+from mm3d_benchmarks.datasets.placement import NO_OFFSET, Offset
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import atomic_write
 from mm3d_core.files.sealed import read_sealed, write_sealed
@@ -49,10 +50,15 @@ def check_name(name: Any) -> None:
     """A scene's name becomes a folder's and a file's: it must stay within the data set.
 
     Raises:
-        ValueError: empty, hidden, a path, the manifest's name, unprintable or longer than file systems allow.
+        ValueError: empty, hidden, a path, the name of a file beside the scenes, unprintable or too long for a file.
     """
     good = isinstance(name, str) and re.fullmatch(r"[^/\\]{1,150}", name) and name.isprintable()
-    if not good or name.startswith(".") or name == MANIFEST or len(name.encode(errors="replace")) > 200:
+    if (
+        not good
+        or name.startswith(".")
+        or name in (MANIFEST, "sources.json")
+        or len(name.encode(errors="replace")) > 200
+    ):
         raise ValueError(f"{str(name)[:200]!r} cannot be the name of a scene")
 
 
@@ -68,6 +74,7 @@ class Scene:
         segment: (N,) int16 train ids, -1 = ignored, or None when the scene has no labels.
         instance: (N,) int32, -1 = none, or None.
         boxes: (K, 8) float32 cx cy cz l w h heading class, or None when the data set has no boxes.
+        offset: metres that were subtracted, in double precision, from coordinates far from the origin.
 
     Raises:
         ValueError: shapes or types that contradict the contract, coordinates that are not finite, or no point at all.
@@ -80,6 +87,7 @@ class Scene:
     segment: np.ndarray | None = None
     instance: np.ndarray | None = None
     boxes: np.ndarray | None = None
+    offset: Offset = NO_OFFSET
 
     def __post_init__(self) -> None:
         for attribute, value in self.arrays().items():
@@ -118,6 +126,10 @@ class Scene:
         """N."""
         return len(self.coord)
 
+    def original_coord(self) -> np.ndarray:
+        """(N, 3) float64 metres: the coordinates with the offset given back."""
+        return self.coord.astype(np.float64) + self.offset
+
 
 def write_scene(
     root: Path, scene: Scene, source: Mapping[str, Any] | None = None, remarks: Sequence[str] = ()
@@ -130,7 +142,8 @@ def write_scene(
         remarks: what had to be repaired in the raw files.
 
     Returns:
-        The record: file hashes, point count, counts per segment and box class, sums of box sizes, ``source``.
+        The record: file hashes, point count, extent and offset (metres), counts per segment and box class, sums of
+        box sizes, ``source``.
 
     Raises:
         UserError: the folder cannot be written.
@@ -148,7 +161,11 @@ def write_scene(
         with atomic_write(folder / f"{name}.npy") as stream:
             stream.write(buffer.getbuffer())
         files[f"{name}.npy"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    record = {"points": scene.num_points, "files": files, "source": dict(source or {}), **_counts(scene)}
+    extent = [round(float(side), 4) for side in np.ptp(scene.coord, axis=0)]
+    record: dict[str, Any] = {"points": scene.num_points, "files": files, "extent": extent}
+    record |= {"source": dict(source or {}), **_counts(scene)}
+    if any(scene.offset):
+        record["offset"] = list(scene.offset)
     if remarks:
         record["remarks"] = list(remarks)
     write_sealed(folder / RECORD, record)
@@ -213,14 +230,15 @@ class PreparedDataset:
         """
         if name not in self.manifest["scenes"]:
             raise UserError(f"{self.root / MANIFEST}: no scene {name!r}")
-        arrays = {}
-        for file, checksum in self.manifest["scenes"][name]["files"].items():
+        arrays: dict[str, Any] = {}
+        entry = self.manifest["scenes"][name]
+        for file, checksum in entry["files"].items():
             path = self.root / name / file
             if checksums:
                 _compare_checksum(path, checksum)
             arrays[file.removesuffix(".npy")] = _load_array(path, memory_map and file != "boxes.npy")
         try:
-            return Scene(name, **arrays)
+            return Scene(name, **arrays, offset=tuple(entry.get("offset", NO_OFFSET)))
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.root / name}: {error}; prepare the data set again") from error
 
@@ -268,6 +286,9 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
                 raise ValueError(f"scene {name} names a file {file!r}")
         if "coord.npy" not in entry["files"] or type(entry["points"]) is not int or entry["points"] < 1:
             raise ValueError(f"scene {name} has no points")
+        offset = entry.get("offset", NO_OFFSET)
+        if len(offset) != 3 or not all(type(v) is float and np.isfinite(v) for v in offset):
+            raise ValueError(f"scene {name} has the offset {str(offset)[:80]}")
     for split, names in manifest["splits"].items():
         strange = next((name for name in names if name not in manifest["scenes"]), None)
         if not isinstance(names, list) or strange is not None:

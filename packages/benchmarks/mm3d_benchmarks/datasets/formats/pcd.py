@@ -15,11 +15,14 @@ from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 LONGEST_HEADER = 2**16  # bytes
+PADDING = " "  # begins the names of fields that are passed over; no field of a file can be called so
 ROOM = 64 * 2**20  # bytes that compressed points may expand to beyond twice the file's size
 
 
 def read_pcd(path: Path) -> np.ndarray:
-    """Structured array with one field per PCD field.
+    """Structured array with one field per PCD field of a single number.
+
+    Padding (``_``) and fields of several numbers (descriptors, histograms) are passed over.
 
     Raises:
         BrokenSceneError: missing, truncated or not PCD.
@@ -50,41 +53,59 @@ def _read(data: bytes) -> np.ndarray:
         words = data[at:end].decode("ascii", "replace").split()
         at = end + 1
         if words and not words[0].startswith("#"):
-            header[words[0]] = words[1:]
-    names, sizes, types = header["FIELDS"], header["SIZE"], header["TYPE"]
-    counts = header.get("COUNT", ["1"] * len(names))
-    fields = [
-        (name if name != "_" else f"_{i}", f"<{KINDS[kind]}{size}", (int(count),) if int(count) > 1 else ())
-        for i, (name, kind, size, count) in enumerate(zip(names, types, sizes, counts, strict=True))
-    ]
-    dtype = np.dtype(fields)
+            header[words[0].upper()] = words[1:]
+    dtype = _layout(header)
     points = int(header["POINTS"][0]) if "POINTS" in header else int(header["WIDTH"][0]) * int(header["HEIGHT"][0])
     if points < 0 or ("WIDTH" in header and points != int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])):
         raise ValueError(f"{points} points, but WIDTH times HEIGHT is another number")
-    layout = header["DATA"][0]
+    layout = header["DATA"][0].lower()
     if layout == "ascii":
         return _ascii(data[at:], dtype, points)
     if layout == "binary":
         rows = np.frombuffer(data, dtype, points, at)
         if data[at + points * dtype.itemsize :].strip(b"\0"):  # PCL may pad with zeros
             raise ValueError(f"more data than the {points} points of the header")
-        return rows
+        return rows[_single(dtype)]
     if layout != "binary_compressed":
         raise ValueError(f"unknown DATA {layout!r}")
+    return _compressed(data, at, dtype, points)
+
+
+def _layout(header: dict[str, list[str]]) -> np.dtype:
+    """The type of a row; fields may share a name, be padding, or hold several numbers or none."""
+    names, sizes, types = header.get("FIELDS") or header["COLUMNS"], header["SIZE"], header["TYPE"]
+    counts = [int(count) for count in header.get("COUNT", ["1"] * len(names))]
+    if min(counts, default=0) < 0:
+        raise ValueError(f"COUNT {min(counts)}")
+    fields, known = [], set()
+    for i, (name, kind, size, count) in enumerate(zip(names, types, sizes, counts, strict=True)):
+        if count == 0:
+            continue
+        own = name if name != "_" and name not in known else f"{PADDING}{i}"
+        known.add(name)
+        fields.append((own, f"<{KINDS[kind.upper()]}{size}", (count,) if count > 1 else ()))
+    return np.dtype(fields)
+
+
+def _single(dtype: np.dtype) -> list[str]:
+    """Names of the fields that hold one number and are no padding."""
+    return [name for name in dtype.names or () if not dtype[name].shape and not name.startswith(PADDING)]
+
+
+def _compressed(data: bytes, at: int, dtype: np.dtype, points: int) -> np.ndarray:
     packed, size = (int(n) for n in np.frombuffer(data, "<u4", 2, at))
     if size != points * dtype.itemsize or packed > len(data) - at - 8:
         raise ValueError(f"{packed} bytes, expanded to {size}, do not hold {points} points")
     if size > 2 * len(data) + ROOM:
         raise ValueError(f"expands to {size:,} bytes: store it as DATA binary")
     body = decompress_lzf(data[at + 8 : at + 8 + packed], size)
-    rows = np.empty(points, dtype)
+    wanted = _single(dtype)
+    rows = np.empty(points, [(name, dtype[name]) for name in wanted])
     start = 0
     for name in dtype.names or ():  # the compressed layout stores field after field
-        width = dtype[name].itemsize
-        rows[name] = np.frombuffer(body, dtype[name].base, points * width // dtype[name].base.itemsize, start).reshape(
-            rows[name].shape
-        )
-        start += points * width
+        if name in wanted:
+            rows[name] = np.frombuffer(body, dtype[name], points, start)
+        start += points * dtype[name].itemsize
     return rows
 
 
@@ -96,12 +117,13 @@ def _ascii(text: bytes, dtype: np.dtype, points: int) -> np.ndarray:
     columns = read_rows(lines, points, width)
     if lines.read().strip():
         raise ValueError(f"more lines than the {points} points of the header")
-    rows = np.empty(points, dtype)
+    wanted = _single(dtype)
+    rows = np.empty(points, [(name, dtype[name]) for name in wanted])
     start = 0
     for name in dtype.names or ():
-        wide = int(np.prod(dtype[name].shape, dtype=int))
-        rows[name] = typed(columns[:, start : start + wide], dtype[name].base, name).reshape(rows[name].shape)
-        start += wide
+        if name in wanted:
+            rows[name] = typed(columns[:, start], dtype[name], name)
+        start += int(np.prod(dtype[name].shape, dtype=int))
     return rows
 
 

@@ -39,7 +39,15 @@ class Reader(Protocol):
         ...
 
     def source_files(self, name: str) -> list[Path]:
-        """The files from which a scene is read; a change of their sizes prepares the scene again."""
+        """The files from which a scene is read; a change of their content prepares the scene again."""
+        ...
+
+    def shared_files(self, name: str) -> list[Path]:
+        """Files for many scenes that this one is read with (label tables, metadata); a change prepares it again."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What of the raw data no scene is made from, with counts, one sentence each."""
         ...
 
     def read(self, name: str) -> ReadScene:

@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import choose_paint
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.placement import at_minimum
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 
 # fmt: off
@@ -82,34 +85,76 @@ class S3DISReader:
     def source_files(self, name: str) -> list[Path]:
         """The object files, sorted; names with a blank are duplicates of other objects in the release."""
         folder = self.raw / name[:6] / name[7:] / "Annotations"
-        files = sorted(path for path in folder.glob("*.txt") if " " not in path.name)
+        files = [path for path in _texts(folder) if " " not in path.name]
         if not files:
             raise BrokenSceneError(f"{folder}: no object files; unpack the release again")
         return files
 
+    def shared_files(self, name: str) -> list[Path]:
+        """None: a room's files are its own."""
+        del name
+        return []
+
+    def notes(self) -> list[str]:
+        """Folders that are no areas, rooms without annotations, and rooms that the protocol leaves out."""
+        notes = area_notes(self.raw)
+        bare = [
+            f"{area}/{path.name}"
+            for area in AREAS
+            for path in glob_visible(self.raw, f"{area}/*")
+            if path.is_dir() and not (path / "Annotations").is_dir()
+        ]
+        if bare:
+            notes.append(f"{len(bare)} rooms without the folder Annotations passed over: {', '.join(bare[:10])}")
+        if self.options["rooms"] == 271:
+            notes.append(f"rooms=271: {LEFT_OUT_OF_271} is left out")
+        return notes
+
     def read(self, name: str) -> ReadScene:
         """All objects of a room, shifted so that the room's minimum corner is the origin."""
-        tables, segment, instance, remarks = [], [], [], []
+        tables, segment, instance, remarks, others = [], [], [], [], []
         for number, path in enumerate(self.source_files(name)):
             rows, repairs = read_object(path)
             remarks += [f"{path.parent.parent.name}/{path.name}: {repair}" for repair in repairs]
             kind = re.sub(r"_\d+$", "", path.stem)
-            train_id = CLASSES.index(kind) if kind in CLASSES else CLUTTER
+            train_id = CLASSES.index(kind.lower()) if kind.lower() in CLASSES else CLUTTER
+            others += [] if kind.lower() in CLASSES else [kind]
             tables.append(rows)
             segment.append(np.full(len(rows), train_id, np.int16))
             instance.append(np.full(len(rows), number, np.int32))
         points = np.concatenate(tables)
         if len(points) == 0:
             raise BrokenSceneError(f"{self.raw / name[:6] / name[7:]}: all object files are empty")
-        coord = (points[:, :3] - points[:, :3].min(axis=0)).astype(np.float32)
-        color = points[:, 3:].round().clip(0, 255).astype(np.uint8)
+        if others:
+            remarks.append(f"{len(others)} objects of other classes are clutter: {', '.join(sorted(set(others)))}")
+        double = [path for path in _texts(self.raw / name[:6] / name[7:] / "Annotations") if " " in path.name]
+        if double:
+            remarks.append(f"{len(double)} object files with a blank in the name (duplicates) passed over")
+        coord, offset = at_minimum(points[:, :3])
+        color = choose_paint([points[:, 3:]], 255, self.raw / name)(points[:, 3:])
         labels, objects = np.concatenate(segment), np.concatenate(instance)
         boxes = boxes_of_objects(coord, labels, objects)
-        return ReadScene(Scene(name, coord, color, None, labels, objects, boxes), remarks)
+        return ReadScene(Scene(name, coord, color, None, labels, objects, boxes, offset), remarks)
 
     def _rooms(self, area: str) -> list[str]:
-        rooms = sorted(f"{area}_{path.name}" for path in (self.raw / area).iterdir() if (path / "Annotations").is_dir())
+        rooms = [
+            f"{area}_{path.parent.name}" for path in glob_visible(self.raw, f"{area}/*/Annotations") if path.is_dir()
+        ]
         return [room for room in rooms if self.options["rooms"] == 272 or room != LEFT_OUT_OF_271]
+
+
+def area_notes(raw: Path) -> list[str]:
+    """Areas that are not there, and folders beside them that are none."""
+    folders = [path.name for path in glob_visible(raw, "*") if path.is_dir()]
+    strange = [name for name in folders if re.fullmatch(r"area.*", name, re.IGNORECASE) and name not in AREAS]
+    missing = [area for area in AREAS if area not in folders]
+    notes = [f"folders that are no areas of the release passed over: {', '.join(strange[:10])}"] if strange else []
+    return notes + ([f"areas that are not there: {', '.join(missing)}"] if missing else [])
+
+
+def _texts(folder: Path) -> list[Path]:
+    """Text files of a folder, whatever the case of their suffix."""
+    return [path for path in glob_visible(folder, "*") if path.suffix.lower() == ".txt"]
 
 
 def area_splits(rooms: dict[str, list[str]]) -> dict[str, list[str]]:

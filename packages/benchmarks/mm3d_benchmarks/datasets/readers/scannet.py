@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.ply import read_ply, stack
+from mm3d_benchmarks.datasets.formats.texttable import text_of
+from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene, check_name
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
 
@@ -102,11 +106,23 @@ class ScanNetReader:
             files += [folder / f"{name}_vh_clean_2.0.010000.segs.json", folder / f"{name}.aggregation.json"]
         return files
 
+    def shared_files(self, name: str) -> list[Path]:
+        """The label table, for scans that have labels."""
+        table = self._find(LABEL_TABLE, required=False)
+        return [table] if table is not None and self._folder(name).parent.name != "scans_test" else []
+
+    def notes(self) -> list[str]:
+        """Scans in no split list."""
+        listed = {name for names in self.splits().values() for name in names}
+        rest = [path.name for path in glob_visible(self.raw, "scans/*", "scans_test/*") if path.is_dir()]
+        rest = [name for name in rest if name not in listed]
+        return [f"{len(rest)} scans in no split list passed over: {', '.join(rest[:5])}"] if rest else []
+
     def read(self, name: str) -> ReadScene:
         """Aligned vertices, labels and, for the 18 detection classes, boxes from all vertices of an object."""
         mesh, meta, *annotation = self.source_files(name)
         vertices, faces = read_ply(mesh)
-        xyz, color = stack(vertices, ("x", "y", "z"), np.float64), stack(vertices, ("red", "green", "blue"), np.uint8)
+        xyz, color = stack(vertices, ("x", "y", "z"), np.float64), stack(vertices, ("red", "green", "blue"))
         if xyz is None:
             raise BrokenSceneError(f"{mesh}: the vertices have no x, y, z")
         if not np.isfinite(xyz).all():
@@ -116,17 +132,17 @@ class ScanNetReader:
         alignment = read_alignment(meta)
         remarks = [] if alignment is not None else ["no axisAlignment: the raw frame is kept"]
         alignment = np.eye(4) if alignment is None else alignment
-        coord = (xyz @ alignment[:3, :3].T + alignment[:3, 3]).astype(np.float32)
+        coord, offset = settle(xyz @ alignment[:3, :3].T + alignment[:3, 3])
+        color = None if color is None else bytes_of_color(color, mesh, remarks)
         normal = None if faces is None else vertex_normals(coord, faces, mesh)
         if not annotation:
-            return ReadScene(Scene(name, coord, color, normal), remarks)
-        nyu40, instance, unknown = read_annotation(annotation[0], annotation[1], len(coord), self.label_ids)
-        if unknown:
-            remarks.append(f"labels outside the table, ignored: {', '.join(sorted(unknown))}")
+            return ReadScene(Scene(name, coord, color, normal, offset=offset), remarks)
+        nyu40, instance, words = read_annotation(annotation[0], annotation[1], len(coord), self.label_ids)
+        remarks += words
         boxes, flat = boxes_of_instances(coord, nyu40, instance)
         remarks += [f"{flat} objects without volume have no box"] if flat else []
         segment = nyu40_to_train()[nyu40]
-        return ReadScene(Scene(name, coord, color, normal, segment, instance, boxes), remarks)
+        return ReadScene(Scene(name, coord, color, normal, segment, instance, boxes, offset), remarks)
 
     @cached_property
     def label_ids(self) -> dict[str, int]:
@@ -134,9 +150,9 @@ class ScanNetReader:
         path = self._find(LABEL_TABLE, required=True)
         assert path is not None
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() or [""]  # any line ends
+            lines = text_of(path.read_bytes()).splitlines() or [""]  # any line ends
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); download it again") from error
+            raise UserError(f"{path}: cannot be read as text ({error}); download it again") from error
         header = lines[0].split("\t")
         try:
             category, number = header.index("raw_category"), header.index("nyu40id")
@@ -162,7 +178,7 @@ class ScanNetReader:
     def _find(self, file: str, required: bool) -> Path | None:
         """A table or list: in the raw folder, or one or two folders below (but not among the scans)."""
         for pattern in (file, f"*/{file}", f"*/*/{file}"):
-            found = sorted(p for p in self.raw.glob(pattern) if p.parent.parent.name not in ("scans", "scans_test"))
+            found = [p for p in glob_visible(self.raw, pattern) if p.parent.parent.name not in ("scans", "scans_test")]
             if found:
                 return found[0]
         if required:
@@ -180,7 +196,7 @@ def read_names(path: Path) -> list[str]:
         UserError: unreadable, or with something that cannot be a scene's name.
     """
     try:
-        names = path.read_text(encoding="utf-8").split()
+        names = text_of(path.read_bytes()).split()
         for name in names:
             check_name(name)
     except (OSError, ValueError) as error:
@@ -212,7 +228,7 @@ def read_alignment(path: Path) -> np.ndarray | None:
 
 def read_annotation(
     segments: Path, objects: Path, count: int, ids: dict[str, int]
-) -> tuple[np.ndarray, np.ndarray, set[str]]:
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Labels per vertex from the over-segmentation and the objects made of its segments.
 
     Args:
@@ -222,7 +238,7 @@ def read_annotation(
     Returns:
         nyu40: (count,) int64, 0 = not annotated or not in the table.
         instance: (count,) int32 objectId, -1 = none. A segment named by two objects belongs to the later one.
-        unknown: labels that the table lacks.
+        remarks: labels that the table lacks, and labels that it has in other letters.
 
     Raises:
         BrokenSceneError: a file is missing, not JSON, or does not fit the mesh.
@@ -237,7 +253,8 @@ def read_annotation(
     segment_ids, dense = np.unique(of_vertex, return_inverse=True)
     nyu40_of_segment = np.zeros(len(segment_ids), np.int64)
     instance_of_segment = np.full(len(segment_ids), -1, np.int32)
-    unknown = set()
+    unknown, alike = set(), set()
+    plain = {_plain(label): label for label in reversed(ids)}
     for group in groups:
         try:
             label, number = str(group["label"]), int(group["objectId"])
@@ -246,14 +263,19 @@ def read_annotation(
                 raise ValueError(f"{members.dtype} {members.shape}")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BrokenSceneError(f"{objects}: a group lacks objectId, label or segments ({error})") from error
-        nyu40 = ids.get(label, 0)
-        if label not in ids:
+        known = label if label in ids else plain.get(_plain(label))
+        if known is None:
             unknown.add(label)
+        elif known != label:
+            alike.add(f"{label!r} as {known!r}")
+        nyu40 = ids.get(known or "", 0)
         at = np.searchsorted(segment_ids, members).clip(max=len(segment_ids) - 1)
         at = at[segment_ids[at] == members]
         nyu40_of_segment[at] = nyu40 if 0 <= nyu40 <= 40 else 0
         instance_of_segment[at] = number
-    return nyu40_of_segment[dense], instance_of_segment[dense], unknown
+    remarks = [f"labels outside the table, ignored: {', '.join(sorted(unknown))}"] if unknown else []
+    remarks += [f"labels taken {', '.join(sorted(alike))}"] if alike else []
+    return nyu40_of_segment[dense], instance_of_segment[dense], remarks
 
 
 def boxes_of_instances(coord: np.ndarray, nyu40: np.ndarray, instance: np.ndarray) -> tuple[np.ndarray, int]:
@@ -288,6 +310,11 @@ def vertex_normals(coord: np.ndarray, faces: np.ndarray, path: Path) -> np.ndarr
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 0).astype(np.float32)
+
+
+def _plain(label: str) -> str:
+    """A label without regard to case and blanks."""
+    return " ".join(label.casefold().split())
 
 
 def _json(path: Path, key: str) -> Any:

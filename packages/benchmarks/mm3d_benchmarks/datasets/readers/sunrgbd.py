@@ -14,7 +14,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.sunrgbd_frame import points_of_frame, read_color, read_depth
-from mm3d_benchmarks.datasets.readers.sunrgbd_meta import Frame, folder_of, read_frames, read_split
+from mm3d_benchmarks.datasets.readers.sunrgbd_meta import Frame, folder_of, metadata_files, read_frames, read_split
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_core.errors import UserError
 
@@ -67,6 +67,7 @@ class SunRgbdReader:
                 f"{self.raw / 'SUNRGBD'}: not found; raw must hold SUNRGBD.zip unpacked, the Meta .mat files and "
                 "SUNRGBDtoolbox, all provided by rgbd.cs.princeton.edu"
             )
+        self._metadata = metadata_files(self.raw, boxes, truncate)
         self.frames = {f"{number:06d}": frame for number, frame in enumerate(read_frames(self.raw, boxes, truncate), 1)}
 
     def splits(self) -> dict[str, list[str]]:
@@ -85,6 +86,17 @@ class SunRgbdReader:
         """Depth and color image."""
         frame = self.frames[name]
         return [self.raw / frame.depth, self.raw / frame.color]
+
+    def shared_files(self, name: str) -> list[Path]:
+        """The metadata: calibration and boxes."""
+        del name
+        return self._metadata
+
+    def notes(self) -> list[str]:
+        """Frames in neither half of the split."""
+        listed = {name for names in self.splits().values() for name in names}
+        rest = len(self.frames) - len(listed)
+        return [f"{rest} frames of the metadata in neither half of allsplit.mat passed over"] if rest else []
 
     def read(self, name: str) -> ReadScene:
         """Points in the upright frame and the boxes of the ten classes (possibly none)."""

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.files.untrusted import parse_json
 
 MAX_DEPTH = 8.0  # metres; the toolbox sets larger values to it
@@ -79,7 +80,7 @@ def read_intrinsics(path: Path) -> np.ndarray:
 
 def read_extrinsics(folder: Path) -> np.ndarray:
     """(3, 4) of the last file by name in ``extrinsics/``."""
-    files = sorted((folder / "extrinsics").glob("*.txt"))
+    files = glob_visible(folder / "extrinsics", "*.txt")
     if not files:
         raise BrokenSceneError(f"{folder / 'extrinsics'}: no .txt file; unpack the frame again")
     return _numbers(files[-1], 12).reshape(3, 4)

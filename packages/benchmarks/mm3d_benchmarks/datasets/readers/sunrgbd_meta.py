@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.matfile import read_mat
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 
 V2_BOXES, V2_IMAGE_BOXES = "SUNRGBDMeta3DBB_v2.mat", "SUNRGBDMeta2DBB_v2.mat"
@@ -68,6 +69,14 @@ def read_frames(raw: Path, version: str, truncate: bool) -> list[Frame]:
     return frames
 
 
+def metadata_files(raw: Path, version: str, truncate: bool) -> list[Path]:
+    """The files that :func:`read_frames` reads. Raises as it does."""
+    names = {V2_BOXES, V1_BOXES if version == "v1" else V2_BOXES}
+    if truncate and version == "v2":
+        names.add(V2_IMAGE_BOXES)
+    return [find(raw, name) for name in sorted(names)]
+
+
 def read_split(raw: Path) -> tuple[list[str], list[str]]:
     """Frame folders of the official train and test halves, beginning with ``SUNRGBD/``."""
     path = find(raw, SPLIT)
@@ -90,7 +99,7 @@ def find(raw: Path, name: str) -> Path:
         UserError: it is nowhere.
     """
     for pattern in (name, f"SUNRGBDtoolbox/*/{name}", f"*/{name}", f"*/*/{name}"):
-        found = sorted(path for path in raw.glob(pattern) if path.parts[len(raw.parts)] != "SUNRGBD")
+        found = [path for path in glob_visible(raw, pattern) if path.parts[len(raw.parts)] != "SUNRGBD"]
         if found:
             return found[0]
     raise UserError(f"{raw / name}: not found; it comes with SUN RGB-D (rgbd.cs.princeton.edu), put it into {raw}")

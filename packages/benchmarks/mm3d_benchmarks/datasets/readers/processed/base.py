@@ -6,17 +6,23 @@ they can run any program. ``.pkl`` info files of mmdetection3d must be turned in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
+from mm3d_benchmarks.datasets.placement import NO_OFFSET, Offset, settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.scene import Scene, check_name
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
+
+Place = Callable[[np.ndarray], tuple[np.ndarray, Offset]]  # (N, 3) to float32 and what was subtracted
 
 
 class ProcessedReader:
@@ -48,6 +54,15 @@ class ProcessedReader:
         """The scene's files."""
         raise NotImplementedError("every form knows its files")
 
+    def shared_files(self, name: str) -> list[Path]:
+        """Files for many scenes that this one is read with."""
+        del name
+        return []
+
+    def notes(self) -> list[str]:
+        """What no scene is made from."""
+        return []
+
     def read(self, name: str) -> ReadScene:
         """Read one scene."""
         raise NotImplementedError("every form reads its files")
@@ -65,8 +80,8 @@ class PointceptReader(ProcessedReader):
     segment_file = "segment"
     needed = ("coord", "color")
 
-    def stored(self, name: str) -> Scene:
-        """The scene as it is stored."""
+    def stored(self, name: str, place: Place = settle) -> tuple[Scene, list[str]]:
+        """The scene as it is stored, moved by ``place``, and what was assumed to read it."""
         files = {path.stem: path for path in self.source_files(name)}
         if missing := [stem for stem in self.needed if stem not in files]:
             raise BrokenSceneError(f"{self.raw}: {name} lacks {', '.join(f'{stem}.npy' for stem in missing)}")
@@ -76,15 +91,18 @@ class PointceptReader(ProcessedReader):
         }
         segment, instance = arrays.get(self.segment_file), arrays.get("instance")
         same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment=segment, instance=instance)
-        classes = len(self.facts.segment_classes)
-        return Scene(
+        classes, remarks = len(self.facts.segment_classes), []
+        coord, offset = place(arrays["coord"][:, :3])
+        scene = Scene(
             name,
-            arrays["coord"].astype(np.float32),
-            bytes_of_color(arrays["color"], files["color"]),
+            coord,
+            bytes_of_color(arrays["color"], files["color"], remarks),
             arrays["normal"].astype(np.float32) if "normal" in arrays else None,
             None if segment is None else train_ids(segment, classes, files[self.segment_file]),
             None if instance is None else instance_ids(instance, -1, files["instance"]),
+            offset=offset,
         )
+        return scene, remarks
 
 
 class MMDetReader(ProcessedReader):
@@ -110,7 +128,7 @@ class MMDetReader(ProcessedReader):
         self.infos: dict[str, dict[str, Any]] = {}
         self.names: dict[str, list[str]] = {}
         for part in self.parts:
-            if self.complete or any(self.raw.glob(f"{self.prefix}{part}.*")):
+            if self.complete or glob_visible(self.raw, f"{self.prefix}{part}.*"):
                 entries = load_infos(self.raw, self.prefix, f"{self.prefix}{part}")
                 self.infos |= entries
                 self.names[part] = sorted(entries)
@@ -120,7 +138,7 @@ class MMDetReader(ProcessedReader):
     @classmethod
     def accepts(cls, raw: Path) -> bool:
         """By points and info files."""
-        return (raw / "points").is_dir() and any(raw.glob(f"{cls.prefix}*"))
+        return (raw / "points").is_dir() and bool(glob_visible(raw, f"{cls.prefix}*"))
 
     def splits(self) -> dict[str, list[str]]:
         """The info files."""
@@ -129,6 +147,18 @@ class MMDetReader(ProcessedReader):
     def source_files(self, name: str) -> list[Path]:
         """Points and masks."""
         return [self.raw / folder / f"{name}.bin" for folder in self.folders]
+
+    def shared_files(self, name: str) -> list[Path]:
+        """The info file that lists the scene."""
+        return [self.info_file(name)]
+
+    def notes(self) -> list[str]:
+        """Point files that no info file lists."""
+        listed = {name for names in self.names.values() for name in names}
+        rest = [path for path in glob_visible(self.raw, "points/*.bin") if path.stem not in listed]
+        absent = [part for part in self.parts if part not in self.names]
+        notes = [f"{len(rest)} files in points/ that no {self.prefix}*.json lists: passed over"] if rest else []
+        return notes + ([f"no {self.prefix}*.json for {', '.join(absent)}"] if absent else [])
 
     def info_file(self, name: str) -> Path:
         """The info file that lists a scene."""
@@ -218,12 +248,13 @@ def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
     return infos
 
 
-def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False) -> np.ndarray:
+def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False, offset: Offset = NO_OFFSET) -> np.ndarray:
     """(K, 8) float32 boxes of one entry of an info file.
 
     Args:
         path: the info file.
         yaw: boxes have a seventh number, which is minus our heading; otherwise the heading is 0.
+        offset: subtracted from the centers, as from the points.
 
     Raises:
         BrokenSceneError: an entry that is no box.
@@ -232,7 +263,8 @@ def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False) -> np.nd
     try:
         for box in entry.get("instances", []):
             numbers, label = [float(number) for number in box["bbox_3d"]], int(box["bbox_label_3d"])
-            rows.append([*numbers[:6], -numbers[6] if yaw else 0.0, label])
+            center = [at - by for at, by in zip(numbers[:3], offset, strict=True)]
+            rows.append([*center, *numbers[3:6], -numbers[6] if yaw else 0.0, label])
             if len(numbers) not in ((7,) if yaw else (6, 7)) or not np.isfinite(numbers).all() or not 0 <= label < 100:
                 raise ValueError(f"{str(box)[:200]} is no box")
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
@@ -246,21 +278,6 @@ def is_rigid(matrix: np.ndarray) -> bool:
         return False
     turn = matrix[:3, :3]
     return bool(np.abs(turn @ turn.T - np.eye(3)).max() < 0.01 and np.abs(matrix[3] - (0, 0, 0, 1)).max() < 1e-6)
-
-
-def bytes_of_color(color: np.ndarray, path: Path) -> np.ndarray:
-    """(N, 3) uint8 from 0..255, [0, 1] or [-1, 1]."""
-    if color.dtype == np.uint8:
-        return color
-    if color.size == 0 or not np.isfinite(color).all():
-        raise BrokenSceneError(f"{path}: colors that are missing, NaN or infinite")
-    low, high = float(color.min()), float(color.max())
-    if low < 0:
-        color, high = (color + 1) / 2, 1.0
-    scaled = color * 255.0 if high <= 1 else color
-    if scaled.min() < -0.5 or scaled.max() > 255.5:
-        raise BrokenSceneError(f"{path}: colors from {low:.3g} to {high:.3g} are in no known range")
-    return np.round(scaled).clip(0, 255).astype(np.uint8)
 
 
 def train_ids(labels: np.ndarray, classes: int, path: Path) -> np.ndarray:

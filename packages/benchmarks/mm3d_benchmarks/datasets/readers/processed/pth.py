@@ -11,22 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
 from mm3d_benchmarks.datasets.formats.pthfile import CONVERT, load_pth
+from mm3d_benchmarks.datasets.placement import at_minimum, settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
     ProcessedReader,
-    bytes_of_color,
     instance_ids,
     same_length,
     train_ids,
 )
-from mm3d_benchmarks.datasets.readers.processed.s3dis import shifted_with_boxes
+from mm3d_benchmarks.datasets.readers.processed.s3dis import with_boxes
 from mm3d_benchmarks.datasets.readers.processed.scannet import UNALIGNED, release_splits, train_ids_of_nyu40
-from mm3d_benchmarks.datasets.readers.s3dis import AREAS, area_splits
+from mm3d_benchmarks.datasets.readers.s3dis import AREAS, area_notes, area_splits
 from mm3d_benchmarks.datasets.readers.s3dis import CLASSES as S3DIS_CLASSES
 from mm3d_benchmarks.datasets.readers.s3dis import facts as s3dis_facts
 from mm3d_benchmarks.datasets.readers.scannet import facts as scannet_facts
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.visible import glob_visible
 
 SUFFIXES = ("_inst_nostuff", "_vh_clean_2")  # of names, dropped
 IGNORED = (-100, -1, 255)
@@ -54,11 +56,19 @@ class PthScanNet(ProcessedReader):
         """The folders; for files in one folder the release's lists."""
         folders = {path.parent.name for path in self.files.values()}
         if not folders & {"train", "val"}:
-            return release_splits(self.raw, set(self.files))
+            return release_splits(self.raw, set(self.files))[0]
         return {
             s: sorted(name for name, path in self.files.items() if path.parent.name == s)
             for s in ("train", "val", "test")
         }
+
+    def notes(self) -> list[str]:
+        """Scans in no split, and listed scans that are not there."""
+        folders = {path.parent.name for path in self.files.values()}
+        if not folders & {"train", "val"}:
+            return release_splits(self.raw, set(self.files))[1]
+        rest = sum(path.parent.name not in ("train", "val", "test") for path in self.files.values())
+        return [f"{rest} scans outside of train/, val/ and test/: passed over"] if rest else []
 
     def source_files(self, name: str) -> list[Path]:
         """One file."""
@@ -71,8 +81,9 @@ class PthScanNet(ProcessedReader):
         nyu40 = label is not None and color.min() >= 0 and not np.isin(label, IGNORED).any()
         segment = None if label is None else train_ids_of_nyu40(label, path) if nyu40 else train_ids(label, 20, path)
         objects = None if instance is None else instance_ids(instance, 0 if nyu40 else -1, path)
-        scene = Scene(name, coord.astype(np.float32), bytes_of_color(color, path), normal, segment, objects)
-        return ReadScene(scene, [UNALIGNED])
+        remarks, (near, offset) = [UNALIGNED], settle(coord)
+        shown = bytes_of_color(color, path, remarks)
+        return ReadScene(Scene(name, near, shown, normal, segment, objects, offset=offset), remarks)
 
 
 class PthS3DIS(ProcessedReader):
@@ -86,11 +97,15 @@ class PthS3DIS(ProcessedReader):
     @classmethod
     def accepts(cls, raw: Path) -> bool:
         """By a first room."""
-        return any(raw.glob("Area_*/*.pth"))
+        return bool(glob_visible(raw, "Area_*/*.pth"))
 
     def splits(self) -> dict[str, list[str]]:
         """The areas."""
-        return area_splits({a: sorted(f"{a}_{p.stem}" for p in self.raw.glob(f"{a}/*.pth")) for a in AREAS})
+        return area_splits({a: [f"{a}_{p.stem}" for p in glob_visible(self.raw, f"{a}/*.pth")] for a in AREAS})
+
+    def notes(self) -> list[str]:
+        """Folders that are no areas."""
+        return area_notes(self.raw)
 
     def source_files(self, name: str) -> list[Path]:
         """One file."""
@@ -104,8 +119,9 @@ class PthS3DIS(ProcessedReader):
             raise BrokenSceneError(f"{path}: has no labels (semantic_gt); {CONVERT}")
         segment = train_ids(label, len(S3DIS_CLASSES), path)
         objects = None if instance is None else instance_ids(instance, -1, path)
-        scene = Scene(name, coord.astype(np.float32), bytes_of_color(color, path), normal, segment, objects)
-        return ReadScene(shifted_with_boxes(scene))
+        remarks, (near, offset) = [], at_minimum(coord)
+        shown = bytes_of_color(color, path, remarks)
+        return ReadScene(with_boxes(Scene(name, near, shown, normal, segment, objects, offset=offset)), remarks)
 
 
 def _parts(value: Any, path: Path) -> tuple[np.ndarray, np.ndarray, Any, Any, Any]:
@@ -142,7 +158,7 @@ def _parts(value: Any, path: Path) -> tuple[np.ndarray, np.ndarray, Any, Any, An
 
 def _scannet_files(raw: Path) -> list[Path]:
     """Scans in the folder or one below, named as ScanNet names them."""
-    return sorted([*raw.glob("scene*.pth"), *raw.glob("*/scene*.pth")])
+    return glob_visible(raw, "scene*.pth", "*/scene*.pth")
 
 
 def _scene_name(path: Path) -> str:

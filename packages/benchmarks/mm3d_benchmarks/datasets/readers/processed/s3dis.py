@@ -7,19 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.placement import at_minimum, settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
     MMDetReader,
     PointceptReader,
     ProcessedReader,
     boxes_of_info,
-    bytes_of_color,
     instance_ids,
     load_table,
     train_ids,
 )
-from mm3d_benchmarks.datasets.readers.s3dis import AREAS, CLASSES, area_splits, boxes_of_objects, facts
+from mm3d_benchmarks.datasets.readers.s3dis import AREAS, CLASSES, area_notes, area_splits, boxes_of_objects, facts
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.visible import glob_visible
 
 # Ids of arrays made with the name list chair 7, table 8, bookcase 9, sofa 10, in the order of this suite.
 SWAPPED = np.array([0, 1, 2, 3, 4, 5, 6, 8, 7, 10, 9, 11, 12], np.int16)
@@ -36,21 +38,26 @@ class PointceptS3DIS(PointceptReader):
     @classmethod
     def accepts(cls, raw: Path) -> bool:
         """By the coordinates of a first room."""
-        return any(raw.glob("Area_*/*/coord.npy"))
+        return bool(glob_visible(raw, "Area_*/*/coord.npy"))
 
     def splits(self) -> dict[str, list[str]]:
         """The areas."""
         return area_splits(
-            {a: sorted(f"{a}_{p.parent.name}" for p in self.raw.glob(f"{a}/*/coord.npy")) for a in AREAS}
+            {a: [f"{a}_{p.parent.name}" for p in glob_visible(self.raw, f"{a}/*/coord.npy")] for a in AREAS}
         )
 
     def source_files(self, name: str) -> list[Path]:
         """All arrays of the room."""
-        return sorted((self.raw / name[:6] / name[7:]).glob("*.npy"))
+        return glob_visible(self.raw / name[:6] / name[7:], "*.npy")
+
+    def notes(self) -> list[str]:
+        """Folders that are no areas."""
+        return area_notes(self.raw)
 
     def read(self, name: str) -> ReadScene:
         """A room, shifted to its minimum corner."""
-        return ReadScene(shifted_with_boxes(self.stored(name)))
+        scene, remarks = self.stored(name, at_minimum)
+        return ReadScene(with_boxes(scene), remarks)
 
 
 class PostechS3DIS(ProcessedReader):
@@ -90,7 +97,10 @@ class PostechS3DIS(ProcessedReader):
         segment = train_ids(table[:, 6], len(CLASSES), path)
         if self.options["swapped"]:
             segment = np.where(segment < 0, segment, SWAPPED[segment]).astype(np.int16)
-        return ReadScene(Scene(name, _shifted(table[:, :3]), bytes_of_color(table[:, 3:6], path), None, segment))
+        remarks: list[str] = []
+        coord, offset = at_minimum(table[:, :3])
+        color = bytes_of_color(table[:, 3:6], path, remarks)
+        return ReadScene(Scene(name, coord, color, None, segment, offset=offset), remarks)
 
 
 class MMDetS3DIS(MMDetReader):
@@ -109,33 +119,29 @@ class MMDetS3DIS(MMDetReader):
 
     def read(self, name: str) -> ReadScene:
         """A room with the boxes of the info file."""
-        paths = self.source_files(name)
+        paths, remarks = self.source_files(name), []
         points, semantic, instance = self.labelled_points(name)
+        coord, offset = settle(points[:, :3])
         scene = Scene(
             name,
-            points[:, :3].copy(),
-            bytes_of_color(points[:, 3:], paths[0]),
+            coord,
+            bytes_of_color(points[:, 3:], paths[0], remarks),
             None,
             train_ids(semantic, len(CLASSES), paths[1]),
             instance_ids(instance, 0, paths[2]),
-            boxes_of_info(self.infos[name], self.info_file(name)),
+            boxes_of_info(self.infos[name], self.info_file(name), offset=offset),
+            offset=offset,
         )
-        return ReadScene(scene)
+        return ReadScene(scene, remarks)
 
 
-def shifted_with_boxes(scene: Scene) -> Scene:
-    """A room with its minimum corner at the origin, and boxes where it has instances."""
-    coord = _shifted(scene.coord)
+def with_boxes(scene: Scene) -> Scene:
+    """The room with boxes where it has instances."""
     if scene.instance is None or scene.segment is None:
-        return replace(scene, coord=coord)
-    return replace(scene, coord=coord, boxes=boxes_of_objects(coord, scene.segment, scene.instance))
+        return scene
+    return replace(scene, boxes=boxes_of_objects(scene.coord, scene.segment, scene.instance))
 
 
 def _postech_files(raw: Path) -> list[Path]:
     """Tables in the folder or one below."""
-    return sorted([*raw.glob("Area_*.npy"), *raw.glob("*/Area_*.npy")])
-
-
-def _shifted(coord: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 with the minimum corner at the origin."""
-    return (coord.astype(np.float64) - coord.min(axis=0)).astype(np.float32)
+    return glob_visible(raw, "Area_*.npy", "*/Area_*.npy")

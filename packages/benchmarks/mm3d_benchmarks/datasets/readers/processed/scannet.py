@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
     MMDetReader,
     PointceptReader,
     ProcessedReader,
     boxes_of_info,
-    bytes_of_color,
     instance_ids,
     is_rigid,
     load_array,
@@ -22,6 +23,7 @@ from mm3d_benchmarks.datasets.readers.processed.base import (
 )
 from mm3d_benchmarks.datasets.readers.scannet import NYU40, facts, nyu40_to_train, read_names
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 
 UNALIGNED = "the form has no axis alignment: the raw frame is kept, and there are no boxes"
@@ -38,22 +40,30 @@ class PointceptScanNet(PointceptReader):
     @classmethod
     def accepts(cls, raw: Path) -> bool:
         """By the coordinates of a first scan."""
-        return any(raw.glob("train/*/coord.npy")) or any(raw.glob("val/*/coord.npy"))
+        return bool(glob_visible(raw, "train/*/coord.npy", "val/*/coord.npy"))
 
     def splits(self) -> dict[str, list[str]]:
         """The folders."""
-        return {s: sorted(p.parent.name for p in self.raw.glob(f"{s}/*/coord.npy")) for s in ("train", "val", "test")}
+        return {
+            s: [p.parent.name for p in glob_visible(self.raw, f"{s}/*/coord.npy")] for s in ("train", "val", "test")
+        }
+
+    def notes(self) -> list[str]:
+        """Folders of scans that are in no split."""
+        rest = [p for p in glob_visible(self.raw, "*/*/coord.npy") if p.parts[-3] not in ("train", "val", "test")]
+        return [f"{len(rest)} scans outside of train/, val/ and test/: passed over"] if rest else []
 
     def source_files(self, name: str) -> list[Path]:
         """All arrays of the scan."""
         for split in ("train", "val", "test"):
             if (folder := self.raw / split / name).is_dir():
-                return sorted(folder.glob("*.npy"))
+                return glob_visible(folder, "*.npy")
         raise BrokenSceneError(f"{self.raw}: no scan {name}")
 
     def read(self, name: str) -> ReadScene:
         """Coordinates as they are: this form does not know the alignment."""
-        return ReadScene(self.stored(name), [UNALIGNED])
+        scene, remarks = self.stored(name)
+        return ReadScene(scene, [UNALIGNED, *remarks])
 
 
 class VoteNetScanNet(ProcessedReader):
@@ -72,9 +82,16 @@ class VoteNetScanNet(ProcessedReader):
 
     def splits(self) -> dict[str, list[str]]:
         """The release's split lists, less the scans that were not exported."""
-        return release_splits(
-            self.raw, {path.name.removesuffix("_vert.npy") for path in self.folder.glob("*_vert.npy")}
-        )
+        return release_splits(self.raw, self._have())[0]
+
+    def notes(self) -> list[str]:
+        """Scans of the lists that were not exported, scans in no list, and other folders with scans."""
+        others = sorted({path.parent.name for path in _votenet_files(self.raw)} - {self.folder.name})
+        notes = [f"scans are read from {self.folder.name}/; passed over: {', '.join(others)}"] if others else []
+        return release_splits(self.raw, self._have())[1] + notes
+
+    def _have(self) -> set[str]:
+        return {path.name.removesuffix("_vert.npy") for path in glob_visible(self.folder, "*_vert.npy")}
 
     def source_files(self, name: str) -> list[Path]:
         """Four arrays."""
@@ -88,20 +105,22 @@ class VoteNetScanNet(ProcessedReader):
         if boxes.size % 7 or not np.isfinite(boxes).all():
             raise BrokenSceneError(f"{paths[3]}: shape {boxes.shape}, not (K, 7) finite numbers")
         same_length(paths[0], vert=vertices, sem_label=semantic, ins_label=instance)
-        rows = []
+        rows, remarks = [], []
+        coord, offset = settle(vertices[:, :3])
         for box in boxes.reshape(-1, 7):
             if int(box[6]) in NYU40[2:] and (box[3:6] > 0).all():
-                rows.append([*box[:6], 0.0, NYU40.index(int(box[6])) - 2])
+                rows.append([*(box[:3] - offset), *box[3:6], 0.0, NYU40.index(int(box[6])) - 2])
         scene = Scene(
             name,
-            vertices[:, :3].astype(np.float32),
-            bytes_of_color(vertices[:, 3:6], paths[0]),
+            coord,
+            bytes_of_color(vertices[:, 3:6], paths[0], remarks),
             None,
             train_ids_of_nyu40(semantic, paths[1]),
             instance_ids(instance, 0, paths[2]),
             np.array(rows, np.float32).reshape(-1, 8),
+            offset,
         )
-        return ReadScene(scene)
+        return ReadScene(scene, remarks)
 
 
 class MMDetScanNet(MMDetReader):
@@ -122,31 +141,37 @@ class MMDetScanNet(MMDetReader):
             raise BrokenSceneError(f"{file}: axis_align_matrix of {name} is no matrix") from error
         if not is_rigid(matrix):
             raise BrokenSceneError(f"{file}: axis_align_matrix of {name} is no rigid motion")
-        coord = points[:, :3].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        coord, offset = settle(points[:, :3].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
+        remarks: list[str] = []
         scene = Scene(
             name,
-            coord.astype(np.float32),
-            bytes_of_color(points[:, 3:], paths[0]),
+            coord,
+            bytes_of_color(points[:, 3:], paths[0], remarks),
             None,
             train_ids_of_nyu40(semantic, paths[1]),
             instance_ids(instance, 0, paths[2]),
-            boxes_of_info(info, file),
+            boxes_of_info(info, file, offset=offset),
+            offset,
         )
-        return ReadScene(scene)
+        return ReadScene(scene, remarks)
 
 
 def _votenet_files(raw: Path) -> list[Path]:
     """Vertex arrays in the folder or one below."""
-    return [*raw.glob("*_vert.npy"), *raw.glob("*/*_vert.npy")]
+    return glob_visible(raw, "*_vert.npy", "*/*_vert.npy")
 
 
-def release_splits(raw: Path, have: set[str]) -> dict[str, list[str]]:
+def release_splits(raw: Path, have: set[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The release's split lists, beside the data or in ``meta_data``, here or one folder up; only scans that we have.
+
+    Returns:
+        splits: scans by split.
+        notes: how many scans of the lists are not there, and how many scans are in no list.
 
     Raises:
         UserError: a list is missing.
     """
-    splits = {}
+    splits, notes, listed = {}, [], set()
     for split in ("train", "val"):
         found = [
             path
@@ -156,8 +181,14 @@ def release_splits(raw: Path, have: set[str]) -> dict[str, list[str]]:
         ]
         if not found:
             raise UserError(f"{raw / f'scannetv2_{split}.txt'}: not found; put ScanNet's split lists beside the data")
-        splits[split] = [name for name in read_names(sorted(found)[0]) if name in have]
-    return splits
+        names = read_names(sorted(found)[0])
+        splits[split] = [name for name in names if name in have]
+        listed |= set(names)
+        if len(splits[split]) < len(names):
+            notes.append(f"{split}: {len(names) - len(splits[split])} of {len(names)} listed scans are not there")
+    if have - listed:
+        notes.append(f"{len(have - listed)} scans in no split list: passed over")
+    return splits, notes
 
 
 def train_ids_of_nyu40(semantic: np.ndarray, path: Path) -> np.ndarray:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
     MMDetReader,
     ProcessedReader,
     boxes_of_info,
-    bytes_of_color,
     load_archive,
     load_array,
     load_binary,
 )
 from mm3d_benchmarks.datasets.readers.sunrgbd import facts
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 
 
@@ -42,11 +44,11 @@ class VoteNetSunRgbd(ProcessedReader):
     @classmethod
     def accepts(cls, raw: Path) -> bool:
         """By the folders' names."""
-        return any(raw.glob("sunrgbd_pc_bbox_votes_50k_*"))
+        return bool(glob_visible(raw, "sunrgbd_pc_bbox_votes_50k_*"))
 
     def splits(self) -> dict[str, list[str]]:
         """The folders."""
-        return {s: sorted(p.name[:6] for p in folder.glob("*_pc.npz")) for s, folder in self.folders.items()}
+        return {s: [p.name[:6] for p in glob_visible(folder, "*_pc.npz")] for s, folder in self.folders.items()}
 
     def source_files(self, name: str) -> list[Path]:
         """Points and boxes."""
@@ -64,11 +66,12 @@ class VoteNetSunRgbd(ProcessedReader):
         boxes = load_array(boxes_path)
         if boxes.size % 8:
             raise BrokenSceneError(f"{boxes_path}: shape {boxes.shape}, not (K, 8)")
-        boxes = boxes.reshape(-1, 8).astype(np.float32)
+        boxes, remarks = boxes.reshape(-1, 8).astype(np.float64), []
+        coord, offset = settle(points[:, :3])
+        boxes[:, :3] -= offset
         boxes[:, 3:6] *= 2
-        return ReadScene(
-            Scene(name, points[:, :3].astype(np.float32), bytes_of_color(points[:, 3:6], points_path), boxes=boxes)
-        )
+        color = bytes_of_color(points[:, 3:6], points_path, remarks)
+        return ReadScene(Scene(name, coord, color, boxes=boxes.astype(np.float32), offset=offset), remarks)
 
 
 class MMDetSunRgbd(MMDetReader):
@@ -84,5 +87,8 @@ class MMDetSunRgbd(MMDetReader):
         """Points and boxes of a frame."""
         path = self.source_files(name)[0]
         points = load_binary(path, "<f4", 6)
-        boxes = boxes_of_info(self.infos[name], self.info_file(name), yaw=True)
-        return ReadScene(Scene(name, points[:, :3].copy(), bytes_of_color(points[:, 3:], path), boxes=boxes))
+        remarks: list[str] = []
+        coord, offset = settle(points[:, :3])
+        color = bytes_of_color(points[:, 3:], path, remarks)
+        boxes = boxes_of_info(self.infos[name], self.info_file(name), yaw=True, offset=offset)
+        return ReadScene(Scene(name, coord, color, boxes=boxes, offset=offset), remarks)

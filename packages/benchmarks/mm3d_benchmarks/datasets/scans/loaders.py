@@ -1,0 +1,154 @@
+"""Which module reads which format, and what every format's bytes become: columns under known names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
+from mm3d_benchmarks.datasets.formats.pcd import read_pcd, unpack_color
+from mm3d_benchmarks.datasets.formats.placeholder import what_it_is
+from mm3d_benchmarks.datasets.formats.ply import read_vertices
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_benchmarks.datasets.scans.columns import COLOR, COORD, INSTANCES, LABELS, NORMAL, Columns, named, plain_name
+from mm3d_benchmarks.datasets.scans.options import ScanOptions
+from mm3d_benchmarks.datasets.scans.tables import of_table
+
+# Names of arrays in archives and folders, by what they are; other projects' among them.
+ARRAYS = {
+    "coord": ("coord", "coords", "coordinates", "points", "point", "xyz", "pos", "position", "positions",
+              "vertices", "verts", "locs", "pc", "pcd", "pointcloud"),
+    "color": ("color", "colors", "colour", "colours", "rgb", "rgbs"),
+    "normal": ("normal", "normals"),
+}  # fmt: skip
+Loader = Callable[[Path, ScanOptions], Columns]
+
+
+def load_columns(path: Path, options: ScanOptions) -> Columns:
+    """The columns of a scan file, or of a folder of arrays.
+
+    Raises:
+        BrokenSceneError: it cannot be read, or is not what its name says.
+    """
+    if path.is_dir():
+        return _folder(path)
+    loader = FORMATS.get(path.suffix.lower())
+    if loader is None:
+        raise BrokenSceneError(f"{path}: of no format that is read here ({' '.join(FORMATS)}); convert it to .ply")
+    try:
+        return loader(path, options)
+    except BrokenSceneError as error:
+        instead = what_it_is(path)
+        raise BrokenSceneError(f"{path}: is {instead}") if instead else error from error
+
+
+def _ply(path: Path, options: ScanOptions) -> Columns:
+    del options
+    table, remarks = read_vertices(path)
+    columns = named({name: table[name] for name in table.dtype.names or ()})
+    columns.remarks += remarks
+    return columns
+
+
+def _pcd(path: Path, options: ScanOptions) -> Columns:
+    del options
+    table = read_pcd(path)
+    values = {name: table[name] for name in table.dtype.names or ()}
+    packed = next((values.pop(name) for name in list(values) if name.casefold() in ("rgb", "rgba")), None)
+    if packed is not None:
+        values |= dict(zip(COLOR, unpack_color(packed).T, strict=True))
+    return named(values)
+
+
+def _npy(path: Path, options: ScanOptions) -> Columns:
+    try:
+        return of_table(read_array(path), options.columns, path)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+
+
+def _bin(path: Path, options: ScanOptions) -> Columns:
+    try:
+        rest = path.stat().st_size % 4
+        values = np.fromfile(path, "<f4")
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    if rest:
+        raise BrokenSceneError(f"{path}: {rest} bytes too many for float32 numbers; export it again")
+    return of_table(values, options.columns, path)
+
+
+def _npz(path: Path, options: ScanOptions) -> Columns:
+    try:
+        arrays = read_archive(path)
+    except OSError as error:
+        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+    return _of_arrays(arrays, options, path)
+
+
+def _folder(path: Path) -> Columns:
+    """A folder as Pointcept has them: ``coord.npy`` and, beside it, ``color.npy normal.npy segment.npy ...``."""
+    arrays = {}
+    for file in sorted(path.glob("*.npy")):
+        if file.name.startswith("."):
+            continue
+        try:
+            arrays[file.stem] = read_array(file)
+        except OSError as error:
+            raise BrokenSceneError(f"{file}: cannot be read ({error})") from error
+        except ValueError as error:
+            raise BrokenSceneError(f"{file}: damaged or not a plain array ({error}); export it again") from error
+    return _of_arrays(arrays, ScanOptions(), path)
+
+
+def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path) -> Columns:
+    """Arrays by the names that projects give them, or one table that ``columns`` describes."""
+    found = {what: _first(arrays, names) for what, names in ARRAYS.items()}
+    coord = found["coord"]
+    if coord is None and len(arrays) == 1:
+        return of_table(next(iter(arrays.values())), options.columns, path)
+    if coord is None:
+        raise BrokenSceneError(
+            f"{path}: no array of coordinates ({' '.join(ARRAYS['coord'][:7])}); it has {', '.join(arrays)[:300]}"
+        )
+    if arrays[coord].ndim == 2 and arrays[coord].shape[1] > 3 and found["color"] is None:
+        columns = of_table(arrays[coord], options.columns, path)
+    else:
+        columns = Columns({})
+        for key, names in (("coord", COORD), ("color", COLOR), ("normal", NORMAL)):
+            name = found[key]
+            if name is not None:
+                shape, expected = arrays[name].shape, (*arrays[coord].shape[:1], 3)
+                if shape != expected or len(shape) != 2:
+                    raise BrokenSceneError(f"{path}: {name} has shape {shape}, not {expected}")
+                columns.values |= dict(zip(names, arrays[name].T, strict=True))
+    used = {coord, found["color"], found["normal"]}
+    count, passed = len(arrays[coord]), []
+    for name, value in arrays.items():
+        if name in used:
+            continue
+        flat = value.reshape(-1) if value.ndim == 2 and value.shape[1] == 1 else value
+        if flat.shape == (count,):
+            columns.values[name] = flat
+        elif plain_name(name) in (*LABELS, *INSTANCES):
+            raise BrokenSceneError(f"{path}: {name} has shape {value.shape}, not ({count},)")
+        else:
+            passed.append(name)
+    if passed:
+        columns.remarks.append(f"arrays passed over: {', '.join(passed)[:200]}")
+    return columns
+
+
+def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
+    plain = {plain_name(name): name for name in reversed(arrays)}
+    return next((plain[name] for name in names if name in plain), None)
+
+
+FORMATS: dict[str, Loader] = {".ply": _ply, ".pcd": _pcd, ".npy": _npy, ".npz": _npz, ".bin": _bin}
+MORE_FORMATS: dict[str, Callable[[Path], bool]] = {}  # suffix -> whether a file of it looks like a scan at all
