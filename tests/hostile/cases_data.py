@@ -24,6 +24,7 @@ from mm3d_benchmarks.datasets.readers.sunrgbd_frame import (
     read_intrinsics,
 )
 from mm3d_benchmarks.datasets.scene import Scene, open_dataset
+from mm3d_benchmarks.datasets.sources import HINTS
 from mm3d_benchmarks.viewing.page import view_scene
 
 N = 60
@@ -114,6 +115,7 @@ def use_manifest(work: Path) -> None:
 
 def resume(work: Path) -> None:
     prepare_dataset("folder", work / "scans", work / "prepared", quiet=True)
+    (work / "prepared" / HINTS).unlink(missing_ok=True)
     load_prepared(work)
 
 

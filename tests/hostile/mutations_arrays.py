@@ -24,7 +24,8 @@ def ply(data: bytes, random: Random) -> Mutation:
         old = int(found[1])
         new = random.choice((0, 1, -1, -5, old + 1, old - 1, 2 * old, 10**6, 2**31, 2**62, 10**30))
         head = head[: found.start(1)] + str(new).encode() + head[found.end(1) :]
-        return Mutation(head + mark + body, new != old)
+        line_too_many = b"format ascii" in head and new == old - 1 and b" face " in found[0]  # which readers pass over
+        return Mutation(head + mark + body, new != old and not line_too_many)
     if choice == 3:
         types = [b"char", b"uchar", b"short", b"int", b"float", b"double", b"uint", b"string", b"list uchar int"]
         head = re.sub(

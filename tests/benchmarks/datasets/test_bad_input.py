@@ -110,7 +110,7 @@ def test_labels_outside_the_table_and_flat_objects_cost_no_scene(raw_scannet: Pa
     path.write_text(json.dumps(groups))
     manifest = prepare_dataset("scannet", raw, tmp_path / "out", quiet=True).manifest
     assert any("flux capacitor" in remark for remark in manifest["remarks"][SCAN])
-    assert "repaired" in check_prepared(tmp_path / "out").text
+    assert "labels outside the table" in check_prepared(tmp_path / "out").text
 
 
 def test_preparation_holds_one_scene_at_a_time(raw_scannet: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,8 +100,8 @@ def test_a_truncated_array_is_a_user_error_that_names_it(tmp_path: Path) -> None
         ({"boxes": np.zeros((1, 7), np.float32)}, "boxes must be"),
     ],
 )
-def test_arrays_that_break_the_contract_are_refused(change: dict[str, np.ndarray], message: str) -> None:
-    arrays = {"coord": np.zeros((50, 3), np.float32), **change}
+def test_arrays_that_break_the_contract_are_refused(change: dict[str, Any], message: str) -> None:
+    arrays: dict[str, Any] = {"coord": np.zeros((50, 3), np.float32), **change}
     if change.get("coord") is not None:
         arrays = change
     with pytest.raises(ValueError, match=message):

@@ -10,12 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mm3d_benchmarks.commands.own_scans import prepared_root, tell
 from mm3d_benchmarks.planning.compose import Request, compose
 from mm3d_benchmarks.planning.strictness import did_you_mean
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_yaml
 
 SOURCES = ("synthetic", "official")
+LITERAL = (
+    "raw",
+    "out",
+    "root",
+    "dataset",
+    "path",
+    "dataset.path",
+    "scene",
+    "columns",
+    "segment",
+    "instance",
+    "formats",
+)
 SYNTHETIC = ("scannet", "s3dis", "sunrgbd")
 
 
@@ -63,18 +77,20 @@ def prepare(options: argparse.Namespace) -> int:
         raise UserError("say which data set: mm3d prepare dataset=scannet raw=FOLDER")
     profile = settings.pop("profile", options.profile)
     data = profile_of(str(profile))["data"]
-    raw = Path(settings.pop("raw", Path(data["raw"]) / str(dataset)))
-    out = Path(settings.pop("out", Path(data["prepared"]) / str(dataset)))
+    raw = Path(settings.pop("raw", Path(data["raw"]) / dataset))
     if options.check:
-        return _check(out)
+        return _check(Path(settings["out"]) if "out" in settings else prepared_root(dataset, data))
+    out = Path(settings.pop("out", Path(data["prepared"]) / dataset))
     ready = prepare_dataset(
-        str(dataset), raw, out, workers=_workers(options), skip_broken=options.skip_broken, options=settings
+        dataset,
+        raw,
+        out,
+        workers=_workers(options),
+        skip_broken=options.skip_broken,
+        options=settings,
+        again=options.again,
     )
-    left_out = ready.manifest.get("left_out") or {}
-    scenes = {split: len(names) for split, names in ready.manifest["splits"].items()}
-    print(f"{out}: {dataset}, " + ", ".join(f"{count} {split}" for split, count in scenes.items()))
-    if left_out:
-        print(f"left out: {', '.join(sorted(left_out))} (reasons in {out / 'manifest.json'})")
+    tell(ready)
     return 0
 
 
@@ -86,10 +102,12 @@ def view(options: argparse.Namespace) -> int:
     if "dataset" not in settings:
         raise UserError("say which data set and scene: mm3d view dataset=scannet scene=scene0000_00 out=FOLDER")
     data = profile_of(options.profile)["data"]
-    root = Path(settings.pop("root", Path(data["prepared"]) / str(settings.pop("dataset"))))
+    dataset, root = settings.pop("dataset"), settings.pop("root", None)
+    path = settings.pop("path", None) or settings.pop("dataset.path", None)
+    root = Path(root) if root else prepared_root(dataset, data, path)
     scene, out = settings.pop("scene", None), Path(settings.pop("out", "view"))
     if settings:
-        raise UserError(f"{sorted(settings)[0]}: unknown; mm3d view takes dataset, scene, root and out")
+        raise UserError(f"{sorted(settings)[0]}: unknown; mm3d view takes dataset, path, scene, root and out")
     for path in viewing.view_scene(root, None if scene is None else str(scene), out):
         print(path)
     return 0
@@ -101,7 +119,7 @@ def profile_of(name: str) -> dict[str, Any]:
 
 
 def key_values(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words; values as YAML.
+    """``key=value`` words; values as YAML, but for names and paths, which are taken as they stand.
 
     Raises:
         UserError: a word without ``=``.
@@ -115,7 +133,8 @@ def key_values(arguments: Sequence[str]) -> dict[str, Any]:
             parsed = parse_yaml(value)
         except ValueError:
             parsed = value
-        settings[key] = value if isinstance(parsed, dict | list) or (parsed is None and value) else parsed
+        text = key in LITERAL or isinstance(parsed, dict | list) or (parsed is None and value)
+        settings[key] = value if text else parsed
     return settings
 
 

@@ -126,8 +126,8 @@ def _generate(commands) -> None:
 def _prepare(commands) -> None:
     parser = _command(
         commands, "prepare", "data:prepare", "turn a raw data set into prepared scenes",
-        "examples:\n  mm3d prepare dataset=scannet raw=/data/scannet/scans\n"
-        '  mm3d prepare dataset=folder raw=my_scans columns="x y z r g b"',
+        "examples:\n  mm3d prepare dataset=scannet raw=/data/scannet\n"
+        '  mm3d prepare dataset=folder raw=my_scans columns="x y z r g b" scale=0.001',
     )  # fmt: skip
     parser.add_argument(
         "settings",
@@ -139,6 +139,7 @@ def _prepare(commands) -> None:
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
     )
+    parser.add_argument("--again", action="store_true", help="read every raw file anew, whatever is prepared already")
     parser.add_argument(
         "--check",
         action="store_true",

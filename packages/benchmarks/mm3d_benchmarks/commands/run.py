@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.own_scans import SKIP_BROKEN, in_words_of_run, tell
 from mm3d_benchmarks.commands.sweep import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
@@ -126,7 +127,18 @@ def _prepare_own(config: dict, root: Path) -> None:
     from mm3d_benchmarks.datasets.prepare import prepare_dataset
 
     dataset = config["dataset"]
-    prepare_dataset(dataset["name"], Path(dataset["path"]), root, options=dataset.get("reader") or {})
+    try:
+        ready = prepare_dataset(
+            dataset["name"],
+            Path(dataset["path"]),
+            root,
+            skip_broken=bool(dataset.get("skip_broken")),
+            options=dataset.get("reader") or {},
+            way_out=SKIP_BROKEN,
+        )
+    except UserError as error:
+        raise UserError(in_words_of_run(str(error))) from error
+    tell(ready, own=True)
 
 
 def _show(chain: Sequence[RunSpec]) -> None:

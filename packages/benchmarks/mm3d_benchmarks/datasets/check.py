@@ -10,6 +10,7 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.manifest import origin_kind
 from mm3d_benchmarks.datasets.readers import folder, s3dis, scannet, sunrgbd
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset
+from mm3d_benchmarks.datasets.summary import told
 from mm3d_core.errors import UserError
 
 FACTS = {"scannet": scannet.facts, "s3dis": s3dis.facts, "sunrgbd": sunrgbd.facts, "folder": folder.facts}
@@ -86,10 +87,8 @@ def statistics_text(dataset: PreparedDataset, facts: DatasetFacts) -> str:
         lines.append(
             "  more sofa than bookcase: these arrays may follow the other name list; prepare with swapped=true"
         )
-    for title, entries in (("left out", manifest["left_out"]), ("repaired", manifest["remarks"])):
-        lines += [
-            f"  {title}: {name}: {what if isinstance(what, str) else '; '.join(what)}" for name, what in entries.items()
-        ]
+    lines += [f"  left out: {name}: {why}" for name, why in manifest["left_out"].items()]
+    lines += [f"  {line}" for line in told(dataset)]
     return "\n".join(lines)
 
 

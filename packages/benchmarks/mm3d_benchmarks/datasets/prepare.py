@@ -97,7 +97,9 @@ def prepare_dataset(
     splits = reader.splits()
     names = sorted({name for scenes in splits.values() for name in scenes})
     if not names:
-        raise UserError(f"{raw}: the splits of {dataset} name no scene")
+        raise UserError(
+            f"{raw}: the splits of {dataset} name no scene{''.join('; ' + note for note in reader.notes())}"
+        )
     _refuse_names(raw, names)
     _refuse_foreign_target(out, dataset)
     sources = SourceHashes(raw) if again else SourceHashes.load(raw, out)
@@ -106,7 +108,7 @@ def prepare_dataset(
         for outcome in _outcomes(_Work(reader, out, sources, again), names, workers):
             if outcome.error is not None and not skip_broken:
                 sources.save(out)
-                raise BrokenSceneError(f"{outcome.error}\n({way_out})")
+                raise BrokenSceneError(f"{outcome.error}\n({way_out})" if len(names) > 1 else outcome.error)
             sources.new |= outcome.hints
             outcomes[outcome.name] = replace(outcome, hints={})
             bar.update()

@@ -21,15 +21,22 @@ def told(data: PreparedDataset) -> list[str]:
     return lines + remark_lines(manifest["remarks"])
 
 
+def metres(length: float) -> str:
+    """Three digits, or all those before the point."""
+    return f"{length:.0f}" if length >= 100 else f"{length:.3g}"
+
+
 def extent_line(manifest: Mapping[str, Any]) -> str:
     """``extent: 5.0 x 4.0 x 2.5 m``, of several scenes the median and the range of the longest sides."""
     extents = sorted((entry["extent"] for entry in manifest["scenes"].values() if "extent" in entry), key=max)
     if not extents:
         return ""
-    middle = " x ".join(f"{side:.3g}" for side in extents[len(extents) // 2])
+    middle = " x ".join(map(metres, extents[len(extents) // 2]))
     if len(extents) == 1:
         return f"extent: {middle} m"
-    return f"extent: {middle} m (the middle one; longest sides {max(extents[0]):.3g} to {max(extents[-1]):.3g} m)"
+    return (
+        f"extent: {middle} m (the middle one; longest sides {metres(max(extents[0]))} to {metres(max(extents[-1]))} m)"
+    )
 
 
 def units_warning(manifest: Mapping[str, Any]) -> str:
@@ -39,13 +46,13 @@ def units_warning(manifest: Mapping[str, Any]) -> str:
     if not odd:
         return ""
     name, side = max(odd.items(), key=lambda item: abs(item[1] - ROOM[0]))
-    text = f"warning: {name} is {side:.3g} m long"
+    text = f"warning: {name} is {metres(side)} m long"
     text += f" (and {len(odd) - 1} more outside of {ROOM[0]:g} to {ROOM[1]:g} m)" if len(odd) > 1 else ""
     if manifest["dataset"] != "folder":
         return f"{text}, which no room is: are the files in metres?"
     unit = next((unit for unit in UNITS if ROOM[0] <= side * unit <= ROOM[1]), None)
     scale = manifest["options"].get("scale", 1.0) * unit if unit else None
-    way = f"scale={scale:g} makes it {side * unit:.3g} m" if unit and scale else "scale= says the metres of a unit"
+    way = f"scale={scale:g} makes it {metres(side * unit)} m" if unit and scale else "scale= says the metres of a unit"
     return f"{text}, which no room is: if the files are not in metres, {way}"
 
 
@@ -55,7 +62,7 @@ def remark_lines(remarks: Mapping[str, list[str]]) -> list[str]:
     alike: dict[str, list[tuple[str, str]]] = {}
     for name, texts in remarks.items():
         for text in texts if name != WHOLE else []:
-            alike.setdefault(re.sub(r"[\d.,]+", "#", text.replace(name, "*")), []).append((name, text))
+            alike.setdefault(re.sub(r"[\d.,]+", "#", text), []).append((name, text))
     for members in alike.values():
         name, text = members[0]
         if len(members) == 1:

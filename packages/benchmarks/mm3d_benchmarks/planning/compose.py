@@ -22,6 +22,7 @@ from mm3d_benchmarks.planning.strictness import check_targets, did_you_mean, set
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+PATHS = ("dataset.path", "dataset.root", "protocol.scene_list", "protocol.point_list")  # keys whose values are paths
 GROUPS = ("backbone", "dataset", "pretrain", "recipe", "evaluation", "profile", "launcher")
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
@@ -82,7 +83,7 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
     from hydra.errors import OverrideParseException
 
     try:
-        overrides = OverridesParser.create().parse_overrides(list(arguments))
+        overrides = OverridesParser.create().parse_overrides([_quoted(argument) for argument in arguments])
     except OverrideParseException as error:
         raise UserError(f"{str(error).splitlines()[0]}; write overrides as key=value, for example seed=1") from error
     requests: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
@@ -103,6 +104,18 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
             for value in parsed
         ]
     return [(split_request(values), name) for values, name in requests]
+
+
+def _quoted(argument: str) -> str:
+    """An override whose value is a path in Hydra's quotes: blanks, brackets, commas and ``=`` are part of a name.
+
+    Commas that separate paths (a multirun) stay what they are.
+    """
+    key, separator, value = argument.partition("=")
+    several = "," in value and not Path(value).exists()
+    if key not in PATHS or not separator or value[:1] in ("", "'", '"') or several or value == "null":
+        return argument
+    return f"{key}='" + value.replace("'", "\\'") + "'"
 
 
 def split_request(values: Mapping[str, Any], folders: tuple[Path, ...] = ()) -> Request:
@@ -347,7 +360,7 @@ def strip_machine(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     for group in ("launcher", "profile"):
         kept.pop(group, None)
     dataset = kept.get("dataset", {})
-    moved = {name: dataset.pop(name) for name in ("root", "raw", "path") if name in dataset}
+    moved = {name: dataset.pop(name) for name in ("root", "raw", "path", "skip_broken") if name in dataset}
     if moved:
         local["dataset"] = moved
     return kept, local

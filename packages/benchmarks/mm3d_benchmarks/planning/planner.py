@@ -260,7 +260,7 @@ class Planner:
             manifest = read_json(root / "manifest.json")
             if manifest is None and self.needs_data:
                 raise UserError(
-                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={root.name} "
+                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={root.name.split('-')[0]} "
                     f"--profile {self.profile}` first"
                 )
             self._manifests[root] = content_key(manifest) if manifest is not None else ""

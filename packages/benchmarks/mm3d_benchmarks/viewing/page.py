@@ -69,7 +69,7 @@ def thinned(scene: Scene, count: int) -> Scene:
         return scene
     rows = np.sort(np.random.default_rng(0).choice(scene.num_points, count, replace=False))
     arrays = {key: value if key == "boxes" else value[rows] for key, value in scene.arrays().items()}
-    return Scene(scene.name, **arrays)
+    return Scene(scene.name, **arrays, offset=scene.offset)
 
 
 def colors_of(scene: Scene) -> np.ndarray:
@@ -111,6 +111,7 @@ def page_text(scene: Scene, colors: dict[str, np.ndarray], boxes: np.ndarray, fa
         "points": scene.num_points,
         "low": [round(float(v), 4) for v in low],
         "span": round(span, 6),
+        "offset": [round(float(v), 4) for v in scene.offset],
         "coord": base64.b64encode(grid.tobytes()).decode(),
         "colors": {
             key: base64.b64encode(np.ascontiguousarray(value).tobytes()).decode() for key, value in colors.items()

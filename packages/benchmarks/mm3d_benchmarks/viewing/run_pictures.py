@@ -56,7 +56,9 @@ def save_artefacts(
 
 
 def save_prediction(folder: Path, scene: Scene, prediction: Mapping[str, Any], class_names: Sequence[str]) -> None:
-    """Write ``prediction_<scene>.npz``: coord, color, segment, prediction, statistic, class_names; raw for Figure 6.
+    """Write ``prediction_<scene>.npz``: coord, color, segment, prediction, statistic, class_names, and ``offset``.
+
+    The offset (3 float64, metres) added to ``coord`` in double precision gives the coordinates of the raw scan.
 
     Args:
         prediction: what a segmentation protocol returned: ``segment`` or ``logits``, and ``index`` when not every point
@@ -72,13 +74,14 @@ def save_prediction(folder: Path, scene: Scene, prediction: Mapping[str, Any], c
     arrays["segment"] = np.full(len(rows), -1, np.int16) if scene.segment is None else scene.segment[rows]
     arrays["class_names"] = np.array(class_names)
     arrays["statistic"] = _statistic(arrays)
+    arrays["offset"] = np.array(scene.offset)
     save_arrays(folder / PREDICTION.format(scene=scene.name), arrays)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an ``.npz`` in one step."""
     buffer = io.BytesIO()
-    compact: dict[str, Any] = {name: _compact(value) for name, value in arrays.items()}
+    compact: dict[str, Any] = {name: value if name == "offset" else _compact(value) for name, value in arrays.items()}
     np.savez_compressed(buffer, **compact)
     with atomic_write(path) as stream:
         stream.write(buffer.getbuffer())

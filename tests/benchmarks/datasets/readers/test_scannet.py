@@ -87,7 +87,7 @@ def test_a_segment_of_two_objects_belongs_to_the_later_one(tmp_path: Path) -> No
     nyu40, instance, unknown = read_annotation(*annotation(tmp_path, [7, 9, 9, 4], groups), 4, {"chair": 5, "table": 7})
     assert nyu40.tolist() == [5, 7, 7, 0]
     assert instance.tolist() == [0, 1, 1, -1]
-    assert unknown == set()
+    assert unknown == []
 
 
 def test_a_label_outside_the_table_is_ignored_and_reported(raw: Path) -> None:

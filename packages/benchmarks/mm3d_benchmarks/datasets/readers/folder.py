@@ -81,5 +81,7 @@ class FolderReader:
         coord, offset = settle(scan.coord)
         remarks = list(scan.remarks)
         if any(offset):
-            remarks.append(f"moved by {' '.join(f'{-v:g}' for v in offset)} m to an origin of its own")
+            remarks.append(
+                f"far from the origin: {' '.join(f'{v:.0f}' for v in offset)} m subtracted, kept as its offset"
+            )
         return ReadScene(Scene(name, coord, scan.color, scan.normal, offset=offset), remarks)

@@ -126,7 +126,7 @@ def open_scan(path: Path, options: ScanOptions | None = None) -> Reading:
     if has_normal and not any(values[name].any() for name in NORMAL):
         has_normal = False
         remarks.append("normals are all zero: passed over")
-    if steps := coarse_steps([values[axis] for axis in COORD], options.scale):
+    if steps := coarse_steps([values[axis][kept] for axis in COORD], options.scale):
         remarks.append(
             f"coordinates far from the origin are stored in 32 bits: steps of {steps:.2g} m were lost when the file "
             "was written; export doubles or shift the scan before"
