@@ -11,8 +11,8 @@ from benchmarks.datasets.scans.made import columns, ply, room, s3dis, scannet
 
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
-from mm3d_benchmarks.runs.artefacts import save_prediction
 from mm3d_benchmarks.viewing.page import view_scene
+from mm3d_benchmarks.viewing.run_pictures import save_prediction
 from mm3d_core.errors import UserError
 
 UTM = np.array([404000.0, 5655000.0, 120.0])
