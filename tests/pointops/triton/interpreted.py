@@ -153,8 +153,7 @@ def test_more_points_and_queries_than_a_tile_holds():
     assert torch.equal(near, want)
 
 
-@pytest.mark.parametrize("started", [False, True])
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(("skip", "started"), [(False, True), (True, False)])
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("cloud", [rand(23, 3), lattice(23) - 1, torch.ones(23, 3)], ids=["random", "ties", "equal"])
 def test_samples_are_the_same_rows_and_radii(cloud, ends, skip, started):
