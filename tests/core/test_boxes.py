@@ -112,9 +112,10 @@ def test_swapping_length_and_width_with_a_quarter_turn_changes_nothing():
         (box(size=(2, 1, 1)), box(center=(0.5, 0, 0)), 0.5),  # one half contained in the other
         (box(size=(2, 1, 1)), box(size=(1, 2, 1)), 1 / 3),  # a plus
         (box(size=(2, 1, 1)), box(size=(2, 1, 1), heading=math.pi / 2), 1 / 3),  # the same plus, by turning
-        (box(), box(size=(-1, 1, 1)), 0.0),
+        (box(), box(size=(-1, 1, 1)), 1.0),  # the mirrored box
+        (box(), box(size=(1, 1, -1)), 0.0),
         (box(), box(size=(0, 1, 1)), 0.0),
-        (box(size=(-1, -1, 1)), box(), 0.0),
+        (box(size=(-1, -1, 1)), box(), 1.0),
         (
             box(size=(1, 1, 1)),
             box(size=(1, 1, 1), heading=math.pi / 4),
@@ -235,3 +236,25 @@ def test_suppression_refuses_bad_arguments():
         non_maximum_suppression(box(), torch.ones(2), 0.5)
     with pytest.raises(ValueError, match="measure='area'"):
         non_maximum_suppression(box(), torch.ones(1), 0.5, measure="area")
+
+
+@pytest.mark.parametrize("heading", [0.0, 0.7])
+@pytest.mark.parametrize("signs", [(-1, 1), (1, -1), (-1, -1)])
+def test_a_negative_length_or_width_is_the_mirrored_box(heading, signs):
+    proper = torch.tensor([[0.3, -0.2, 0.5, 2.0, 1.0, 1.5, heading]])
+    mirrored = proper.clone()
+    mirrored[0, 3] *= signs[0]
+    mirrored[0, 4] *= signs[1]
+    other = torch.tensor([[0.6, 0.1, 0.4, 1.5, 1.2, 1.0, 0.3]])
+    coord = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 3 - 1.5
+    assert torch.equal(points_in_boxes(coord, mirrored), points_in_boxes(coord, proper))
+    assert torch.equal(count_points_in_boxes(coord, mirrored), count_points_in_boxes(coord, proper))
+    assert count_points_in_boxes(coord, mirrored).item() > 5
+    torch.testing.assert_close(box_iou(mirrored, other), box_iou(proper, other))
+    torch.testing.assert_close(box_iou(other, mirrored), box_iou(other, proper))
+    torch.testing.assert_close(box_iou(mirrored, proper).item(), 1.0)
+
+
+def test_a_negative_height_has_no_overlap():
+    box = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0, -1.0, 0.2]])
+    assert box_iou(box, box.abs()).item() == 0.0

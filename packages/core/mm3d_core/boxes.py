@@ -84,7 +84,7 @@ def points_in_boxes(coord: Tensor, boxes: Tensor) -> Tensor:
 
     Args:
         coord: (N, 3).
-        boxes: (M, 7); a box with a negative size holds nothing.
+        boxes: (M, 7); a negative size is the mirrored box: it holds what the hull of its corners holds.
 
     Returns:
         (M, N) bool.
@@ -94,7 +94,7 @@ def points_in_boxes(coord: Tensor, boxes: Tensor) -> Tensor:
     cosine, sine = boxes[:, 6:].cos(), boxes[:, 6:].sin()
     along = cosine * relative[..., 0] - sine * relative[..., 1]
     across = sine * relative[..., 0] + cosine * relative[..., 1]
-    half = boxes[:, 3:6] / 2
+    half = boxes[:, 3:6].abs() / 2
     inside = (along.abs() <= half[:, :1]) & (across.abs() <= half[:, 1:2])
     return inside & (relative[..., 2].abs() <= half[:, 2:])
 
@@ -128,11 +128,12 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
         second: (G, 7).
 
     Returns:
-        (M, G) float64 in [0, 1]; 0 where a size is not positive. When all headings are 0 this is the axis-aligned IoU.
+        (M, G) float64 in [0, 1]. A negative length or width is the mirrored box and counts as its absolute value, a
+        height that is not positive gives 0, both as in the release. With all headings 0 this is the axis-aligned IoU.
     """
     _check_boxes(first, "first")
     _check_boxes(second, "second")
-    first, second = first.double(), second.double()
+    first, second = _unmirrored(first.double()), _unmirrored(second.double())
     hulls = axis_aligned_hull(first)[:, None], axis_aligned_hull(second)[None]
     spans = _spans(*hulls)
     proper = (first[:, None, 3:6] > 0).all(-1) & (second[None, :, 3:6] > 0).all(-1)
@@ -215,6 +216,11 @@ def non_maximum_suppression(
 def _check_boxes(boxes: Tensor, name: str) -> None:
     if boxes.ndim < 1 or boxes.shape[-1] != 7:
         raise ValueError(f"{name} must be (..., 7) as cx cy cz l w h heading, not {tuple(boxes.shape)}")
+
+
+def _unmirrored(boxes: Tensor) -> Tensor:
+    """The boxes with lengths and widths that are not negative: the same footprints."""
+    return torch.cat([boxes[..., :3], boxes[..., 3:5].abs(), boxes[..., 5:]], -1)
 
 
 def _footprint_corners(boxes: Tensor) -> Tensor:
