@@ -3,8 +3,8 @@
     python -m speed.point_transformer --points 20000 40000
 
 Both run in one process on one thread and take turns; what counts is the ratio of processor time. Where Pointcept is
-installed its own ``PointTransformerSeg50`` runs on this package's ``pointops``; elsewhere :mod:`speed.point_transformer_peer`
-says the same network in plain torch. Searches are inside both steps: ours are made once for all blocks.
+installed its own ``PointTransformerSeg50`` runs on this package's ``pointops``; elsewhere the same network in
+plain torch (:mod:`speed.point_transformer_peer`). Searches are inside both steps: ours are made once for all blocks.
 """
 
 from __future__ import annotations

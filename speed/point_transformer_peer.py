@@ -1,13 +1,14 @@
-"""Point Transformer as Pointcept's module computes it, in plain torch over ``pointops``: what speed is measured against.
+"""Point Transformer as Pointcept's module computes it, in plain torch over ``pointops``: the measure of speed.
 
 The order of operations, the searches (one in every layer) and the layouts (norms on transposed copies) are those of
-Pointcept/Pointcept, pointcept/models/point_transformer/point_transformer_seg.py (MIT; nothing copied). Depths are those of
-its largest network: 1, 2, 3, 5, 2 blocks on the way down, one at each level on the way up.
+Pointcept/Pointcept, pointcept/models/point_transformer/point_transformer_seg.py (MIT; nothing copied). Depths are those
+of its largest network: 1, 2, 3, 5, 2 blocks on the way down, one at each level on the way up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class PeerPointTransformer(nn.Module):
         self.context = nn.Sequential(nn.Linear(WIDTHS[-1], WIDTHS[-1]), nn.ReLU(inplace=True))
         self.fuse = _dense(2 * WIDTHS[-1], WIDTHS[-1])
         self.skip = nn.ModuleList(_dense(w, w) for w in WIDTHS[:-1])
-        self.lift = nn.ModuleList(_dense(b, a) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False))
+        self.lift = nn.ModuleList(_dense(b, a) for a, b in pairwise(WIDTHS))
         self.head = nn.Sequential(*_dense(WIDTHS[0], WIDTHS[0]), nn.Linear(WIDTHS[0], num_classes))
 
     def forward(self, data: Mapping[str, Tensor]) -> Tensor:

@@ -59,6 +59,14 @@ KERNELS = {
         lambda t: pointops.softmax_aggregation(t["key"], t["position"], t["logit"], IDX),
         lambda t: aggregate_reference(t["key"], t["position"], t["logit"], IDX, True),
     ),
+    "softmax_aggregation without position": (
+        lambda t: pointops.softmax_aggregation(t["key"], None, t["logit"], IDX),
+        lambda t: aggregate_reference(t["key"], None, t["logit"], IDX, True),
+    ),
+    "aggregation without position": (
+        lambda t: pointops.aggregation(t["key"], None, t["logit"], IDX),
+        lambda t: aggregate_reference(t["key"], None, t["logit"], IDX, False),
+    ),
     "aggregation": (
         lambda t: pointops.aggregation(t["key"], t["position"], t["logit"], IDX),
         lambda t: aggregate_reference(t["key"], t["position"], t["logit"], IDX, False),

@@ -24,18 +24,19 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import (
     InverseTable,
+    aggregation,
     grouping2,
     interpolate,
     neighbor_relation,
     segment_broadcast,
     segment_mean,
-    softmax_aggregation,
 )
 from pointops.grouping import relative_coordinates
 from pointops.plan import PlanLevel, PlanSpec, Table
@@ -199,7 +200,7 @@ class TransitionDown(nn.Module):
         around = Neighborhood.of(coarse.down, fine.coord, coarse.coord)
         near = grouping2(feat, around.index, inverse=around.inverse)
         grouped = torch.cat([around.relative.to(feat.dtype), near], -1)
-        return self.norm(self.linear(grouped)).amax(1)
+        return self.norm(self.linear(grouped)).max(1).values
 
 
 class TransitionUp(nn.Module):
@@ -263,7 +264,11 @@ class Block(nn.Module):
 
 
 class VectorAttention(nn.Module):
-    """Attention whose weights are vectors: one weight for every ``share`` channels that lie C / share apart."""
+    """Attention whose weights are vectors: one weight for every ``share`` channels that lie C / share apart.
+
+    The sum over neighbors of weight times (value + position) is split: positions are linear in four numbers, so their
+    part is summed in these four, and the tensor of all positions (N, k, C) is needed once instead of five times.
+    """
 
     def __init__(self, channels: int, share: int) -> None:
         super().__init__()
@@ -289,10 +294,16 @@ class VectorAttention(nn.Module):
         Returns:
             (N, C); channel g * (C / share) + m is weighted by the m-th weight.
         """
-        position = self.position(around.relative.to(feat.dtype))
+        narrow, norm, _, widen = self.position
+        hidden = F.pad(norm(narrow(around.relative.to(feat.dtype))), (0, 1), value=1.0)
+        spread = torch.cat([widen.weight, widen.bias.unsqueeze(1)], 1)  # (C, 4): what is 1 everywhere takes the bias
         table, inverse = around.index, around.inverse
+        position = F.linear(hidden, spread)
         relation = neighbor_relation(self.query(feat), self.key(feat), position, table, inverse=inverse)
-        return softmax_aggregation(self.value(feat), position, self.weight(relation), table, inverse=inverse)
+        weight = self.weight(relation).softmax(1)
+        mixed = weight.transpose(1, 2) @ hidden  # (N, W, 4): positions are summed before they are widened
+        placed = torch.einsum("nmi,gmi->ngm", mixed, spread.view(-1, weight.shape[2], 4)).flatten(1)
+        return aggregation(self.value(feat), None, weight, table, inverse=inverse) + placed
 
 
 def _linear_norm(in_channels: int, out_channels: int) -> nn.Sequential:

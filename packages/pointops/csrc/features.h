@@ -30,7 +30,7 @@ POINTOPS_API int pointops_relation_backward(const float* grad, int64_t rows, con
                                             float* query_grad, float* key_grad);
 
 /* out (points, channels): channel c sums (value[idx] + position) * weight of group c mod shares over the neighbors.
- * position (points, neighbors, channels); weight (points, neighbors, shares), softmaxed over the neighbors if asked. */
+ * position (points, neighbors, channels; null: none); weight (points, neighbors, shares), softmaxed over the neighbors if asked. */
 POINTOPS_API int pointops_aggregate(const float* value, int64_t rows, const float* position, const float* weight,
                                     const int32_t* idx, int64_t points, int64_t neighbors, int64_t channels,
                                     int64_t shares, int softmax, int threads, float* out);

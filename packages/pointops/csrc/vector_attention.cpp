@@ -75,24 +75,30 @@ inline void each_tile(const Sizes& size, const Body& body) {
     std::memcpy(into, done, sizeof done);                      \
   }
 
+inline void add_scaled(const Sizes& size, const float* g, const float* w, float* out) {
+  each_tile(size, [&](int64_t c, int64_t t, auto width) { POINTOPS_TILE(out + c, out[c + l] + g[c + l] * w[t + l]) });
+}
+
 inline void accumulate(const Sizes& size, const float* v, const float* p, const float* w, float* out) {
-  each_tile(size, [&](int64_t c, int64_t t, auto width) {
-    POINTOPS_TILE(out + c, out[c + l] + (v[c + l] + p[c + l]) * w[t + l])
-  });
+  if (p)
+    each_tile(size, [&](int64_t c, int64_t t, auto width) {
+      POINTOPS_TILE(out + c, out[c + l] + (v[c + l] + p[c + l]) * w[t + l])
+    });
+  else
+    add_scaled(size, v, w, out);
 }
 
 // One neighbor on the way back: slopes (tile) of its weights, and w * g for position and value where they are wanted.
 inline void step_back(const Sizes& size, const float* v, const float* p, const float* w, const float* g, float* slopes,
                       float* position_grad, float* value_grad) {
   each_tile(size, [&](int64_t c, int64_t t, auto width) {
-    POINTOPS_TILE(slopes + t, slopes[t + l] + g[c + l] * (v[c + l] + p[c + l]))
+    if (p)
+      POINTOPS_TILE(slopes + t, slopes[t + l] + g[c + l] * (v[c + l] + p[c + l]))
+    else
+      POINTOPS_TILE(slopes + t, slopes[t + l] + g[c + l] * v[c + l])
     if (position_grad) POINTOPS_TILE(position_grad + c, g[c + l] * w[t + l])
     if (value_grad) POINTOPS_TILE(value_grad + c, value_grad[c + l] + g[c + l] * w[t + l])
   });
-}
-
-inline void add_scaled(const Sizes& size, const float* g, const float* w, float* out) {
-  each_tile(size, [&](int64_t c, int64_t t, auto width) { POINTOPS_TILE(out + c, out[c + l] + g[c + l] * w[t + l]) });
 }
 
 }  // namespace
@@ -117,7 +123,7 @@ extern "C" int pointops_aggregate(const float* value, int64_t rows, const float*
         for (int64_t j = 0, e = n * neighbors; j < neighbors; ++j, ++e) {
           if (e + 8 < entries && idx[e + 8] >= 0) prefetch(value + idx[e + 8] * channels);
           const float* v = idx[e] < 0 ? zeros.data() : value + idx[e] * channels;
-          accumulate(size, v, position + e * channels, &weights.wide[j * size.tile], o);
+          accumulate(size, v, position ? position + e * channels : nullptr, &weights.wide[j * size.tile], o);
         }
       }
     });
@@ -148,7 +154,7 @@ extern "C" int pointops_aggregate_backward(const float* grad, const float* value
           if (e + 8 < entries && idx[e + 8] >= 0) prefetch(value + idx[e + 8] * channels);
           const float* v = idx[e] < 0 ? zeros.data() : value + idx[e] * channels;
           const float* w = &weights.wide[j * size.tile];
-          step_back(size, v, position + e * channels, w, g, &slopes[j * size.tile],
+          step_back(size, v, position ? position + e * channels : nullptr, w, g, &slopes[j * size.tile],
                     position_grad ? position_grad + e * channels : nullptr,
                     alone && idx[e] >= 0 ? value_grad + idx[e] * channels : nullptr);
           if (!alone) std::copy(w, w + size.tile, &kept[e * size.tile]);

@@ -9,13 +9,13 @@ from pointops.vector_attention import aggregated
 
 
 def aggregation(
-    input: Tensor, position: Tensor, weight: Tensor, idx: Tensor, *, inverse: InverseTable | None = None
+    input: Tensor, position: Tensor | None, weight: Tensor, idx: Tensor, *, inverse: InverseTable | None = None
 ) -> Tensor:
     """out[n, c] = sum_j (input[idx[n, j], c] + position[n, j, c]) * weight[n, j, c mod W].
 
     Args:
         input: (M, C).
-        position: (N, k, C).
+        position: (N, k, C), or None for none.
         weight: (N, k, W), W divides C: channel c uses weight c mod W.
         idx: (N, k) int32 or int64 rows of ``input``; -1 contributes its position term only.
         inverse: of ``idx`` over the M rows, see :func:`pointops.gather.gather_rows`.

@@ -42,13 +42,13 @@ def neighbor_relation(
 
 
 def softmax_aggregation(
-    value: Tensor, position: Tensor, logit: Tensor, idx: Tensor, *, inverse: InverseTable | None = None
+    value: Tensor, position: Tensor | None, logit: Tensor, idx: Tensor, *, inverse: InverseTable | None = None
 ) -> Tensor:
     """:func:`pointops.aggregation.aggregation` whose weights are the softmax of ``logit`` over the neighbors.
 
     Args:
         value: (M, C).
-        position: (N, k, C).
+        position: (N, k, C), or None for none.
         logit: (N, k, W), W divides C: channel c uses weight c mod W.
         idx: (N, k) int32 or int64 rows of ``value``; -1 contributes its position term only.
         inverse: of ``idx`` over the M rows, see :func:`pointops.gather.gather_rows`.
@@ -70,11 +70,12 @@ def relation_reference(query: Tensor, key: Tensor, position: Tensor | None, idx:
     return difference if position is None else difference + position
 
 
-def aggregate_reference(value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, softmax: bool) -> Tensor:
+def aggregate_reference(value: Tensor, position: Tensor | None, weight: Tensor, idx: Tensor, softmax: bool) -> Tensor:
     """What ``softmax_aggregation`` and ``aggregation`` mean: gather, add, multiply, sum."""
-    value, position, weight = (_dispatch.accumulated(part) for part in (value, position, weight))
+    value, weight = _dispatch.accumulated(value), _dispatch.accumulated(weight)
     weight = weight.softmax(1) if softmax else weight
-    terms = gather_rows_reference(value, idx) + position
+    terms = gather_rows_reference(value, idx)
+    terms = terms if position is None else terms + _dispatch.accumulated(position)
     shared = terms.view(*idx.shape, terms.shape[2] // weight.shape[2], weight.shape[2])
     return (shared * weight.unsqueeze(2)).sum(1).flatten(1)
 
@@ -108,7 +109,7 @@ def aggregated(
     value_name: str,
     weight_name: str,
     value: Tensor,
-    position: Tensor,
+    position: Tensor | None,
     weight: Tensor,
     idx: Tensor,
     inverse: InverseTable | None,
@@ -117,14 +118,18 @@ def aggregated(
     """Checked arguments for the operation; the names are those of the caller's arguments."""
     _dispatch.check_index(idx, 2)
     _dispatch.check_features(value_name, value, None, None)
-    _dispatch.check_features("position", position, *idx.shape, value.shape[1])
+    if position is not None:
+        _dispatch.check_features("position", position, *idx.shape, value.shape[1])
     _dispatch.check_features(weight_name, weight, *idx.shape, None)
     if weight.shape[2] == 0 or value.shape[1] % weight.shape[2]:
         raise ValueError(
             f"{weight_name} must be (N, k, W) with W dividing {value.shape[1]} channels, not {tuple(weight.shape)}"
         )
-    _dispatch.check_device(idx, value_name, value, position, weight)
-    value, position, weight = _dispatch.common_dtype(value, position, weight)
+    _dispatch.check_device(idx, value_name, value, weight, *([] if position is None else [position]))
+    if position is None:
+        value, weight = _dispatch.common_dtype(value, weight)
+    else:
+        value, position, weight = _dispatch.common_dtype(value, position, weight)
     return _aggregate(value, position, weight, idx, *_dispatch.tables(inverse, idx, value.shape[0]), softmax)
 
 
@@ -195,7 +200,7 @@ def _relation_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 def _run_aggregate(
     value: Tensor,
-    position: Tensor,
+    position: Tensor | None,
     weight: Tensor,
     idx: Tensor,
     start: Tensor | None,
@@ -207,62 +212,68 @@ def _run_aggregate(
         idx = _check.index("idx", idx, value.shape[0])
         return aggregate_reference(value, position, weight, idx, softmax).to(value.dtype)
     rows = _dispatch.rows32(idx, value.shape[0])
-    value, position, weight = value.contiguous(), position.contiguous(), weight.contiguous()
+    value, weight, position = (
+        value.contiguous(),
+        weight.contiguous(),
+        None if position is None else position.contiguous(),
+    )
     if how == "Triton":
         from pointops.triton import aggregate
 
         return aggregate.forward(value, position, weight, rows, softmax)
     out = _fake_aggregate(value, position, weight, idx, start, entry, softmax)
-    sizes = (*position.shape, weight.shape[2], int(softmax), _native.threads())
+    sizes = (*idx.shape, value.shape[1], weight.shape[2], int(softmax), _native.threads())
     _native.call("pointops_aggregate", value, value.shape[0], position, weight, rows, *sizes, out)
     return out
 
 
-def _fake_aggregate(
-    value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, start: Any, entry: Any, softmax: bool
-):
+def _fake_aggregate(value: Tensor, position: Any, weight: Tensor, idx: Tensor, start: Any, entry: Any, softmax: bool):
     return value.new_empty((idx.shape[0], value.shape[1]))
 
 
 def _run_aggregate_backward(
     grad: Tensor,
     value: Tensor,
-    position: Tensor,
+    position: Tensor | None,
     weight: Tensor,
     idx: Tensor,
     start: Tensor | None,
     entry: Tensor | None,
     softmax: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients with respect to value, position and weight."""
+    """Gradients with respect to value, position (empty without one) and weight."""
     how = _dispatch.kernels(value)
     if how == "torch":
         return _aggregate_gradient_reference(grad, value, position, weight, idx, softmax)
     rows = _dispatch.rows32(idx, value.shape[0])
-    grad, value, position, weight = (part.contiguous() for part in (grad, value, position, weight))
+    grad, value, weight = (part.contiguous() for part in (grad, value, weight))
+    position = None if position is None else position.contiguous()
     if how == "Triton":
         from pointops.triton import aggregate
 
         table = table_for(rows, value.shape[0], start, entry)
         return aggregate.backward(grad, value, position, weight, rows, *table, softmax)
     out = _fake_aggregate_backward(grad, value, position, weight, idx, start, entry, softmax)
-    sizes = (*position.shape, weight.shape[2], int(softmax), _native.threads())
-    _native.call("pointops_aggregate_backward", grad, value, value.shape[0], position, weight, rows, *sizes, *out)
+    sizes = (*idx.shape, value.shape[1], weight.shape[2], int(softmax), _native.threads())
+    placed = (out[0], None if position is None else out[1], out[2])
+    _native.call("pointops_aggregate_backward", grad, value, value.shape[0], position, weight, rows, *sizes, *placed)
     return out
 
 
 def _fake_aggregate_backward(
-    grad: Tensor, value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, start: Any, entry: Any, softmax: bool
+    grad: Tensor, value: Tensor, position: Any, weight: Tensor, idx: Tensor, start: Any, entry: Any, softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return value.new_empty(value.shape), position.new_empty(position.shape), weight.new_empty(weight.shape)
+    placed = value.new_empty(0 if position is None else position.shape)
+    return value.new_empty(value.shape), placed, weight.new_empty(weight.shape)
 
 
 def _aggregate_gradient_reference(
-    grad: Tensor, value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, softmax: bool
+    grad: Tensor, value: Tensor, position: Tensor | None, weight: Tensor, idx: Tensor, softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The chain rule, written out."""
-    wide, terms, used = (_dispatch.accumulated(part) for part in (grad, position, weight))
-    terms = terms + gather_rows_reference(_dispatch.accumulated(value), idx)
+    wide, used = _dispatch.accumulated(grad), _dispatch.accumulated(weight)
+    terms = gather_rows_reference(_dispatch.accumulated(value), idx)
+    terms = terms if position is None else terms + _dispatch.accumulated(position)
     used = used.softmax(1) if softmax else used
     shape = (*idx.shape, value.shape[1] // weight.shape[2], weight.shape[2])
     position_grad = (used.unsqueeze(2) * wide.view(shape[0], 1, *shape[2:])).flatten(2)
@@ -270,16 +281,18 @@ def _aggregate_gradient_reference(
     if softmax:
         slope = used * (slope - (used * slope).sum(1, keepdim=True))
     value_grad = scatter_rows_reference(position_grad, idx, value.shape[0])
-    return value_grad.to(value.dtype), position_grad.to(value.dtype), slope.to(value.dtype)
+    placed = value.new_empty(0) if position is None else position_grad.to(value.dtype)
+    return value_grad.to(value.dtype), placed, slope.to(value.dtype)
 
 
 def _save_aggregate(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.softmax = inputs[6]
+    ctx.softmax, ctx.placed = inputs[6], inputs[1] is not None
     ctx.save_for_backward(*inputs[:6])
 
 
 def _aggregate_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return *_aggregate_backward(grad, *ctx.saved_tensors, ctx.softmax), None, None, None, None
+    value_grad, position_grad, weight_grad = _aggregate_backward(grad, *ctx.saved_tensors, ctx.softmax)
+    return value_grad, position_grad if ctx.placed else None, weight_grad, None, None, None, None
 
 
 _TABLE = "Tensor idx, Tensor? start, Tensor? entry"
@@ -296,13 +309,13 @@ _relation = _register.differentiable(
     _relation_gradient,
 )
 _aggregate_backward = _register.operation(
-    f"aggregate_backward(Tensor grad, Tensor value, Tensor position, Tensor weight, {_TABLE}, bool softmax)"
+    f"aggregate_backward(Tensor grad, Tensor value, Tensor? position, Tensor weight, {_TABLE}, bool softmax)"
     " -> (Tensor, Tensor, Tensor)",
     _run_aggregate_backward,
     _fake_aggregate_backward,
 )
 _aggregate = _register.differentiable(
-    f"aggregate(Tensor value, Tensor position, Tensor weight, {_TABLE}, bool softmax) -> Tensor",
+    f"aggregate(Tensor value, Tensor? position, Tensor weight, {_TABLE}, bool softmax) -> Tensor",
     _run_aggregate,
     _fake_aggregate,
     _save_aggregate,

@@ -123,6 +123,11 @@ def test_aggregation_and_its_gradients(dtype, softmax, channels, shares, neighbo
     ours = aggregate.backward(grad, value, position, weight, idx, *table, softmax)
     for got, want in zip(ours, _aggregate_gradient_reference(grad, value, position, weight, idx, softmax), strict=True):
         torch.testing.assert_close(got, want)
+    out = aggregate.forward(value, None, weight, idx, softmax)
+    torch.testing.assert_close(out, aggregate_reference(value, None, weight, idx, softmax).to(dtype))
+    ours = aggregate.backward(grad, value, None, weight, idx, *table, softmax)
+    for got, want in zip(ours, _aggregate_gradient_reference(grad, value, None, weight, idx, softmax), strict=True):
+        torch.testing.assert_close(got, want)
 
 
 def test_aggregation_of_nothing():

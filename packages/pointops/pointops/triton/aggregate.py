@@ -35,6 +35,7 @@ def aggregate_kernel(
     channels,
     shares,
     SOFTMAX: tl.constexpr,
+    PLACED: tl.constexpr,
     TILE: tl.constexpr,
     K: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -52,7 +53,8 @@ def aggregate_kernel(
     if SOFTMAX:
         w = over_neighbors(w)
     x = tl.load(value + row * channels + c, inside & (row >= 0), 0.0).to(tl.float32)
-    x += tl.load(position + e * channels + c, inside, 0.0).to(tl.float32)
+    if PLACED:
+        x += tl.load(position + e * channels + c, inside, 0.0).to(tl.float32)
     total = tl.sum(w * x, 1)
     m = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     d = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
@@ -78,6 +80,7 @@ def aggregate_backward_kernel(
     channels,
     shares,
     SOFTMAX: tl.constexpr,
+    PLACED: tl.constexpr,
     TILE: tl.constexpr,
     K: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -100,17 +103,18 @@ def aggregate_backward_kernel(
         c = low + m
         g = tl.load(grad + n[:, :, None] * channels + c, (n < points)[:, :, None] & (m < shares), 0.0).to(tl.float32)
         x = tl.load(value + row * channels + c, inside & (row >= 0), 0.0).to(tl.float32)
-        x += tl.load(position + e * channels + c, inside, 0.0).to(tl.float32)
+        if PLACED:
+            x += tl.load(position + e * channels + c, inside, 0.0).to(tl.float32)
+            tl.store(position_grad + e * channels + c, (g * w).to(position_grad.dtype.element_ty), inside)
         slope += g * x
-        tl.store(position_grad + e * channels + c, (g * w).to(position_grad.dtype.element_ty), inside)
     if SOFTMAX:
         slope = w * (slope - tl.sum(w * slope, 1)[:, None, :])
     tl.store(weight_grad + e * shares + m, slope.to(weight_grad.dtype.element_ty), inside)
 
 
-def forward(value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, softmax: bool) -> Tensor:
+def forward(value: Tensor, position: Tensor | None, weight: Tensor, idx: Tensor, softmax: bool) -> Tensor:
     """(M, C), (N, k, C), (N, k, W), (N, k) -> (N, C)."""
-    points, neighbors, channels = position.shape
+    (points, neighbors), channels = idx.shape, value.shape[1]
     out = value.new_empty((points, channels))
     if neighbors == 0:
         return out.zero_()
@@ -120,7 +124,17 @@ def forward(value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, softma
         sizes = (points, neighbors, channels, weight.shape[2])
         with torch.cuda.device_of(value):
             aggregate_kernel[grid](
-                value, position, weight, idx, out, *sizes, SOFTMAX=softmax, TILE=tile, K=k, WIDTH=width
+                value,
+                value if position is None else position,
+                weight,
+                idx,
+                out,
+                *sizes,
+                SOFTMAX=softmax,
+                PLACED=position is not None,
+                TILE=tile,
+                K=k,
+                WIDTH=width,
             )
     return out
 
@@ -128,25 +142,27 @@ def forward(value: Tensor, position: Tensor, weight: Tensor, idx: Tensor, softma
 def backward(
     grad: Tensor,
     value: Tensor,
-    position: Tensor,
+    position: Tensor | None,
     weight: Tensor,
     idx: Tensor,
     start: Tensor,
     entry: Tensor,
     softmax: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients with respect to value, position and weight."""
-    points, neighbors, channels = position.shape
-    shares = weight.shape[2]
-    position_grad, weight_grad = torch.empty_like(position), torch.empty_like(weight)
+    """Gradients with respect to value, position (empty without one) and weight."""
+    (points, neighbors), channels = idx.shape, value.shape[1]
+    shares, placed = weight.shape[2], position is not None
+    position_grad, weight_grad = torch.empty_like(position) if placed else value.new_empty(0), torch.empty_like(weight)
     used = weight.new_empty(weight.shape, dtype=torch.float32)
-    if position.numel():
+    if idx.numel() and channels:
         tile, k, width = _tiles(neighbors, shares, BACKWARD_TILE)
         grid = (triton.cdiv(points, tile), triton.cdiv(shares, width))
         sizes = (points, neighbors, channels, shares)
-        tensors = (grad, value, position, weight, idx, used, position_grad, weight_grad)
+        tensors = (grad, value, position if placed else value, weight, idx, used, position_grad, weight_grad)
         with torch.cuda.device_of(value):
-            aggregate_backward_kernel[grid](*tensors, *sizes, SOFTMAX=softmax, TILE=tile, K=k, WIDTH=width)
+            aggregate_backward_kernel[grid](
+                *tensors, *sizes, SOFTMAX=softmax, PLACED=placed, TILE=tile, K=k, WIDTH=width
+            )
     return scatter_shared(grad, used, start, entry), position_grad, weight_grad
 
 

@@ -101,10 +101,10 @@ def _aggregate_cases() -> Iterator[tuple[str, Case]]:
     del back["out"]
     for channels, neighbors in ((32, 8), (64, 16), (512, 16)):
         tile, k, width = aggregate._tiles(neighbors, channels, aggregate.FORWARD_TILE)
-        constants = {"SOFTMAX": True, "TILE": tile, "K": k, "WIDTH": width}
+        constants = {"SOFTMAX": True, "PLACED": True, "TILE": tile, "K": k, "WIDTH": width}
         yield f"softmax-aggregate, C={channels}", Case(aggregate.aggregate_kernel, pointers, constants, registers=72)
         tile, k, width = aggregate._tiles(neighbors, channels // 8, aggregate.BACKWARD_TILE)
-        constants = {"SOFTMAX": True, "TILE": tile, "K": k, "WIDTH": width}
+        constants = {"SOFTMAX": True, "PLACED": True, "TILE": tile, "K": k, "WIDTH": width}
         name = f"softmax-aggregate, C={channels}, gradient"
         yield name, Case(aggregate.aggregate_backward_kernel, back, constants, registers=80)
 
