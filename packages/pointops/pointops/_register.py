@@ -10,6 +10,7 @@ from torch import Tensor
 
 DEVICES = ("CPU", "CUDA", "MPS", "XPU")
 _library = torch.library.Library("pointops", "DEF")
+implementations: dict[str, Callable[..., Any]] = {}  # what serves an operation on every device, by name
 
 
 def operation(
@@ -21,6 +22,7 @@ def operation(
     called on few rows too, where the way costs more than the work.
     """
     name = schema.split("(")[0]
+    implementations[name] = run
     _library.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
     for device in DEVICES:
         _library.impl(name, run, device)
