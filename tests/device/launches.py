@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from device.pretend import OnDevice
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from device.pretend import OnDevice
-from pointops import _dispatch, _window_torch, farthest_point_sampling, vector_attention
+from pointops import _dispatch, _window_torch, vector_attention
 from pointops.gather import gather_rows_reference
 from pointops.interpolation import interpolate_reference
 from pointops.knn import nearest_by_key, squared_distances
+from pointops.sampling import _swept
 from pointops.windows import WindowPairs
 
 
@@ -32,7 +33,9 @@ class Launch:
         self._run = run
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        assert len(grid) <= 3 and all(0 < size < (2**31 if axis == 0 else 2**16) for axis, size in enumerate(grid)), grid
+        assert len(grid) <= 3 and all(0 < size < (2**31 if axis == 0 else 2**16) for axis, size in enumerate(grid)), (
+            grid
+        )
         return lambda *args, **kwargs: self._run(*map(_inner, args), **kwargs)
 
 
@@ -140,9 +143,9 @@ def _nearest(xyz: Tensor, query: Tensor, bounds: Tensor, out: Tensor, k: int = 1
         out[first:last, : near.shape[1]] = (bits << 32) | (near + low)
 
 
-def _sample(xyz: Tensor, bounds: Tensor, out: Tensor, SKIP: bool, WIDTH: int, **_: Any) -> None:
-    for low, high, first, last in bounds.tolist():
-        assert high - low <= WIDTH
-        ends = torch.tensor([high - low]), torch.tensor([last - first])
-        found = farthest_point_sampling(xyz[low:high].contiguous(), *ends, skip_origin=SKIP)
-        out[first:last] = found + low
+def _sample(xyz: Tensor, bounds: Tensor, out: Tensor, radii2: Tensor, **constants: Any) -> None:
+    for low, high, first, last, begin in bounds.tolist():
+        assert high - low <= constants["WIDTH"]
+        ends, start = (torch.tensor([high - low]), torch.tensor([last - first])), torch.tensor([begin - low])
+        found, radii = _swept(xyz[low:high].contiguous(), *ends, constants["SKIP"], start)
+        out[first:last], radii2[first:last] = found + low, radii

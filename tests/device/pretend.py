@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from pointops import _register
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 OURS = ("/mm3d_core/", "/mm3d_backbones/", "/mm3d_benchmarks/", "/pointops/")
-MAY_MIX = {"aten::copy_", "aten::_to_copy"}
+MAY_MIX = {"aten::copy_", "aten::_to_copy", "aten::to"}
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index"}
 WAITS = {  # the host learns a value or a size
     *("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::is_nonzero", "aten::equal"),
@@ -144,6 +143,10 @@ class OnDevice(Tensor):
 class PretendGPU(TorchDispatchMode):
     """Sees what has no argument on the device: factories, and copies to it."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # there is no compiler to keep out, and importing it takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _dispatch(func, args, kwargs or {})
 
@@ -152,7 +155,7 @@ def _dispatch(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """One operation: checked, counted, done on the CPU values, and put back on the device."""
     name = func.name()
     base = name.split(".")[0]
-    flat, shape = tree_flatten((args, dict(kwargs)))
+    flat = list(_leaves((args, tuple(kwargs.values()))))
     held = [value for value in flat if isinstance(value, OnDevice)]
     wanted = kwargs.get("device")
     if not held and (wanted is None or torch.device(wanted).type != "cuda"):
@@ -164,15 +167,32 @@ def _dispatch(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         with PretendGPU():
             return _register.implementations[base.removeprefix("pointops::")](*args, **kwargs)
     _account(name, base, args, kwargs, flat)
-    inner_args, inner_kwargs = tree_unflatten([v.inner if isinstance(v, OnDevice) else v for v in flat], shape)
+    inner_kwargs = {key: _mapped(value, _inner) for key, value in kwargs.items()}
     if wanted is not None:
         inner_kwargs["device"] = CPU
-    out = func(*inner_args, **inner_kwargs)
+    out = func(*_mapped(args, _inner), **inner_kwargs)
+    if func._schema.is_mutable and args and isinstance(args[0], Tensor) and not isinstance(args[0], OnDevice):
+        return out  # copied to the CPU
     known = {id(value.inner): value for value in held}
-    plain_target = func._schema.is_mutable and args and isinstance(args[0], Tensor) and not isinstance(args[0], OnDevice)
-    if plain_target:  # copied to the CPU
-        return out
-    return tree_map(lambda value: _wrapped(value, known), out)
+    return _mapped(out, lambda value: _wrapped(value, known))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    for item in value:
+        if isinstance(item, list | tuple):
+            yield from _leaves(item)
+        else:
+            yield item
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)([_mapped(item, change) for item in value])
+    return change(value)
+
+
+def _inner(value: Any) -> Any:
+    return value.inner if isinstance(value, OnDevice) else value
 
 
 def _wrapped(value: Any, known: Mapping[int, OnDevice]) -> Any:
@@ -195,11 +215,12 @@ def _account(name: str, base: str, args: Any, kwargs: Mapping[str, Any], flat: l
             note(_ledger.waits, f"{base} by a mask")
     elif plain and base not in MAY_MIX:
         together = base in ("aten::cat", "aten::stack")
-        if together or any(value.ndim for value in plain):
+        made_by_autograd = torch._C._current_autograd_node() is not None and not any(v.any() for v in plain)
+        if (together or any(value.ndim for value in plain)) and not made_by_autograd:  # zeros for what got no gradient
             note(_ledger.mixed, name)
     if base in WAITS and not (base == "aten::repeat_interleave" and kwargs.get("output_size") is not None):
         note(_ledger.waits, base)
-    if base == "aten::_to_copy" and not isinstance(args[0], OnDevice):
+    if base in ("aten::_to_copy", "aten::to") and not isinstance(args[0], OnDevice):
         _sent(args[0], bool(kwargs.get("non_blocking")))
     if base == "aten::copy_" and isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice):
         if isinstance(args[0], OnDevice):
@@ -236,6 +257,16 @@ def _pinned(tensor: Tensor, *_: Any) -> Tensor:
     copy = tensor.clone()
     copy.pinned = True  # pyright: ignore[reportAttributeAccessIssue]
     return copy
+
+
+def _grouped(lists: Sequence[Sequence[Tensor]], *_: Any) -> dict[Any, Any]:
+    """Gradients by their device, which torch's own function asks of the C++ tensor."""
+    groups: dict[Any, Any] = {}
+    for number, tensor in enumerate(lists[0]):
+        found, rows = groups.setdefault((tensor.device, tensor.dtype), ([[]], []))
+        found[0].append(tensor)
+        rows.append(number)
+    return groups
 
 
 class _Autocast(torch.autocast):
@@ -275,6 +306,7 @@ def pretended(patch: Any) -> Iterator[Ledger]:
     patch.setattr(torch.amp, "GradScaler", _Scaler)
     patch.setattr(torch, "is_autocast_enabled", lambda *_: enabled("cpu"))
     patch.setattr(Tensor, "pin_memory", _pinned)
+    patch.setattr(torch.nn.utils.clip_grad, "_group_tensors_by_device_and_dtype", _grouped)
     patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     launches.install(patch)
     with PretendGPU():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pointops_scenes import EXAMPLES, batches
 
-from pointops import Index, farthest_point_sampling
+from pointops import Index, _native, continued_sampling, farthest_point_sampling
 from pointops._distance import root
 from pointops.sampling import _swept, farthest_point_sampling_reference
 from speed.pointops.clouds import KINDS, cloud
@@ -128,3 +128,33 @@ def test_an_empty_scene_cannot_be_sampled():
 def test_a_cloud_larger_than_the_caches_agrees(kernels, kind):
     xyz, offset, ends = torch.from_numpy(cloud(kind, 400_000, 6)), torch.tensor([400_000]), torch.tensor([60])
     assert torch.equal(farthest_point_sampling(xyz, offset, ends), farthest_point_sampling_reference(xyz, offset, ends))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_sampling_goes_on_as_if_it_had_chosen_the_first_rows_itself(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(_native, "library", lambda: None)
+    xyz, offset = torch.rand(300, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([120, 300])
+    ends = torch.tensor([40, 90])
+    whole = farthest_point_sampling(xyz, offset, ends)
+    chosen = torch.cat([whole[:15], whole[40:47]])
+    assert torch.equal(continued_sampling(xyz, offset, chosen, torch.tensor([15, 22]), ends), whole)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_going_on_repeats_count_once_copies_come_last_and_a_small_scene_repeats_its_first_row(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(_native, "library", lambda: None)
+    xyz = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+    xyz[5] = xyz[2]
+    ends = torch.tensor([6]), torch.tensor([4]), torch.tensor([9])
+    rows = continued_sampling(xyz, ends[0], torch.tensor([2, 4, 2, 2]), ends[1], ends[2]).tolist()
+    assert rows[:2] == [2, 4]
+    assert sorted(rows[2:5]) == [0, 1, 3]
+    assert rows[5:] == [5, 0, 0, 0]
+
+
+def test_going_on_from_rows_of_another_scene_is_refused():
+    xyz, ends = torch.rand(10, 3), torch.tensor([5, 10])
+    with pytest.raises(ValueError, match="outside of their scene"):
+        continued_sampling(xyz, ends, torch.tensor([7, 1]), torch.tensor([1, 2]), torch.tensor([2, 4]))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mm3d_backbones.detection_targets import BoxCodec, BoxTargets, Proposals, pick, take
+from pointops import constant
 
 NEAR, FAR = 0.3, 0.6  # metres: a clustered vote nearer to a box center is positive, one farther away negative
 OBJECTNESS_WEIGHTS = (0.2, 0.8)
@@ -147,6 +148,6 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weights: tuple[float,
 
 def _cross_entropy(logits: Tensor, target: Tensor, weights: tuple[float, ...] | None = None) -> Tensor:
     """Cross entropy of (..., C) logits, (...); ``weights`` scale the classes and are not normalized."""
-    weight = None if weights is None else logits.new_tensor(weights)
+    weight = None if weights is None else constant(weights, logits.dtype, logits.device)
     flat = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1), weight=weight, reduction="none")
     return flat.view(target.shape)

@@ -21,13 +21,13 @@ def plan_of(points: PointBatch, spec: PlanSpec) -> GeometryPlan:
     Raises:
         ValueError: an empty scene, coordinates that are not finite, or a plan made for other points or another network.
     """
-    if points.num_points == 0 or int(points.counts().min()) < 1:
-        raise ValueError(f"points: every scene needs at least one point, these have {points.counts().tolist()}")
+    if min(points.sizes()) < 1:
+        raise ValueError(f"points: every scene needs at least one point, these have {points.sizes()}")
     plan = points.plan
     if plan is None:
         if not bool(points.coord.isfinite().all()):
             raise ValueError("points: coord holds values that are not finite")
-        return make_plan(points.coord, points.offset, spec)
+        return make_plan(points.coord, points.offset, replace(spec, inverse=spec.inverse or points.coord.is_cuda))
     if replace(plan.spec, inverse=spec.inverse) != spec:
         raise ValueError("points: the plan was made for another network; make it with this encoder's plan_spec()")
     if plan.levels[0].num_points != points.num_points:

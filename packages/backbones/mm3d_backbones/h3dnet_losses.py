@@ -35,7 +35,7 @@ from mm3d_backbones.detection_targets import BoxCodec, BoxTargets, Proposals, ta
 from mm3d_backbones.h3dnet_matching import Primitives
 from mm3d_backbones.h3dnet_primitives import PrimitiveTargets, box_edges, box_faces
 from mm3d_core.points import PointBatch
-from pointops import knn_query
+from pointops import constant, knn_query, make_offset
 
 FLAG_WEIGHTS = (0.4, 0.6)
 MATCH_WEIGHTS = (0.3, 0.7)
@@ -117,7 +117,7 @@ def primitive_losses(primitives: tuple[Primitives, ...], seen: tuple[PrimitiveTa
     """Existence, votes and shape of the three kinds; all on the seeds."""
     terms = {}
     for name, found, truth in zip(("horizontal", "vertical", "edge"), primitives, seen, strict=True):
-        weight = found.flags.new_tensor(FLAG_WEIGHTS)
+        weight = constant(FLAG_WEIGHTS, found.flags.dtype, found.flags.device)
         terms[f"flag_{name}"] = F.cross_entropy(found.flags, truth.mask.long(), weight, reduction="none").mean()
         terms[f"vote_{name}"] = masked_mean((found.votes - truth.center).abs().sum(1), truth.mask)
         shape = 0.5 * masked_mean((found.center - truth.center).abs().sum(1), truth.mask)
@@ -184,9 +184,9 @@ def _nearest(truth: Tensor, own: Tensor, kinds: tuple[Primitives, ...]) -> tuple
     classes = torch.cat([kind.per_scene(kind.class_logits).argmax(-1) for kind in kinds], 1)
     scenes, supports = centers.shape[:2]
     sides = truth.shape[1] * truth.shape[2]
-    numbers = torch.arange(1, scenes + 1, device=centers.device)
+    ends, asked = (make_offset([each] * scenes, centers.device) for each in (supports, sides))
     support = centers.flatten(0, 1)
-    index, _ = knn_query(1, support, numbers * supports, truth.detach().flatten(0, 2), numbers * sides)
+    index, _ = knn_query(1, support, ends, truth.detach().flatten(0, 2), asked)
     nearest = index[:, 0].long().view(truth.shape[:3])
     close = [((side.detach() - support[nearest]).square().sum(-1) + 1e-6).sqrt() < NEAR for side in (truth, own)]
     return close[0] & close[1], classes.flatten()[nearest]

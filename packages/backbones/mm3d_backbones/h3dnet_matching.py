@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mm3d_backbones.h3dnet_primitives import box_edges, box_faces
 from mm3d_backbones.pointnet2 import SetAbstraction
 from mm3d_backbones.votenet import Head, Stack
-from pointops import ball_query
+from pointops import ball_query, make_offset
 
 OUT_OF_REACH = 100.0  # metres, added to every coordinate of primitives that probably do not exist
 SIDE_CHANNELS = 32
@@ -88,18 +88,10 @@ class Matching(nn.Module):
     def _pool(self, module: SetAbstraction, blocks: int, sides: Tensor, centers: Tensor, feats: Tensor) -> Tensor:
         """Primitives (B, S, 3) with features (B, S, 128) pooled around sides (B, blocks, K, 3): (B, blocks, K, 32)."""
         scenes, proposals = sides.shape[0], sides.shape[2]
-        numbers = torch.arange(1, scenes + 1, device=sides.device)
+        ends, asked = (make_offset([each] * scenes, sides.device) for each in (centers.shape[1], blocks * proposals))
         query, support = sides.flatten(0, 2), centers.flatten(0, 1)
-        ball, _ = ball_query(
-            self.neighbors,
-            self.radius,
-            0.0,
-            support.detach(),
-            numbers * centers.shape[1],
-            query.detach(),
-            numbers * blocks * proposals,
-            padding="first_hit",
-        )
+        points = (support.detach(), ends, query.detach(), asked)
+        ball, _ = ball_query(self.neighbors, self.radius, 0.0, *points, padding="first_hit")
         padded = nn.functional.pad(feats.flatten(0, 1), (blocks, 0))
         return module(support, padded, query, ball).view(scenes, blocks, proposals, -1)
 

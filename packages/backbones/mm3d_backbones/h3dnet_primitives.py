@@ -20,7 +20,7 @@ from torch import Tensor
 from mm3d_backbones.detection_targets import BoxTargets
 from mm3d_core.boxes import points_in_boxes
 from mm3d_core.points import PointBatch
-from pointops import scatter_rows
+from pointops import constant, scatter_rows
 
 FACES = ((0, 0, 1), (0, 0, -1), (0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0))
 EDGES = (
@@ -122,21 +122,19 @@ def objects_of_points(
         )
     owner = torch.full((points.num_points,), -1, dtype=torch.int64, device=points.coord.device)
     boxes_per_scene = targets.mask.shape[1]
+    numbers = torch.arange(boxes_per_scene, device=owner.device)
     for scene, rows in enumerate(points.scenes()):
-        real = torch.nonzero(targets.mask[scene])[:, 0]
-        if not len(real):
-            continue
-        coord = points.coord[rows]
+        real, coord = targets.mask[scene], points.coord[rows]
         if axis_aligned:
             aim = coord + labels["votes"][rows, 0]
-            near = real[torch.cdist(aim, targets.center[scene, real]).argmin(1)]
-            found = torch.where(labels["vote_mask"][rows], near, -1)
+            away = torch.cdist(aim, targets.center[scene], compute_mode="donot_use_mm_for_euclid_dist")
+            near = away.masked_fill(~real, torch.inf).argmin(1)
+            found = torch.where(labels["vote_mask"][rows] & real.any(), near, -1)
         else:
-            inside = points_in_boxes(coord, targets.boxes[scene, real])
+            inside = points_in_boxes(coord, targets.boxes[scene]) & real[:, None]
             if segment_gate is not None:
-                inside &= _fits(labels["segment"][rows], targets.box_class[scene, real], segment_gate)
-            last = (inside * torch.arange(1, len(real) + 1, device=real.device)[:, None]).amax(0)
-            found = torch.where(last > 0, real[last - 1], -1)
+                inside &= _fits(labels["segment"][rows], targets.box_class[scene], segment_gate)
+            found = torch.where(inside, numbers[:, None], -1).amax(0)
         owner[rows] = torch.where(found >= 0, found + scene * boxes_per_scene, -1)
     return owner
 
@@ -175,13 +173,15 @@ def primitive_targets(
 
 def _fits(segment: Tensor, box_class: Tensor, gate: Sequence[Sequence[int]]) -> Tensor:
     """(M, N) whether a box of each class (M,) may hold points with each label (N,)."""
-    allowed = [torch.isin(segment, segment.new_tensor(list(numbers))) for numbers in gate]
-    return torch.stack(allowed)[box_class]
+    top = max(number for numbers in gate for number in numbers) + 1  # a column for labels that fit nowhere
+    table = tuple(tuple(column in numbers for column in range(top + 1)) for numbers in gate)
+    column = torch.where((segment >= 0) & (segment < top), segment, top)
+    return constant(table, torch.bool, segment.device)[:, column][box_class]
 
 
 def _from_signs(boxes: Tensor, signs: tuple[tuple[int, int, int], ...]) -> Tensor:
     """Points at ``signs`` times the half size of each box: (B, K, 7) -> (B, len(signs), K, 3)."""
-    local = boxes.new_tensor(signs)[:, None] * (boxes[:, None, :, 3:6] / 2)
+    local = constant(signs, boxes.dtype, boxes.device)[:, None] * (boxes[:, None, :, 3:6] / 2)
     return boxes[:, None, :, :3] + _to_world(local, boxes[:, None, :, 6])
 
 

@@ -21,7 +21,7 @@ from mm3d_backbones.detection_targets import BoxCodec, Proposals, predictions
 from mm3d_backbones.pointnet2 import SetAbstraction
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
-from pointops import ball_query, farthest_point_sampling
+from pointops import ball_query, farthest_point_sampling, make_offset, to_device
 
 SAMPLINGS = ("vote_fps", "seed_fps", "random")
 
@@ -185,7 +185,8 @@ class Voting(nn.Module):
         """The votes: points like the seeds, at other places with other features."""
         output = self.head(seeds.feat).view(seeds.num_points * self.factor, -1)
         rows = torch.arange(seeds.num_points, device=output.device).repeat_interleave(self.factor)
-        voters = seeds if self.factor == 1 else seeds.select(rows, seeds.offset * self.factor)
+        offset = make_offset([size * self.factor for size in seeds.sizes()], seeds.coord.device)
+        voters = seeds if self.factor == 1 else seeds.select(rows, offset)
         feat = nn.functional.normalize(voters.feat + output[:, 3:], dim=1)
         return PointBatch(voters.coord + output[:, :3], feat, voters.offset, voters.index, voters.attributes)
 
@@ -208,7 +209,7 @@ class Clustering(nn.Module):
     def forward(self, seeds: PointBatch, votes: PointBatch, sampling: str) -> tuple[Tensor, Tensor]:
         """Cluster positions (B * num_proposals, 3) and features (B * num_proposals, 128)."""
         offset = votes.offset
-        ends = self.num_proposals * torch.arange(1, len(offset) + 1, device=offset.device)
+        ends = make_offset([self.num_proposals] * votes.num_scenes, offset.device)
         if sampling == "random":
             rows = self._any_votes(votes)
         elif sampling == "vote_fps":
@@ -230,4 +231,4 @@ class Clustering(nn.Module):
         else:
             fixed = torch.Generator().manual_seed(0)
             drawn = torch.randint(per_scene, (1, self.num_proposals), generator=fixed).expand(scenes, -1)
-        return (drawn + per_scene * torch.arange(scenes)[:, None]).flatten().to(votes.coord.device)
+        return to_device((drawn + per_scene * torch.arange(scenes)[:, None]).flatten(), votes.coord.device)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointops import known_counts, known_ends, make_offset, moved_offset
+
 
 @dataclass(frozen=True)
 class PointBatch:
@@ -53,7 +55,7 @@ class PointBatch:
         return cls(
             coord,
             feat,
-            torch.tensor([count], device=coord.device),
+            make_offset([count], coord.device),
             torch.arange(count, device=coord.device),
             dict(attributes or {}),
         )
@@ -63,13 +65,13 @@ class PointBatch:
         """Lay batches end to end. Plans are joined when every batch has one, attributes when every batch has them."""
         if not batches:
             raise ValueError("join needs at least one batch")
-        sizes = torch.tensor([0, *(b.num_points for b in batches[:-1])]).cumsum(0)
+        counts = [count for batch in batches for count in batch.sizes()]
         common = set(batches[0].attributes).intersection(*(set(b.attributes) for b in batches))
         plans = [b.plan for b in batches]
         return cls(
             coord=torch.cat([b.coord for b in batches]),
             feat=torch.cat([b.feat for b in batches]),
-            offset=torch.cat([b.offset + int(s) for b, s in zip(batches, sizes, strict=True)]),
+            offset=make_offset(counts, batches[0].coord.device),
             index=torch.cat([b.index for b in batches]),
             attributes={name: torch.cat([b.attributes[name] for b in batches]) for name in sorted(common)},
             plan=None if any(p is None for p in plans) else type(plans[0]).join(plans),
@@ -89,15 +91,19 @@ class PointBatch:
         """(B,) int64 points per scene."""
         return torch.diff(self.offset, prepend=self.offset.new_zeros(1))
 
+    def sizes(self) -> list[int]:
+        """Points per scene as integers; a GPU is asked at most once (:mod:`pointops.offsets`)."""
+        return known_counts(self.offset)
+
     def scenes(self) -> list[slice]:
         """The rows of each scene."""
-        ends = self.offset.tolist()
+        ends = known_ends(self.offset)
         return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def scene_of_point(self) -> Tensor:
         """(N,) int64 scene number of each point."""
         scene = torch.arange(self.num_scenes, device=self.offset.device)
-        return scene.repeat_interleave(self.counts())
+        return scene.repeat_interleave(self.counts(), output_size=self.num_points)
 
     def split(self) -> list[PointBatch]:
         """The scenes, one batch each (without plans)."""
@@ -105,7 +111,7 @@ class PointBatch:
             PointBatch(
                 self.coord[rows],
                 self.feat[rows],
-                self.offset.new_tensor([rows.stop - rows.start]),
+                make_offset([rows.stop - rows.start], self.coord.device),
                 self.index[rows],
                 {name: value[rows] for name, value in self.attributes.items()},
             )
@@ -141,15 +147,22 @@ class PointBatch:
             ValueError: the scenes differ in size; padding would let networks read points that do not exist.
         """
         value = self.feat if value is None else value
-        counts = self.counts().tolist()
+        counts = self.sizes()
         if len(set(counts)) != 1:
             raise ValueError(f"a dense view needs scenes of equal size, these have {counts} points")
         return value.view(self.num_scenes, counts[0], *value.shape[1:])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PointBatch:
         """A copy on another device, plan and attributes included."""
-        return self._map(
+        made = self._map(
             lambda t: t.to(device, non_blocking=non_blocking), lambda p: p.to(device, non_blocking=non_blocking)
+        )
+        return replace(made, offset=moved_offset(self.offset, device, non_blocking))
+
+    def sent_to(self, device: torch.device | str) -> PointBatch:
+        """A copy on another device; a GPU is not waited for."""
+        return (
+            self.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else self.to(device)
         )
 
     def pin_memory(self) -> PointBatch:

@@ -167,6 +167,25 @@ void sample_scene(const float* xyz, const Tree& tree, int64_t asked, bool skip_o
   }
 }
 
+// Goes on from `given` rows; returns how many samples there are before only copies of chosen points are left.
+int64_t continue_scene(const float* xyz, const Tree& tree, const int32_t* given, int64_t count, int64_t asked,
+                       int32_t start, int32_t* sample) {
+  Sampler sampler(tree, false);
+  for (int64_t j = 0; j < asked; ++j) {
+    int32_t row;
+    if (j < count) {
+      row = given[j] - start;
+    } else {
+      const Peak far = sampler.best();
+      if (far.value <= 0) return j;
+      row = far.row;
+    }
+    sample[j] = start + row;
+    sampler.add(xyz[3 * int64_t{row}], xyz[3 * int64_t{row} + 1], xyz[3 * int64_t{row} + 2]);
+  }
+  return asked;
+}
+
 }  // namespace
 }  // namespace pointops
 
@@ -187,6 +206,27 @@ extern "C" int pointops_fps(const float* xyz, const int64_t* ends, int64_t scene
         const int32_t first = starts ? static_cast<int32_t>(starts[s] - start) : 0;
         sample_scene(xyz + 3 * start, tree, asked, skip_origin != 0, first, static_cast<int32_t>(start), sample + from,
                      distance2 ? distance2 + from : nullptr);
+      }
+    });
+    return POINTOPS_OK;
+  });
+}
+
+extern "C" int pointops_fps_continue(const float* xyz, const int64_t* ends, int64_t scenes, const int32_t* given,
+                                     const int64_t* given_ends, const int64_t* sample_ends, int threads,
+                                     int32_t* sample) {
+  return guarded([&]() -> int {
+    if (!all_good(xyz, scenes ? ends[scenes - 1] : 0)) return POINTOPS_BAD_COORDINATE;
+    parallel_for(threads, scenes, 1, [&](int64_t low, int64_t high) {
+      for (int64_t s = low; s < high; ++s) {
+        const int64_t start = s ? ends[s - 1] : 0, from = s ? sample_ends[s - 1] : 0, asked = sample_ends[s] - from;
+        const int64_t first = s ? given_ends[s - 1] : 0;
+        if (asked == 0) continue;
+        Tree tree;
+        tree.build(xyz + 3 * start, ends[s] - start);
+        const int64_t found = continue_scene(xyz + 3 * start, tree, given + first, given_ends[s] - first, asked,
+                                             static_cast<int32_t>(start), sample + from);
+        std::fill(sample + from + found, sample + from + asked, -1);
       }
     });
     return POINTOPS_OK;

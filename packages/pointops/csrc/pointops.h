@@ -68,6 +68,12 @@ POINTOPS_API int pointops_fps(const float* xyz, const int64_t* ends, int64_t sce
                               const int64_t* sample_ends, const int64_t* starts, int skip_origin, int threads,
                               int32_t* sample, float* distance2);
 
+/* The same from rows that are chosen already (scene by scene, all different, no more than asked for), which the sample
+ * begins with; -1 once only copies of chosen points are left. */
+POINTOPS_API int pointops_fps_continue(const float* xyz, const int64_t* ends, int64_t scenes, const int32_t* given,
+                                       const int64_t* given_ends, const int64_t* sample_ends, int threads,
+                                       int32_t* sample);
+
 #ifdef __cplusplus
 }
 #endif

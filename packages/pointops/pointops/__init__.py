@@ -12,6 +12,7 @@ from pointops.aggregation import aggregation
 from pointops.attention import attention_fusion_step, attention_relation_step
 from pointops.ball_query import ball_query, random_ball_query
 from pointops.chamfer import chamfer_distance, chamfer_nearest, nearest_point
+from pointops.continued import continued_sampling
 from pointops.gather import gather_rows, scatter_rows
 from pointops.grouping import (
     ball_query_and_group,
@@ -33,11 +34,21 @@ from pointops.inverse import InverseTable, inverse_table
 from pointops.knn import knn_query
 from pointops.kpconv import kernel_point_convolution, kpconv_neighbors
 from pointops.norm import batch_norm
-from pointops.offsets import batch2offset, offset2batch, offset2counts, scene_slices
+from pointops.offsets import (
+    batch2offset,
+    known_counts,
+    known_ends,
+    make_offset,
+    moved_offset,
+    offset2batch,
+    offset2counts,
+    scene_slices,
+)
 from pointops.radius import Ragged, radius_search
 from pointops.sampling import farthest_point_sampling
 from pointops.segment import segment_broadcast, segment_max, segment_mean, segment_softmax, segment_sum
 from pointops.subtraction import subtraction
+from pointops.transfer import constant, to_device
 from pointops.vector_attention import neighbor_relation, softmax_aggregation
 from pointops.vote import Votes, vote_scatter
 from pointops.voxel import voxel_cells, voxel_grid, voxel_hash
@@ -62,6 +73,8 @@ __all__ = [
     "batch_norm",
     "chamfer_distance",
     "chamfer_nearest",
+    "constant",
+    "continued_sampling",
     "farthest_point_sampling",
     "gather_rows",
     "grouping",
@@ -75,7 +88,11 @@ __all__ = [
     "kernel_point_convolution",
     "knn_query",
     "knn_query_and_group",
+    "known_counts",
+    "known_ends",
     "kpconv_neighbors",
+    "make_offset",
+    "moved_offset",
     "nearest_point",
     "neighbor_relation",
     "offset2batch",
@@ -93,6 +110,7 @@ __all__ = [
     "softmax_aggregation",
     "subtraction",
     "three_nn",
+    "to_device",
     "vote_scatter",
     "voxel_cells",
     "voxel_grid",

@@ -62,7 +62,7 @@ def ends(name: str, offset: Tensor, rows: int | None, rows_name: str = "") -> li
         raise ValueError(f"{name} must be (B,), not {tuple(offset.shape)}")
     if offset.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"{name} must be int32 or int64, not {offset.dtype}")
-    values = offset.tolist()
+    values = list(known_ends(offset))
     if not values:
         if rows:
             raise ValueError(f"{name} has no scenes, but {rows_name} has {rows} rows")
@@ -74,6 +74,23 @@ def ends(name: str, offset: Tensor, rows: int | None, rows_name: str = "") -> li
     if rows is not None and values[-1] != rows:
         raise ValueError(f"{name} must end at the {rows} rows of {rows_name}, not at {values[-1]}")
     return values
+
+
+def known_ends(offset: Tensor) -> list[int]:
+    """The entries of an offset; read from the device once, then remembered with the tensor until it changes."""
+    remembered = getattr(offset, "_known_ends", None)
+    if remembered is not None and remembered[0] == offset._version:
+        return remembered[1]
+    values = offset.tolist()
+    remember(offset, values)
+    return values
+
+
+def remember(offset: Tensor, values: list[int]) -> Tensor:
+    """The offset, whose entries are these."""
+    if offset.device.type != "cpu":
+        offset._known_ends = (offset._version, values)  # pyright: ignore[reportAttributeAccessIssue]
+    return offset
 
 
 def same_scenes(name: str, ends_: Sequence[int], other_name: str, other: Sequence[int]) -> None:

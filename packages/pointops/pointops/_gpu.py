@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pointops import _check, _dispatch
 from pointops._distance import MISSING_DISTANCE, root
+from pointops.transfer import to_device
 
 
 def serves(xyz: Tensor) -> bool:
@@ -24,10 +25,9 @@ def knn(
     lacking = idx < 0
     distance = root(distance2).masked_fill(lacking, MISSING_DISTANCE)
     if missing == "first_point" and xyz.shape[0]:
-        counts = torch.diff(torch.tensor(ends), prepend=torch.tensor([0]))
-        first = (torch.tensor(ends) - counts).masked_fill(counts == 0, -1)
-        asked = torch.diff(torch.tensor(query_ends), prepend=torch.tensor([0]))
-        idx = torch.where(lacking, first.repeat_interleave(asked).to(idx).unsqueeze(1), idx)
+        starts = [start if end > start else -1 for start, end in zip([0, *ends][:-1], ends, strict=True)]
+        scene = torch.searchsorted(to_device(torch.tensor(query_ends), idx.device), rows_of(query), right=True)
+        idx = torch.where(lacking, to_device(torch.tensor(starts).int(), idx.device)[scene].unsqueeze(1), idx)
     return idx, distance
 
 
@@ -44,6 +44,11 @@ def nearest_pair(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tenso
         idx, distance2 = (part[:, 0] for part in search.knn(other, other_ends, cloud, cloud_ends, 1))
         out += [distance2.masked_fill(idx < 0, 0.0), idx.contiguous()]
     return tuple(out)
+
+
+def rows_of(points: Tensor) -> Tensor:
+    """(N,) int64 the number of each row."""
+    return torch.arange(points.shape[0], device=points.device)
 
 
 def sample(

@@ -31,6 +31,7 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_radius_fill": (_P, _P, _L, _P, _P, _P, _P, _I, _I, _I, _P, _P, _P),
     "pointops_nearest_pair": (_P, _P, _L, _P, _P, _P, _P, _I, _P, _P, _P, _P),
     "pointops_fps": (_P, _P, _L, _P, _P, _P, _I, _I, _P, _P),
+    "pointops_fps_continue": (_P, _P, _L, _P, _P, _P, _I, _P),
     "pointops_gather": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_scatter": (_P, _L, _L, _P, _L, _I, _P),
     "pointops_inverse": (_P, _L, _L, _P, _P),

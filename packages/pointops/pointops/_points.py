@@ -62,7 +62,9 @@ def _packed(xyz: Tensor, offset: Tensor | None, name: str, offset_name: str) -> 
         _check.tensors(**{offset_name: offset})  # pyright: ignore[reportArgumentType]
         return xyz, offset  # pyright: ignore[reportReturnType]
     ends = torch.arange(1, xyz.shape[0] + 1, device=xyz.device) * xyz.shape[1]
-    if offset is not None and not (isinstance(offset, Tensor) and offset.tolist() == ends.tolist()):
+    if xyz.device.type != "cpu":
+        _check.remember(ends, [scene * xyz.shape[1] for scene in range(1, xyz.shape[0] + 1)])
+    if offset is not None and not (isinstance(offset, Tensor) and _check.known_ends(offset) == _check.known_ends(ends)):
         raise ValueError(
             f"{offset_name} must be None or the ends of {xyz.shape[0]} scenes of {xyz.shape[1]} points, "
             f"which {name} {tuple(xyz.shape)} holds"

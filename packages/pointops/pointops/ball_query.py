@@ -146,9 +146,7 @@ def random_ball_query(
 
 def is_hit(distance2: Tensor, max_radius: float, min_radius: float, inclusive: bool) -> Tensor:
     """Which float32 squared distances lie between the radii, squared in float32."""
-    upper, lower = (
-        torch.tensor(r, dtype=torch.float32, device=distance2.device).square() for r in (max_radius, min_radius)
-    )
+    upper, lower = (float(np.square(np.float32(radius))) for radius in (max_radius, min_radius))
     below = distance2 <= upper if inclusive else distance2 < upper
     return (below & (distance2 >= lower)) | (distance2 == 0)
 

@@ -137,7 +137,7 @@ def _dilated(
     idx, _ = knn_query(total, xyz, offset, new_xyz, new_offset)
     if dilation == 0 or nsample == 1:
         return idx[:, :nsample].contiguous()
-    ends, new_ends = offset.tolist(), new_offset.tolist()
+    ends, new_ends = _check.known_ends(offset), _check.known_ends(new_offset)
     parts = [idx[:0, :nsample]]
     for start, end, low, high in zip([0, *ends][:-1], ends, [0, *new_ends][:-1], new_ends, strict=True):
         step = dilation + 1 if end - start >= total else (end - start - 1) / (nsample - 1)

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pointops import _native
 from pointops.ball_query import ball_query
 from pointops.index import Index
 from pointops.interpolation import interpolation_weights
 from pointops.inverse import InverseTable, inverse_table, join_inverse
 from pointops.knn import knn_query
 from pointops.kpconv import kpconv_neighbors
-from pointops.offsets import offset2batch
+from pointops.offsets import known_counts, known_ends, make_offset, moved_offset, offset2batch
 from pointops.plan_spec import LevelSpec, PlanSpec
 from pointops.sampling import farthest_point_sampling
 from pointops.windows import WindowPairs, window_pairs
@@ -114,7 +115,11 @@ class GeometryPlan:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GeometryPlan:
         """A copy on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        made = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        offsets = [moved_offset(level.offset, device, non_blocking) for level in self.levels]
+        return replace(
+            made, levels=tuple(replace(level, offset=o) for level, o in zip(made.levels, offsets, strict=True))
+        )
 
     def pin_memory(self) -> GeometryPlan:
         """A copy in page-locked memory (called by torch's DataLoader)."""
@@ -125,7 +130,10 @@ class GeometryPlan:
 
 
 def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec, sample: Tensor | None = None) -> GeometryPlan:
-    """All tables of ``spec`` for these points, searched on their device.
+    """All tables of ``spec`` for these points.
+
+    They are made by the C++ kernels and, for points on a GPU, sent there: one sample after the other is what a GPU does
+    worst (without the kernels the GPU's own searches are used).
 
     Args:
         coord: (N, 3) float32, metres.
@@ -138,6 +146,9 @@ def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec, sample: Tensor | No
         ValueError: bad points or offsets, a sample of another size than ``spec`` asks for, or a scene too small where
             ``spec.missing`` is ``refuse``.
     """
+    if coord.device.type == "cuda" and _native.library() is not None:
+        there = coord.detach().cpu(), moved_offset(offset, "cpu"), spec, None if sample is None else sample.cpu()
+        return make_plan(*there).pin_memory().to(coord.device, non_blocking=True)
     coord, ends = coord.detach().contiguous(), offset.long()
     rows = torch.arange(coord.shape[0], dtype=torch.int32, device=coord.device)
     first = spec.levels[0]
@@ -173,7 +184,7 @@ def _next_level(
     """The level after ``before``, whose points are ``cloud``; ``given`` is its sample, if it is known."""
     counts = [end - start for start, end in pairwise([0, *cloud.index.ends])]
     ends = list(accumulate(level_counts(counts, level)))
-    offset = torch.tensor(ends, dtype=torch.int64, device=before.offset.device)
+    offset = make_offset(level_counts(counts, level), before.offset.device)
     if given is not None:
         if given.shape != (ends[-1],):
             raise ValueError(f"sample has shape {tuple(given.shape)}, but level 1 has {ends[-1]} points")
@@ -203,7 +214,7 @@ def _prefix(offset: Tensor, new_offset: Tensor) -> Tensor:
     """The sample of points that already lie in sampling order: each scene's first rows (its first, once exhausted)."""
     parts: list[Tensor] = []
     for (start, end), (low, high) in zip(
-        pairwise([0, *offset.tolist()]), pairwise([0, *new_offset.tolist()]), strict=True
+        pairwise([0, *known_ends(offset)]), pairwise([0, *known_ends(new_offset)]), strict=True
     ):
         kept = min(high - low, end - start)
         parts.append(torch.arange(start, start + kept, dtype=torch.int32, device=offset.device))
@@ -237,20 +248,14 @@ def _add_local(levels: Sequence[PlanLevel], number: int, level: LevelSpec, spec:
 def _sampled_keys(levels: Sequence[PlanLevel], number: int, stride: int) -> Tensor:
     """Rows of each scene's first floor(n / stride) + 1 points in sampling order; sampled again only if need be."""
     here = levels[number]
-    counts = torch.diff(here.offset, prepend=here.offset.new_zeros(1)).tolist()
-    offset = _ends_of(level_counts(counts, LevelSpec(stride=stride, extra=1)), here.offset.device)
+    wanted = level_counts(known_counts(here.offset), LevelSpec(stride=stride, extra=1))
+    offset = make_offset(wanted, here.offset.device)
     if number:
         return _prefix(here.offset, offset)  # points below level 0 lie in sampling order
     after = levels[1] if len(levels) > 1 else None
-    have = torch.diff(after.offset, prepend=after.offset.new_zeros(1)) if after else offset.new_zeros(len(offset))
-    if after is None or bool((have < torch.diff(offset, prepend=offset.new_zeros(1))).any()):
+    if after is None or any(have < asked for have, asked in zip(known_counts(after.offset), wanted, strict=True)):
         return farthest_point_sampling(here.coord, here.offset, offset)
     return after.sample[_prefix(after.offset, offset).long()]
-
-
-def _ends_of(counts: Sequence[int], device: torch.device) -> Tensor:
-    """(B,) int64 cumulative ends."""
-    return torch.tensor(counts, dtype=torch.int64, device=device).cumsum(0)
 
 
 def _neighbors(cloud: _Cloud, level: LevelSpec, spec: PlanSpec, number: int) -> Table | None:

@@ -15,6 +15,8 @@ from torch import Tensor
 from pointops import _check, _gpu, _native, _points, _register
 from pointops._distance import root
 from pointops.index import Index, handle
+from pointops.offsets import moved_offset
+from pointops.transfer import to_device
 
 STARTS = ("first", "random")
 ORIGIN_RADIUS2 = 1e-3  # VoteNet's kernel never chooses points with x^2 + y^2 + z^2 at or below this
@@ -205,6 +207,10 @@ def _run(
         sample = _gpu.sample(*checked(xyz, offset, new_offset), starts, skip_origin)
         if sample is not None:
             return sample
+    if xyz.device.type == "cuda" and _native.library() is not None:  # too large for one program's registers
+        there = xyz.cpu(), moved_offset(offset, "cpu"), moved_offset(new_offset, "cpu")
+        rows, distance2 = (to_device(part, xyz.device) for part in _run(*there, skip_origin, starts))
+        return rows, distance2
     if xyz.device.type != "cpu" or _native.library() is None:
         return _swept(xyz, offset, new_offset, skip_origin, starts)
     xyz, ends, new_ends = checked(xyz, offset, new_offset, values=False)

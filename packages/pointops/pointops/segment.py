@@ -11,6 +11,7 @@ from torch import Tensor
 from pointops import _check, _register
 from pointops.gather import gather_rows, scatter_rows
 from pointops.inverse import InverseTable
+from pointops.offsets import known_ends
 
 
 def segment_sum(value: Tensor, offset: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def segment_broadcast(value: Tensor, offset: Tensor) -> Tensor:
     """(S, ...) values of segments -> (N, ...) values of their rows. Gradient to ``value``."""
     if value.shape[0] != offset.shape[0]:
         raise ValueError(f"value has {value.shape[0]} rows, offset has {offset.shape[0]} segments")
-    rows = int(offset[-1]) if offset.shape[0] else 0
+    rows = 0 if offset.shape[0] == 0 else int(offset[-1]) if offset.device.type == "cpu" else known_ends(offset)[-1]
     return _spread(value, offset, rows)
 
 

@@ -67,14 +67,14 @@ class WindowPairs:
     @cached_property
     def query(self) -> Tensor:
         """(M,) int64 row of the query of each pair, ascending."""
-        return _owners(self.ends)
+        return _owners(self.ends, self.key.shape[0])
 
     @cached_property
     def by_key(self) -> tuple[Tensor, Tensor]:
         """The pairs sorted by key: (M,) int64 pair numbers, and (N,) int64 first place of each key."""
-        order = torch.argsort(self.key, stable=True)
-        counts = torch.bincount(self.key, minlength=self.ends.shape[0])
-        return order, counts.cumsum(0) - counts
+        names, order = torch.sort(self.key, stable=True)
+        rows = torch.arange(self.ends.shape[0], dtype=names.dtype, device=names.device)
+        return order, torch.searchsorted(names, rows)  # counting would wait for a GPU
 
     @classmethod
     def join(cls, lists: Sequence[WindowPairs], starts: Sequence[int]) -> WindowPairs:
@@ -189,7 +189,7 @@ def window_pairs_reference(
 
 def position_bins(xyz: Tensor, ends: Tensor, key: Tensor, window: float, quant: float) -> Tensor:
     """(M, 3) uint8 bins of query minus key: floor((r + 2 window - 1e-4) / quant), r rounded to 1e-5 m."""
-    query = _owners(ends)
+    query = _owners(ends, key.shape[0])
     apart = xyz[query] - xyz[key.long()]
     steps = ((apart.cpu() if apart.device.type in NO_DOUBLE else apart).double() * ROUNDING).round()
     reach, width = _steps(2 * window), _steps(quant)
@@ -197,10 +197,10 @@ def position_bins(xyz: Tensor, ends: Tensor, key: Tensor, window: float, quant: 
     return bins.clamp_(0, table_length(window, quant) - 1).to(torch.uint8).to(xyz.device)
 
 
-def _owners(ends: Tensor) -> Tensor:
-    """(M,) int64 row of the query that owns each pair; there may be no queries at all."""
+def _owners(ends: Tensor, pairs: int) -> Tensor:
+    """(M,) int64 row of the query that owns each of M pairs; there may be no queries at all."""
     counts = torch.diff(ends, prepend=ends.new_zeros(1))
-    return torch.arange(ends.shape[0], device=ends.device).repeat_interleave(counts)
+    return torch.arange(ends.shape[0], device=ends.device).repeat_interleave(counts, output_size=pairs)
 
 
 def _steps(metres: float) -> float:

@@ -13,9 +13,8 @@ from mm3d_backbones.pointnet2 import PointNet2Encoder
 from mm3d_core.methods.distillation import correspond
 from mm3d_core.methods.masking import MaskedViews
 from mm3d_core.methods.mm3dscene import MM3DScene
-from mm3d_core.methods.nested import continued_sampling, with_nested_plans
+from mm3d_core.methods.nested import planned_together, with_nested_plans
 from mm3d_core.points import PointBatch
-from pointops import farthest_point_sampling
 from pointops.plan import PlanSpec, make_plan
 
 NARROW: dict[str, Any] = {
@@ -57,20 +56,6 @@ def test_views_sampled_apart_are_not_nested():
     assert not places(shown["student"], plans[0], 1, 0) <= places(shown["target"], plans[1], 1, 0)
 
 
-def test_sampling_goes_on_as_farthest_point_sampling_would():
-    points = scan(120)
-    whole = farthest_point_sampling(points.coord, points.offset, torch.tensor([40])).long()
-    assert continued_sampling(points.coord, whole[:15], 40).tolist() == whole.tolist()
-
-
-def test_repeats_count_once_and_a_small_scene_repeats_its_first_row():
-    coord = scan(6).coord
-    rows = continued_sampling(coord, torch.tensor([2, 4, 2, 2]), 9)
-    assert rows[:2].tolist() == [2, 4]
-    assert sorted(rows[:6].tolist()) == [0, 1, 2, 3, 4, 5]
-    assert rows[6:].tolist() == [0, 0, 0]
-
-
 def test_the_method_matches_every_point_of_every_level():
     torch.manual_seed(0)
     encoder = PointTransformer(**NARROW)
@@ -84,6 +69,17 @@ def test_the_method_matches_every_point_of_every_level():
     loss = model.loss(shown, generator())["loss"]
     loss.backward()
     assert loss.isfinite()
+
+
+def test_loader_workers_make_the_same_plans_scene_by_scene():
+    spec = SPECS["point transformer"]
+    masks = MaskedViews(keep_ratio=0.4, gap=0.2)
+    alone = [planned_together(masks(scan(400, seed), generator(seed)), spec) for seed in range(2)]
+    joined_later, together = joined(alone), with_nested_plans(*(views()[name] for name in ("student", "target")), spec)
+    for name, shown in zip(("student", "target"), together, strict=True):
+        for one, other in zip(joined_later[name].plan.levels, shown.plan.levels, strict=True):
+            assert torch.equal(one.index, other.index)
+            assert torch.equal(one.offset, other.offset)
 
 
 def test_an_encoder_whose_sampling_cannot_be_planned_is_refused():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.evaluation.planned import planned_for
 from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.labels import MAX_BOXES, detection_targets
 from mm3d_benchmarks.loading.loading import Sampling
@@ -66,7 +67,7 @@ class DetectionPass:
         sampling = Sampling(inputs=tuple(inputs), num_points=self.num_points, shift=False)
         sample = sampling(scene, numpy_generator(self.seed, self.name, scene.name))
         labels = detection_targets(sample, votes="inside", num_boxes=self.max_boxes)
-        prediction = model.predict(points_of(sample, inputs).to(device))
+        prediction = model.predict(planned_for(model, points_of(sample, inputs), device))
         return (
             {name: value.cpu() for name, value in prediction.items()},
             {name: labels[name][None] for name in LABELS},

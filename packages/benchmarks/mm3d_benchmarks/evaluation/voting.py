@@ -25,7 +25,7 @@ from torch import Tensor
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.evaluation.covers import potential_crops, voxel_passes
 from mm3d_benchmarks.evaluation.votes import Votes
-from mm3d_benchmarks.evaluation.voxel_validation import Prediction, segment_of, with_plan_of
+from mm3d_benchmarks.evaluation.voxel_validation import Prediction, planned_for, segment_of
 from mm3d_benchmarks.loading.crops import shift_to_minimum
 from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.sample import Sample, sample_of
@@ -164,7 +164,7 @@ class Voting:
             if group_number < done:
                 continue
             points = PointBatch.join([points_of(shift_to_minimum(sample.take(rows)), inputs) for rows in group])
-            logits = model.predict(with_plan_of(model, points).to(device))["logits"]
+            logits = model.predict(planned_for(model, points, device))["logits"]
             try:
                 votes.add(torch.from_numpy(np.concatenate(group)), self._votes_of(logits))
             except UserError as error:

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from mm3d_benchmarks.datasets.scene import Scene
+from mm3d_benchmarks.evaluation.planned import planned_for
 from mm3d_benchmarks.loading.crops import shift_to_minimum, voxel_groups
 from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.sample import Sample, sample_of
-from mm3d_core.points import PointBatch
 from mm3d_core.seeding import numpy_generator
-from pointops.plan import make_plan
 
 Prediction = tuple[dict[str, Tensor], dict[str, Tensor]]
 """What a metric's ``update`` takes: prediction and labels."""
@@ -75,8 +74,8 @@ class VoxelValidation:
         random = numpy_generator(self.seed, self.name, scene.name)
         rows = order[starts + random.integers(0, counts.max(), len(counts)) % counts]
         chosen = self._cut(sample.take(rows))
-        points = with_plan_of(model, points_of(shift_to_minimum(chosen), inputs))
-        logits = model.predict(points.to(device))["logits"].cpu()
+        points = planned_for(model, points_of(shift_to_minimum(chosen), inputs), device)
+        logits = model.predict(points)["logits"].cpu()
         if not self.all_points:
             return {"logits": logits, "index": torch.from_numpy(chosen.index)}, {"segment": segment_of(chosen)}
         voxel_of_point = np.empty(sample.num_points, dtype=np.int64)
@@ -88,13 +87,6 @@ class VoxelValidation:
             return sample
         distance = ((sample.coord - sample.coord[sample.num_points // 2]) ** 2).sum(axis=1)
         return sample.take(np.argpartition(distance, self.max_points - 1)[: self.max_points])
-
-
-def with_plan_of(model: Any, points: PointBatch) -> PointBatch:
-    """The points with the geometry plan of the model's encoder, made on the CPU whatever device the model is on."""
-    plan_spec = getattr(getattr(model, "encoder", None), "plan_spec", None)
-    spec = plan_spec() if plan_spec is not None else None
-    return points if spec is None else points.with_plan(make_plan(points.coord, points.offset, spec))
 
 
 def segment_of(sample: Sample) -> Tensor:

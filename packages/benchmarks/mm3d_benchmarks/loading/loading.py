@@ -8,7 +8,7 @@ Everything up to the batch happens in loader workers, each of which holds one sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from mm3d_core.methods.monitors import mark_classes
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import generator, numpy_generator
 from mm3d_core.training.interruption import ignore_stop_signals
+from pointops import make_offset
 from pointops.plan import make_plan
 
 Views = Callable[[PointBatch, torch.Generator], dict[str, PointBatch]]
@@ -152,6 +153,7 @@ class ScenesToItems:
         views: a pre-training method's views, or None for the one view ``points``.
         plan: what the encoder wants prepared (``encoder.plan_spec()``), or None.
         planned_views: names of the views to prepare it for; None: all.
+        plan_views: makes the plans of all views together instead, see ``MM3DScene.plan_views``.
         marked: segment ids whose points are marked where a scene has labels
             (``mm3d_core.methods.monitors.mark_classes``).
     """
@@ -161,6 +163,7 @@ class ScenesToItems:
     views: Views | None = None
     plan: Any = None
     planned_views: tuple[str, ...] | None = None
+    plan_views: Callable[[Mapping[str, PointBatch], Any], dict[str, PointBatch]] | None = None
     marked: tuple[int, ...] = ()
 
     def __call__(self, scene: Scene, *keys: int | str) -> Batch:
@@ -187,6 +190,8 @@ class ScenesToItems:
     def planned(self, item: Batch) -> Batch:
         """The item with geometry plans for its views."""
         try:
+            if self.plan is not None and self.plan_views is not None:
+                return replace(item, views=self.plan_views(item.views, self.plan))
             return replace(item, views={name: self._planned(name, view) for name, view in item.views.items()})
         except ValueError as error:
             raise self._unfit("+".join(item.names), next(iter(item.views.values())), error) from error
@@ -365,7 +370,7 @@ class _Joiner:
 def _overlaid(pair: Sequence[Batch]) -> Batch:
     """Two scenes as one; each keeps its coordinates."""
     both = Batch.join(pair)
-    views = {name: replace(view, offset=view.offset.new_tensor([view.num_points])) for name, view in both.views.items()}
+    views = {name: replace(view, offset=make_offset([view.num_points])) for name, view in both.views.items()}
     return Batch(["+".join(both.names)], views, both.labels)
 
 

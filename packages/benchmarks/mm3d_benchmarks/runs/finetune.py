@@ -149,12 +149,12 @@ def remember(config: Mapping[str, Any], folder: Path, training: Training, model:
     """The neighbors' probe learns nothing: show it every scene once, without augmentation."""
     sampling = replace(training.items.sampling, augmentation=(), crop=None)
     plain = replace(training.items, sampling=sampling)
-    workers = Machine.of(config).workers
-    loader = SceneLoader(training.data, training.scenes, plain, batch=1, seed=int(config["seed"]), workers=workers)
     device = next(model.encoder.parameters()).device
+    machine = {"workers": Machine.of(config).workers, "pin_memory": device.type == "cuda"}
+    loader = SceneLoader(training.data, training.scenes, plain, batch=1, seed=int(config["seed"]), **machine)
     model.eval()
     for number, batch in enumerate(loader.stream(0, loader.steps_per_epoch)):
-        shown = batch.to(device)
+        shown = batch.to(device, non_blocking=True)
         model.remember(shown.points, shown.labels["segment"], generator(int(config["seed"]), "remember", number))
     record = {"step": 0, "remembered": float(model.filled.sum()), "loss": 0.0}
     write_text(folder / LOG_FILE, json.dumps(record) + "\n")

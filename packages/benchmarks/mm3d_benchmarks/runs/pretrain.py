@@ -86,6 +86,7 @@ def items_of(config: Mapping[str, Any], recipe: Recipe, method: nn.Module) -> Sc
         views=method.views,  # pyright: ignore[reportArgumentType]
         plan=Machine.of(config).plan_spec(method.encoder),
         planned_views=None if planned is None else tuple(planned),
+        plan_views=getattr(method, "plan_views", None),
         marked=object_segments(build_facts(config)),
     )
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from mm3d_core.errors import UserError
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
-from pointops.interpolation import interpolation
+from pointops import interpolation, to_device
 
 FORMS = ("all", "head", "linear", "levels", "neighbors")
 TEMPERATURE = 0.07  # of the neighbors' vote, as in instance discrimination (arXiv:1805.01978)
@@ -77,7 +77,8 @@ class NeighborProbe(nn.Module):
             rows = (segment == number).nonzero().flatten()
             room = self.memory.shape[1] - int(self.filled[number])
             share = max(1, self.memory.shape[1] // 20)  # from many scenes rather than from the first
-            rows = rows[torch.randperm(len(rows), generator=generator)[: min(room, share)].to(rows.device)]
+            drawn = torch.randperm(len(rows), generator=generator)[: min(room, share)]
+            rows = rows[to_device(drawn, rows.device)]
             start = int(self.filled[number])
             self.memory[number, start : start + len(rows)] = features[rows]
             self.filled[number] += len(rows)

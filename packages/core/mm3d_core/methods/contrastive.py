@@ -6,13 +6,16 @@ arXiv:2212.09948, Eq. 5); partitions of Contrastive Scene Contexts (Hou et al., 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from pointops import to_device
 
 CHUNK = 4096  # rows of a similarity table held at once
 
@@ -83,7 +86,7 @@ def diagonal_cross_entropy(rows: Tensor, columns: Tensor, temperature: float) ->
     for start in range(0, len(rows), CHUNK):
         target = torch.arange(start, min(start + CHUNK, len(rows)), device=rows.device)
         part = rows[start : start + CHUNK]
-        total = total + checkpoint(_cross_entropy, part, columns, target, temperature, use_reentrant=False)
+        total = total + _again(_cross_entropy, part, columns, target, temperature)
     return total
 
 
@@ -105,7 +108,7 @@ def hardest_contrastive(
         first: (M, C) unit features; row i matches row i of ``second`` (M, C).
     """
     positive = ((first - second).square().sum(1) - positive_margin).clamp_min(0).mean()
-    drawn = torch.randperm(len(first), generator=generator)[:candidates].to(first.device)
+    drawn = to_device(torch.randperm(len(first), generator=generator)[:candidates], first.device)
     own = torch.arange(len(first), device=first.device).unsqueeze(1) == drawn
     negative = first.new_zeros(())
     for query, key in ((first, second), (second, first)):
@@ -145,8 +148,8 @@ class Partitions:
     def __call__(self, coord: Tensor, others: Tensor) -> Tensor:
         """(M, K) int64 region of each of ``others`` (K, 3) as seen from ``coord`` (M, 3); -1 for none."""
         vector = others.unsqueeze(0) - coord.unsqueeze(1)
-        bounds = torch.tensor(self.radii, dtype=coord.dtype, device=coord.device)
-        shell = torch.bucketize(vector.norm(dim=2), bounds) - 1
+        distance = vector.norm(dim=2)
+        shell = torch.stack([distance > radius for radius in self.radii]).sum(0) - 1
         turn = (torch.atan2(vector[..., 1], vector[..., 0]) / (2 * torch.pi)) % 1
         sector = (turn * self.azimuths).long().clamp_max(self.azimuths - 1)
         above = (vector[..., 2] > 0).long() if self.elevations == 2 else torch.zeros_like(sector)
@@ -173,12 +176,15 @@ def partitioned_info_nce(
     for start in range(0, len(first), CHUNK // 4):
         rows = slice(start, start + CHUNK // 4)
         region = partitions(coord[rows], coord)
-        counts += torch.bincount(region[region >= 0], minlength=partitions.count)
-        total = total + checkpoint(
-            _partitioned, first[rows], second, region, start, partitions.count, temperature, use_reentrant=False
-        )
+        counts += torch.stack([(region == number).sum() for number in range(partitions.count)])
+        total = total + _again(_partitioned, first[rows], second, region, start, partitions.count, temperature)
     pairs = max(1, len(first) * (len(first) - 1))
     return total / (partitions.count * len(first)), counts / pairs
+
+
+def _again(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The function's value; its intermediates are made again for the gradient (nothing in it is random)."""
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)  # pyright: ignore[reportReturnType]
 
 
 def _cross_entropy(rows: Tensor, columns: Tensor, target: Tensor, temperature: float) -> Tensor:

@@ -14,9 +14,18 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mm3d_core.methods.contrastive import Partitions, partitioned_info_nce
-from mm3d_core.methods.matches import Level, draw_matches, features_at, level_channels, match_terms, projection
+from mm3d_core.methods.matches import (
+    Level,
+    draw_matches,
+    ends_of_rows,
+    features_at,
+    level_channels,
+    match_terms,
+    projection,
+)
 from mm3d_core.methods.views import PairViews
 from mm3d_core.points import PointBatch
+from pointops import scene_slices
 
 
 class ContrastiveSceneContexts(nn.Module):
@@ -68,14 +77,13 @@ class ContrastiveSceneContexts(nn.Module):
         first, second = (self._features(views[name], r) for name, r in zip(("first", "second"), rows, strict=True))
         if not len(first):
             raise ValueError("views: the batch has no matched points; use a larger overlap or larger crops")
-        scene = views["first"].scene_of_point()[rows[0]]
         origin = views["first"].attributes["origin"][rows[0]]
         losses, shares = [], []
-        for number in scene.unique().tolist():
-            own = scene == number
-            loss, share = partitioned_info_nce(first[own], second[own], origin[own], self.partitions, self.temperature)
-            losses.append(loss)
-            shares.append(share)
+        for own in scene_slices(ends_of_rows(views["first"], rows[0])):
+            if own.stop > own.start:
+                found = partitioned_info_nce(first[own], second[own], origin[own], self.partitions, self.temperature)
+                losses.append(found[0])
+                shares.append(found[1])
         terms = match_terms(first, second, views)
         terms |= {f"pairs_region{p}": share for p, share in enumerate(torch.stack(shares).mean(0))}
         return {"loss": torch.stack(losses).mean(), **{name: value.detach() for name, value in terms.items()}}

@@ -22,6 +22,7 @@ from mm3d_core.methods.monitors import feature_spread, similarities
 from mm3d_core.methods.motions import ColorChange, Motion
 from mm3d_core.methods.objects import Bank, ObjectFinder, procedural_object
 from mm3d_core.points import PointBatch
+from pointops import to_device
 
 CELL = 0.1  # metres, of the map of what stands on the floor
 PATHS = 40  # drawn before the freest one is taken
@@ -215,7 +216,7 @@ class FourDContrast(nn.Module):
         drawn = []
         for wanted, limit in zip((~moving, moving), self.limits, strict=True):
             rows = wanted.nonzero().flatten()
-            drawn.append(rows[torch.randperm(len(rows), generator=generator)[:limit].to(rows.device)])
+            drawn.append(rows[to_device(torch.randperm(len(rows), generator=generator)[:limit], rows.device)])
         return torch.cat(drawn).sort().values
 
     def _features(self, frame: PointBatch, rows: Tensor) -> Tensor:

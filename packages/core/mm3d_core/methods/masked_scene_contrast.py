@@ -20,6 +20,7 @@ from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.matches import Level, draw_matches, features_at, level_channels, match_terms, projection
 from mm3d_core.methods.views import PairViews
 from mm3d_core.points import PointBatch
+from pointops import make_offset
 
 TOKEN_STD = 0.02
 
@@ -96,6 +97,8 @@ class MaskedSceneContrast(nn.Module):
         ValueError: a level that the encoder does not have, a negative weight, or a network that reads no color.
     """
 
+    columns: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -122,6 +125,7 @@ class MaskedSceneContrast(nn.Module):
         self.hidden_columns = self.views.layout.color_columns + self.views.layout.columns("normal")
         if not self.hidden_columns:
             raise ValueError(f"views.inputs={tuple(self.views.inputs)} hold no color or normal that could be masked")
+        self.register_buffer("columns", torch.tensor(self.hidden_columns), persistent=False)
         self.token = nn.Parameter(torch.randn(len(self.hidden_columns)) * TOKEN_STD)
         self.head = projection(channels, width)
         self.color_head = nn.Linear(channels, 3)
@@ -161,12 +165,10 @@ class MaskedSceneContrast(nn.Module):
 
     def _masked(self, view: PointBatch) -> PointBatch:
         """The view as the network sees it: hidden columns of masked points hold the token."""
-        hidden = torch.zeros_like(view.feat, dtype=torch.bool)
-        hidden[:, self.hidden_columns] = view.attributes["masked"].unsqueeze(1)
-        token = view.feat.new_zeros(view.feat.shape[1]).index_put(
-            (torch.tensor(self.hidden_columns, device=view.feat.device),), self.token.to(view.feat)
-        )
-        return view.with_feat(torch.where(hidden, token, view.feat))
+        blank = view.feat.new_zeros(view.feat.shape[1])
+        token = blank.index_put((self.columns,), self.token.to(view.feat))
+        hideable = blank.bool().index_fill(0, self.columns, True)
+        return view.with_feat(torch.where(view.attributes["masked"].unsqueeze(1) & hideable, token, view.feat))
 
     def _regress(
         self, views: Mapping[str, PointBatch], shown: Mapping[str, PointBatch], levels: Mapping[str, list[PointBatch]]
@@ -190,7 +192,6 @@ class MaskedSceneContrast(nn.Module):
 
 def overlaid(points: PointBatch) -> PointBatch:
     """Every two neighboring scenes as one, in the same place; a last odd scene stays alone. The plan is dropped."""
-    ends = points.offset[1::2]
-    if points.num_scenes % 2:
-        ends = torch.cat([ends, points.offset[-1:]])
-    return replace(points, offset=ends, plan=None)
+    counts = points.sizes()
+    pairs = [sum(counts[first : first + 2]) for first in range(0, len(counts), 2)]
+    return replace(points, offset=make_offset(pairs, points.coord.device), plan=None)

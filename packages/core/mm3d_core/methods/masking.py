@@ -24,6 +24,7 @@ from torch import Generator, Tensor
 
 from mm3d_core.methods.local_statistic import Embed, LocalStatistic
 from mm3d_core.points import PointBatch
+from pointops import make_offset
 
 ORDERS = ("preserved", "abandoned", "random")
 ROUNDING = 1e-6  # 0.29 * 100 is 28.999...: a share asked for in decimals must give its whole number of points
@@ -125,7 +126,7 @@ class MaskedViews:
         return keep, min(1.0, keep + gap)
 
     def _mask(self, points: PointBatch, differences: dict[str, Tensor], generator: Generator) -> dict[str, PointBatch]:
-        sizes = points.counts().tolist()
+        sizes = points.sizes()
         together = self.draw_ratio(generator, min(sizes)) if self.draw == "batch" else None
         ratios = [together or self.draw_ratio(generator, size) for size in sizes]
         if self.order == "random":
@@ -161,7 +162,7 @@ def nested_views(points: PointBatch, score: Tensor, ratios: Sequence[tuple[float
         kept["match"].append(torch.arange(few, device=score.device))
     scored = points.with_attributes(score=score)
     views = {
-        name: scored.select(torch.cat(kept[name]), points.offset.new_tensor([len(k) for k in kept[name]]).cumsum(0))
+        name: scored.select(torch.cat(kept[name]), make_offset([len(k) for k in kept[name]], score.device))
         for name in ("student", "target")
     }
     views["student"] = views["student"].with_attributes(match=torch.cat(kept["match"]))

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from mm3d_core.encoder import Encoder
 from mm3d_core.methods.monitors import feature_spread, similarities
 from mm3d_core.points import PointBatch
-from pointops import interpolation
+from pointops import interpolation, to_device
 
 Level = int | Literal["all"]
 
@@ -25,17 +25,25 @@ def draw_matches(
         first, second: views with the attribute ``match`` (N,), rows within the other view's scene or -1.
         at_most: of the batch, or, with ``per_scene``, of each scene; drawn without replacement. None: all.
     """
+    matches = first.attributes["match"].cpu()  # a GPU is waited for once, not scene by scene
     parts: list[Tensor] = []
     for rows, others in zip(first.scenes(), second.scenes(), strict=True):
-        match = first.attributes["match"][rows]
+        match = matches[rows]
         own = (match >= 0).nonzero().flatten()
         if per_scene:
-            own = own[_drawn(len(own), at_most, generator).to(own.device)]
+            own = own[_drawn(len(own), at_most, generator)]
         parts.append(torch.stack([own + rows.start, match[own] + others.start]))
     pairs = torch.cat(parts, dim=1)
     if not per_scene:
-        pairs = pairs[:, _drawn(pairs.shape[1], at_most, generator).sort().values.to(pairs.device)]
-    return pairs[0], pairs[1]
+        pairs = pairs[:, _drawn(pairs.shape[1], at_most, generator).sort().values]
+    own, others = to_device(pairs, first.coord.device)
+    return own, others
+
+
+def ends_of_rows(points: PointBatch, rows: Tensor) -> Tensor:
+    """(B,) cumulative ends of ``rows`` (M,), which are ordered by scene."""
+    scenes = torch.arange(points.num_scenes, device=rows.device)
+    return torch.searchsorted(points.scene_of_point()[rows], scenes, right=True)
 
 
 def features_at(levels: Sequence[PointBatch], chosen: Level, points: PointBatch, rows: Tensor) -> Tensor:
@@ -47,16 +55,15 @@ def features_at(levels: Sequence[PointBatch], chosen: Level, points: PointBatch,
         levels: what the encoder returned for ``points``.
         rows: ordered by scene.
     """
-    if chosen == "all":
-        return torch.cat([_features_at(level, points, rows) for level in levels], dim=1)
-    return _features_at(levels[int(chosen)], points, rows)
+    wanted = list(levels) if chosen == "all" else [levels[int(chosen)]]
+    ends = None if all(level.num_points == points.num_points for level in wanted) else ends_of_rows(points, rows)
+    return torch.cat([_features_at(level, points, rows, ends) for level in wanted], dim=1)
 
 
-def _features_at(level: PointBatch, points: PointBatch, rows: Tensor) -> Tensor:
-    if level.num_points == points.num_points:
+def _features_at(level: PointBatch, points: PointBatch, rows: Tensor, ends: Tensor | None) -> Tensor:
+    if level.num_points == points.num_points or ends is None:
         return level.feat[rows]
-    counts = torch.bincount(points.scene_of_point()[rows], minlength=points.num_scenes)
-    return interpolation(level.coord, points.coord[rows], level.feat, level.offset, counts.cumsum(0))
+    return interpolation(level.coord, points.coord[rows], level.feat, level.offset, ends)
 
 
 def projection(channels: int, width: int | None) -> nn.Module:

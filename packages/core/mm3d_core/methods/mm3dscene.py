@@ -11,9 +11,9 @@ conf/pretrain/mm3dscene_paper.yaml hold all values of the one and of the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,9 +24,10 @@ from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.distillation import Correspondence, Teacher, correspond
 from mm3d_core.methods.masking import MaskedViews
 from mm3d_core.methods.monitors import enrichment, feature_spread, similarities
-from mm3d_core.methods.nested import with_nested_plans
+from mm3d_core.methods.nested import planned_together, with_nested_plans
 from mm3d_core.methods.reconstruction import Chamfer, FoldingDecoder
 from mm3d_core.points import PointBatch
+from pointops import make_offset, to_device
 
 
 class MM3DScene(nn.Module):
@@ -40,8 +41,7 @@ class MM3DScene(nn.Module):
         teacher: options of :class:`Teacher`.
         contrast: compares student and teacher features, scene by scene and level by level.
         correspondence: see :func:`mm3d_core.methods.distillation.correspond`; ``nested`` samples both views so that
-            every point of a student's level is also one of the target's, and matches exactly. It makes the geometry
-            plans in the step, not in loader workers.
+            every point of a student's level is also one of the target's, and matches exactly.
         outputs: the encoder's levels as it returns them (``decoder``, for networks that go down and up again, as in the
             released code), or what it knows on the way down (``encoder``, the paper's text), where it offers that.
         levels: which of the encoder's levels are used, finest is 0; None uses all.
@@ -105,6 +105,11 @@ class MM3DScene(nn.Module):
             return ()
         return ("student", "target") if self.teacher else ("student",)
 
+    @property
+    def plan_views(self) -> Callable[[Mapping[str, PointBatch], Any], dict[str, PointBatch]] | None:
+        """What makes the plans of all views together, given the encoder's ``plan_spec()``; None: one by one."""
+        return planned_together if self.nested and not self.views.needs_batch else None
+
     def loss(self, views: Mapping[str, PointBatch], generator: Generator) -> dict[str, Tensor]:
         """The loss of a batch of views, and what it is made of.
 
@@ -119,7 +124,7 @@ class MM3DScene(nn.Module):
         if "scene" in views:
             views = self.views.finish(views["scene"], generator, self.embed)
         student, target = views["student"], views["target"]
-        if self.nested:
+        if self.nested and target.plan is None:
             student, target = with_nested_plans(student, target, cast(Encoder, self.encoder).plan_spec())
         terms = _mask_terms(student, target)
         with record_function("mm3dscene/student"):
@@ -168,7 +173,7 @@ class MM3DScene(nn.Module):
             with record_function("mm3dscene/decoders"):
                 predicted = decoder(level)
             with record_function("mm3dscene/chamfer"), _full_precision(predicted):
-                offset = level.offset * decoder.copies
+                offset = make_offset([size * decoder.copies for size in level.sizes()], level.coord.device)
                 loss = self.chamfer(predicted.float(), offset, target.coord, target.offset)
             terms[f"reconstruction_level{number}"] = self.rec_weight * loss
             total = total + loss
@@ -178,10 +183,13 @@ class MM3DScene(nn.Module):
     def _agree(
         self, levels: list[PointBatch], teachers: list[PointBatch], terms: dict[str, Tensor], generator: Generator
     ) -> Tensor:
+        pairs = [self._pair(level, teacher, generator) for level, teacher in zip(levels, teachers, strict=True)]
         total = levels[0].coord.new_zeros(())
-        for number, level, teacher in zip(self.levels, levels, teachers, strict=True):
-            with _full_precision(level.feat):
-                loss, positive, negative = self._agree_at(level, teacher, generator)
+        for number, teacher, pair, rows in zip(
+            self.levels, teachers, pairs, self._matched(pairs, teachers), strict=True
+        ):
+            with _full_precision(pair.own.feat):
+                loss, positive, negative = self._agree_at(pair, rows)
             terms[f"consistency_level{number}"] = self.csd_weight * loss
             terms[f"similarity_level{number}"] = positive
             terms[f"negative_similarity_level{number}"] = negative
@@ -190,23 +198,49 @@ class MM3DScene(nn.Module):
         terms["consistency"] = total
         return self.csd_weight * total
 
-    def _agree_at(self, level: PointBatch, teacher: PointBatch, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _pair(self, level: PointBatch, teacher: PointBatch, generator: Generator) -> _Pair:
+        """Points drawn from each scene of the student's level, and the teacher's features there."""
+        with _full_precision(level.feat):
+            level, teacher = level.with_feat(level.feat.float()), teacher.with_feat(teacher.feat.float())
+            drawn = [self.contrast.sample(rows.stop - rows.start, generator) + rows.start for rows in level.scenes()]
+            device = level.coord.device
+            own = level.select(to_device(torch.cat(drawn), device), make_offset([len(d) for d in drawn], device))
+            return _Pair(own, *correspond(own, teacher, self.correspondence))
+
+    def _matched(self, pairs: Sequence[_Pair], teachers: Sequence[PointBatch]) -> list[list[slice | Tensor]]:
+        """The matched rows of every level and scene that has any; a GPU is waited for at most once."""
+        if self.correspondence != "exact":  # then all points of a scene match, or none
+            return [
+                [rows for rows, size in zip(pair.own.scenes(), teacher.sizes(), strict=True) if size]
+                for pair, teacher in zip(pairs, teachers, strict=True)
+            ]
+        masks = torch.cat([pair.matched for pair in pairs]).cpu().split([pair.own.num_points for pair in pairs])
+        found = []
+        for pair, mask in zip(pairs, masks, strict=True):
+            rows = [mask[scene].nonzero().flatten() + scene.start for scene in pair.own.scenes()]
+            found.append([to_device(part, pair.own.coord.device) for part in rows if len(part)])
+        return found
+
+    def _agree_at(self, pair: _Pair, matched: Sequence[slice | Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """One level: the loss, and the mean cosines of matched and of other points; means over scenes with matches."""
-        level, teacher = level.with_feat(level.feat.float()), teacher.with_feat(teacher.feat.float())
-        device = level.coord.device
-        drawn = [self.contrast.sample(r.stop - r.start, generator).to(device) + r.start for r in level.scenes()]
-        drawn_level = level.select(torch.cat(drawn), level.offset.new_tensor([len(d) for d in drawn]).cumsum(0))
-        feat, matched = correspond(drawn_level, teacher, self.correspondence)
         values = []
-        for rows in drawn_level.scenes():
-            both = matched[rows]
-            if bool(both.any()):
-                own, its = drawn_level.feat[rows][both], feat[rows][both]
+        for rows in matched:
+            own, its = pair.own.feat[rows], pair.feat[rows]
+            if len(own):
                 values.append((self.contrast(own, its), *similarities(own, its)))
         if not values:
-            return level.feat.sum() * 0, level.feat.new_zeros(()), level.feat.new_zeros(())
+            feat = pair.own.feat
+            return feat.sum() * 0, feat.new_zeros(()), feat.new_zeros(())
         loss, positive, negative = (torch.stack(column).mean() for column in zip(*values, strict=True))
         return loss, positive, negative
+
+
+class _Pair(NamedTuple):
+    """Drawn points of the student with their features, the teacher's features there, and which of them match."""
+
+    own: PointBatch
+    feat: Tensor
+    matched: Tensor
 
 
 def _check_offers(encoder: nn.Module, outputs: str, views: MaskedViews | None) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mm3d_core.points import PointBatch
+from pointops import segment_mean
 
 
 @torch.no_grad()
@@ -50,13 +51,12 @@ def mark_classes(points: PointBatch, segment: Tensor, classes: Sequence[int]) ->
 def enrichment(view: PointBatch) -> Tensor | None:
     """Share of furniture among a view's points over its share in the scene, mean of the scenes that have furniture.
 
-    Above 1 the mask prefers furniture. None if no point is furniture, or none was marked by :func:`mark_classes`.
+    Above 1 the mask prefers furniture. NaN if no point is furniture, None if none was marked by :func:`mark_classes`.
     """
     if "furniture_share" not in view.attributes:
         return None
-    ratios = []
-    for rows in view.scenes():
-        share = view.attributes["furniture_share"][rows]
-        if len(share) and share[0] > 0:
-            ratios.append(view.attributes["furniture"][rows].mean() / share[0])
-    return torch.stack(ratios).mean() if ratios else None
+    shown = segment_mean(view.attributes["furniture"], view.offset)
+    inside = segment_mean(view.attributes["furniture_share"], view.offset)  # the same at all points of a scene
+    have = inside > 0
+    ratios = torch.where(have, shown / torch.where(have, inside, 1.0), 0.0)
+    return ratios.sum() / have.sum()

@@ -7,13 +7,13 @@ order, so it is enough that the target's order begins with the student's: sampli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mm3d_core.points import PointBatch
-from pointops import knn_query
+from pointops import continued_sampling, make_offset, offset2batch, to_device
 from pointops.plan import level_counts, make_plan
 
 
@@ -28,41 +28,17 @@ def with_nested_plans(student: PointBatch, target: PointBatch, spec: Any) -> tup
     plan = make_plan(student.coord, student.offset, spec)
     if len(spec.levels) < 2:
         return student.with_plan(plan), target.with_plan(make_plan(target.coord, target.offset, spec))
-    counts = level_counts(target.counts().tolist(), spec.levels[1])
-    ends = plan.levels[1].offset.tolist()
-    sample = []
-    for scene, (own, its) in enumerate(zip(student.scenes(), target.scenes(), strict=True)):
-        rows = plan.levels[1].sample[ends[scene - 1] if scene else 0 : ends[scene]].long()
-        kept = student.attributes["match"][rows].long()
-        assert own.start <= int(rows.min()) < own.stop, "a plan's sample holds rows of the whole batch"
-        sample.append(continued_sampling(target.coord[its], kept, counts[scene]) + its.start)
-    nested = make_plan(target.coord, target.offset, spec, torch.cat(sample))
+    first = plan.levels[1]
+    shift = torch.tensor([its.start for its in target.scenes()])
+    scene = offset2batch(first.offset)
+    chosen = student.attributes["match"][first.sample.long()].long() + to_device(shift, scene.device)[scene]
+    wanted = make_offset(level_counts(target.sizes(), spec.levels[1]))
+    sample = continued_sampling(target.coord, target.offset, chosen, first.offset, wanted)
+    nested = make_plan(target.coord, target.offset, spec, sample)
     return student.with_plan(plan), target.with_plan(nested)
 
 
-def continued_sampling(coord: Tensor, chosen: Tensor, count: int) -> Tensor:
-    """``count`` rows of a scene: the chosen ones, then always the point farthest from all rows so far.
-
-    Args:
-        coord: (N, 3) metres.
-        chosen: (M,) rows; repeats count once.
-
-    Returns:
-        (count,) int64 rows; a scene that has no more points repeats its first row, as farthest point sampling does.
-    """
-    first = torch.full((len(coord),), len(chosen), device=coord.device)
-    first = first.scatter_reduce(0, chosen, torch.arange(len(chosen), device=coord.device), "amin")
-    order = first[chosen] == torch.arange(len(chosen), device=coord.device)  # the first of equal rows
-    chosen = chosen[order][:count]
-    wanted = min(count, len(coord))
-    rows = torch.cat([chosen, chosen.new_zeros(wanted - len(chosen))])
-    if wanted > len(chosen):
-        ends = [coord.new_tensor([len(points)], dtype=torch.int64) for points in (chosen, coord)]
-        near = knn_query(1, coord[chosen], ends[0], coord, ends[1])[1][:, 0].square()
-        near[chosen] = -1.0
-        for place in range(len(chosen), wanted):
-            row = near.argmax()
-            rows[place] = row
-            near = torch.minimum(near, (coord - coord[row]).square().sum(1))
-            near[row] = -1.0
-    return torch.cat([rows, rows.new_zeros(count - wanted)])
+def planned_together(views: Mapping[str, PointBatch], spec: Any) -> dict[str, PointBatch]:
+    """Views of one scene with nested plans, for loader workers; what is no student or target stays as it is."""
+    student, target = with_nested_plans(views["student"], views["target"], spec)
+    return {**views, "student": student, "target": target}

@@ -20,7 +20,7 @@ from mm3d_core.methods.matches import Level, features_at, level_channels
 from mm3d_core.methods.monitors import feature_spread, similarities
 from mm3d_core.methods.objects import Bank, ObjectFinder, procedural_object
 from mm3d_core.points import PointBatch
-from pointops import segment_max, segment_mean
+from pointops import make_offset, segment_max, segment_mean, to_device
 
 PLACES = 60  # tries to find room for an object before the room is made larger
 
@@ -198,7 +198,8 @@ class RandomRooms(nn.Module):
         pooled = {name: self._objects(view) for name, view in views.items()}
         shared = sorted(set(pooled["first"][1]) & set(pooled["second"][1]))
         first, second = (
-            pooled[name][0][[pooled[name][1].index(key) for key in shared]] for name in ("first", "second")
+            feat[to_device(torch.tensor([keys.index(key) for key in shared]), feat.device)]
+            for feat, keys in (pooled["first"], pooled["second"])
         )
         with torch.autocast(first.device.type, enabled=False):
             first, second = self.head(first.float()), self.head(second.float())
@@ -214,13 +215,16 @@ class RandomRooms(nn.Module):
 
     def _objects(self, view: PointBatch) -> tuple[Tensor, list[tuple[int, int]]]:
         """(K, C) pooled features, and the (scene, object) that each belongs to."""
-        scene, label = view.scene_of_point(), view.attributes["object"]
+        label = view.attributes["object"].cpu()  # a GPU is waited for once
+        scene = torch.arange(view.num_scenes).repeat_interleave(torch.tensor(view.sizes()))
         rows = (label >= 0).nonzero().flatten()
-        feat = features_at(self.encoder(view), self.level, view, rows)
-        keys, owner = torch.unique(torch.stack([scene[rows], label[rows]], 1), dim=0, return_inverse=True)
-        order, ends = owner.argsort(stable=True), torch.bincount(owner).cumsum(0)
+        pairs = torch.stack([scene[rows], label[rows]], 1)
+        keys, owner, counts = torch.unique(pairs, dim=0, return_inverse=True, return_counts=True)
+        sorted_rows = to_device(rows[owner.argsort(stable=True)], view.coord.device)
+        feat = features_at(self.encoder(view), self.level, view, sorted_rows)
         reduce = segment_max if self.pool == "max" else segment_mean
-        return reduce(feat[order], ends), [(int(a), int(b)) for a, b in keys.tolist()]
+        ends = make_offset(counts.tolist(), view.coord.device)
+        return reduce(feat, ends), [(int(a), int(b)) for a, b in keys.tolist()]
 
 
 def _standing(thing: PointBatch) -> PointBatch:

@@ -17,7 +17,7 @@ from mm3d_core.features import FeatureLayout
 from mm3d_core.methods.crops import box_crop, camera_crop, sphere_crop
 from mm3d_core.methods.motions import ColorChange, Motion
 from mm3d_core.points import PointBatch
-from pointops import knn_query
+from pointops import knn_query, make_offset
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class PairViews:
         return camera_crop(coord, generator)
 
     def _view(self, points: PointBatch, rows: Tensor, tries: int, generator: Generator) -> PointBatch:
-        view = points.select(rows, points.offset.new_tensor([len(rows)]))
+        view = points.select(rows, make_offset([len(rows)]))
         view = view.with_attributes(origin=view.coord, tries=torch.full((len(rows),), float(tries)))
         if self.color_change is not None:
             view = self.color_change(view, self.layout, generator)

@@ -166,6 +166,19 @@ def fit(
     return loop.meter.summary(module)
 
 
+def read_step(parts: Sequence[dict[str, Tensor]], norm: Tensor) -> tuple[dict[str, float], float]:
+    """The losses of a step by name, means over its micro-batches, and the gradient norm; a GPU is waited for once."""
+    sums: dict[str, Tensor] = {}
+    for losses in parts:
+        for name, value in losses.items():
+            share = value.detach().float() / len(parts)
+            sums[name] = sums[name] + share if name in sums else share
+    there = [name for name, value in sums.items() if value.device == norm.device]
+    read = torch.stack([norm.detach().float(), *(sums[name] for name in there)]).tolist()
+    known = dict(zip(there, read[1:], strict=True))
+    return {name: known[name] if name in known else float(value) for name, value in sums.items()}, read[0]
+
+
 class _Wrapped(nn.Module):
     """The objective as a module, so that data-parallel hooks see one forward pass."""
 
@@ -257,22 +270,23 @@ class _Loop:
         random = generator(*keys, "objective", device="cpu")
         self.optimizer.zero_grad(set_to_none=True)
         buffers = self._buffers()
-        totals: dict[str, float] = {}
+        parts: list[dict[str, Tensor]] = []
         names: list[str] = []
         for micro in range(settings.accumulation):
             batch = next(stream)
             names += batch.names
             try:
-                losses = self._backward(batch, random, last=micro == settings.accumulation - 1)
+                parts.append(self._backward(batch, random, last=micro == settings.accumulation - 1))
             except ValueError as error:  # the network or an operation refuses what it was given
-                self._fail(position.step, names, str(error), totals, error)
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + float(value.detach()) / settings.accumulation
-            # fp16 answers a bad loss by skipping the step; the others stop before a parameter is touched.
-            bad = not math.isfinite(totals["loss"]) and settings.precision != "fp16"
-            if distributed.any_process(bad)[0]:
-                self._fail(position.step, names, f"loss is {totals['loss']}", totals)
-        norm = self._update(position.step, names, totals)
+                self._fail(position.step, names, str(error), {}, error)
+        self.scaler.unscale_(self.optimizer)
+        limit = math.inf if settings.clip is None else settings.clip
+        totals, norm = read_step(parts, nn.utils.clip_grad_norm_(self.parameters, limit))
+        # fp16 answers a bad loss by skipping the step; the others stop before a parameter is touched.
+        bad = not math.isfinite(totals["loss"]) and settings.precision != "fp16"
+        if distributed.any_process(bad)[0]:
+            self._fail(position.step, names, f"loss is {totals['loss']}", totals)
+        self._update(position.step, names, totals, norm)
         if not math.isfinite(norm):
             for buffer, value in buffers:
                 buffer.copy_(value)
@@ -302,11 +316,8 @@ class _Loop:
             self.scaler.scale(losses["loss"] / self.settings.accumulation).backward()
         return losses
 
-    def _update(self, step: int, names: list[str], totals: dict[str, float]) -> float:
-        """Check and clip the gradients, step, then the module's own ``after_step``. Returns the gradient norm."""
-        self.scaler.unscale_(self.optimizer)
-        limit = math.inf if self.settings.clip is None else self.settings.clip
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
+    def _update(self, step: int, names: list[str], totals: dict[str, float], norm: float) -> None:
+        """Check the gradients' norm, step, then the module's own ``after_step``."""
         if not math.isfinite(norm):
             if self.settings.precision != "fp16":
                 self._fail(step, names, f"gradient norm is {norm}", totals)
@@ -319,7 +330,6 @@ class _Loop:
         self.scaler.update()
         if math.isfinite(norm) and hasattr(self.module, "after_step"):
             self.module.after_step()  # pyright: ignore[reportCallIssue]
-        return norm
 
     def _fail(
         self, step: int, names: list[str], what: str, totals: dict[str, float], cause: Exception | None = None

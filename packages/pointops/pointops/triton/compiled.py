@@ -110,7 +110,7 @@ def _aggregate_cases() -> Iterator[tuple[str, Case]]:
 
 
 def _search_cases() -> Iterator[tuple[str, Case]]:
-    pointers = {"xyz": "fp32", "query": "fp32", "blocks": "i32", "out": "i64"}
+    pointers = {"xyz": "fp32", "query": "fp32", "bounds": "i32", "out": "i64"}
     tile = {"QUERIES": search.QUERIES, "SUPPORT": search.SUPPORT}
     yield "1-NN", Case(search.nearest_kernel, pointers, tile, fused=False, registers=72)
     for k in (4, 16, 32):

@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pointops.transfer import to_device
+
 LARGEST = 16_384  # points of a scene; more would not stay in registers
 ORIGIN_RADIUS2 = 1e-3  # see pointops.sampling
 
@@ -57,7 +59,8 @@ def sample(
         return None
     out = torch.empty(new_ends[-1] if new_ends else 0, dtype=torch.int32, device=xyz.device)
     radii2 = torch.empty(out.shape, device=xyz.device)
-    bounds = torch.tensor([row for row in rows if row[3] > row[2]], dtype=torch.int32).view(-1, 5).to(xyz.device)
+    asked = [row for row in rows if row[3] > row[2]]
+    bounds = to_device(torch.tensor(asked, dtype=torch.int32).view(-1, 5), xyz.device)
     if bounds.shape[0]:
         width = max(32, triton.next_power_of_2(largest))
         with torch.cuda.device_of(xyz):

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pointops.transfer import to_device
+
 QUERIES, SUPPORT = 16, 64  # of one tile; 128 by 128 would not stay in registers
 NONE = 0x7F800000_7FFFFFFF  # infinity above the largest row: no neighbor
 
@@ -33,11 +35,18 @@ def _keys(query, xyz, q, p, query_high, high):
 
 
 @triton.jit
-def nearest_kernel(xyz, query, blocks, out, QUERIES: tl.constexpr, SUPPORT: tl.constexpr):
-    """out[q] = the smallest key of query q; ``blocks`` holds (first query, end, first point, end) for each program."""
-    block = blocks + 4 * tl.program_id(0)
-    q = tl.load(block) + tl.arange(0, QUERIES)
-    query_high, low, high = tl.load(block + 1), tl.load(block + 2), tl.load(block + 3)
+def _tile(bounds, QUERIES: tl.constexpr):
+    """This program's queries, their end, and the points to look at; none where a smaller scene has no such tile."""
+    bound = bounds + 4 * tl.program_id(1)
+    query_high, low, high = tl.load(bound + 1), tl.load(bound + 2), tl.load(bound + 3)
+    first = tl.load(bound) + tl.program_id(0) * QUERIES
+    return first + tl.arange(0, QUERIES), query_high, low, tl.where(first < query_high, high, low)
+
+
+@triton.jit
+def nearest_kernel(xyz, query, bounds, out, QUERIES: tl.constexpr, SUPPORT: tl.constexpr):
+    """out[q] = the smallest key of query q; ``bounds`` holds (first query, end, first point, end) of each scene."""
+    q, query_high, low, high = _tile(bounds, QUERIES)
     best = tl.full((QUERIES,), 0x7F8000007FFFFFFF, tl.int64)
     for at in range(low, high, SUPPORT):
         best = tl.minimum(best, tl.min(_keys(query, xyz, q, at + tl.arange(0, SUPPORT), query_high, high), 1))
@@ -45,11 +54,9 @@ def nearest_kernel(xyz, query, blocks, out, QUERIES: tl.constexpr, SUPPORT: tl.c
 
 
 @triton.jit
-def knn_kernel(xyz, query, blocks, out, k, QUERIES: tl.constexpr, SUPPORT: tl.constexpr, K: tl.constexpr):
+def knn_kernel(xyz, query, bounds, out, k, QUERIES: tl.constexpr, SUPPORT: tl.constexpr, K: tl.constexpr):
     """out[q] = the k smallest keys of query q, in no order: the largest kept makes room for each smaller one found."""
-    block = blocks + 4 * tl.program_id(0)
-    q = tl.load(block) + tl.arange(0, QUERIES)
-    query_high, low, high = tl.load(block + 1), tl.load(block + 2), tl.load(block + 3)
+    q, query_high, low, high = _tile(bounds, QUERIES)
     column = tl.arange(0, K)
     blank = 0x7F80000080000000 + column.to(tl.int64)  # above every real key, and all different
     kept = tl.where((column < k)[None, :], blank[None, :], -1 - column.to(tl.int64)[None, :]) + tl.zeros(
@@ -72,27 +79,32 @@ def knn_kernel(xyz, query, blocks, out, k, QUERIES: tl.constexpr, SUPPORT: tl.co
 def knn(xyz: Tensor, ends: Sequence[int], query: Tensor, query_ends: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
     """Rows (M, k) int32, -1 where there are fewer, and squared distances (infinity there), nearest first."""
     out = torch.full((query.shape[0], k), NONE, dtype=torch.int64, device=query.device)
-    blocks = _blocks(ends, query_ends, query.device)
-    if blocks.shape[0]:
+    bounds, tiles = scene_bounds(ends, query_ends, query.device)
+    if tiles:
         with torch.cuda.device_of(query):
             if k == 1:
-                nearest_kernel[(blocks.shape[0],)](
-                    xyz, query, blocks, out, QUERIES=QUERIES, SUPPORT=SUPPORT, enable_fp_fusion=False
+                nearest_kernel[(tiles, bounds.shape[0])](
+                    xyz, query, bounds, out, QUERIES=QUERIES, SUPPORT=SUPPORT, enable_fp_fusion=False
                 )
             else:
                 width = triton.next_power_of_2(k)
-                knn_kernel[(blocks.shape[0],)](
-                    xyz, query, blocks, out, k, QUERIES=QUERIES, SUPPORT=SUPPORT, K=width, enable_fp_fusion=False
+                knn_kernel[(tiles, bounds.shape[0])](
+                    xyz, query, bounds, out, k, QUERIES=QUERIES, SUPPORT=SUPPORT, K=width, enable_fp_fusion=False
                 )
     key = out.sort(1).values
     distance2 = (key >> 32).int().view(torch.float32)
     return (key & 0xFFFFFFFF).masked_fill(key >= NONE, -1).int(), distance2
 
 
-def _blocks(ends: Sequence[int], query_ends: Sequence[int], device: torch.device) -> Tensor:
-    """(P, 4) int32: what each program does; scenes without points or queries have no program."""
-    rows = []
-    for low, high, first, last in zip([0, *ends][:-1], ends, [0, *query_ends][:-1], query_ends, strict=True):
-        if high > low:
-            rows += [(at, last, low, high) for at in range(first, last, QUERIES)]
-    return torch.tensor(rows, dtype=torch.int32).view(-1, 4).to(device)
+def scene_bounds(ends: Sequence[int], query_ends: Sequence[int], device: torch.device) -> tuple[Tensor, int]:
+    """(scenes, 4) int32: first query, end, first point, end; and the tiles of queries of the largest scene.
+
+    Scenes without points or queries are left out.
+    """
+    rows = [
+        (first, last, low, high)
+        for low, high, first, last in zip([0, *ends][:-1], ends, [0, *query_ends][:-1], query_ends, strict=True)
+        if high > low and last > first
+    ]
+    tiles = triton.cdiv(max((last - first for first, last, _, _ in rows), default=0), QUERIES)
+    return to_device(torch.tensor(rows, dtype=torch.int32).view(-1, 4), device), tiles
