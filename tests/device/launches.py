@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from pointops import _dispatch, _window_torch, vector_attention
+from pointops._distance import squared_distances
 from pointops.gather import gather_rows_reference
 from pointops.interpolation import interpolate_reference
-from pointops.knn import nearest_by_key, squared_distances
-from pointops.sampling import _swept
+from pointops.knn import nearest_by_key
+from pointops.sampling import _run as sample_rows
 from pointops.windows import WindowPairs
 
 
@@ -33,9 +34,7 @@ class Launch:
         self._run = run
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        assert len(grid) <= 3 and all(0 < size < (2**31 if axis == 0 else 2**16) for axis, size in enumerate(grid)), (
-            grid
-        )
+        assert all(0 < size < (2**31 if axis == 0 else 2**16) for axis, size in enumerate(grid)), grid
         return lambda *args, **kwargs: self._run(*map(_inner, args), **kwargs)
 
 
@@ -147,5 +146,5 @@ def _sample(xyz: Tensor, bounds: Tensor, out: Tensor, radii2: Tensor, **constant
     for low, high, first, last, begin in bounds.tolist():
         assert high - low <= constants["WIDTH"]
         ends, start = (torch.tensor([high - low]), torch.tensor([last - first])), torch.tensor([begin - low])
-        found, radii = _swept(xyz[low:high].contiguous(), *ends, constants["SKIP"], start)
+        found, radii = sample_rows(xyz[low:high].contiguous(), *ends, constants["SKIP"], start)
         out[first:last], radii2[first:last] = found + low, radii

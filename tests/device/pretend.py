@@ -92,7 +92,7 @@ class OnDevice(Tensor):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.inner.__reduce_ex__(protocol)  # a file holds plain tensors
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
 
     # What never reaches the dispatcher, or would not see there that the device changes:
 

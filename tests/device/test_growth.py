@@ -1,4 +1,4 @@
-"""No operation is dispatched more often because a scene has more points: nothing is sampled one by one on the device."""
+"""No operation is dispatched more often because a scene has more points: nothing is sampled point by point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 from pointops.triton import sampling
 
-IN_THE_STEP = ["mm3dscene_official", "mm3dscene_paper", "statistic_first_layer", "msc"]  # plans that no loader makes
+IN_THE_STEP = [
+    "mm3dscene_official",
+    "mm3dscene_paper",
+    "statistic_first_layer",
+    "masked_scene_contrast",
+]  # plans that no loader makes
 METHODS = [name for name in available("pretrain") if name != "none"]
 
 
@@ -56,7 +61,16 @@ def test_every_pretraining(pretrain: str, tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pretrain", ["mm3dscene_official_detection", "msc", "random_rooms", "four_d_contrast", "csc"])
+@pytest.mark.parametrize(
+    "pretrain",
+    [
+        "mm3dscene_official_detection",
+        "masked_scene_contrast",
+        "random_rooms",
+        "four_d_contrast",
+        "contrastive_scene_contexts",
+    ],
+)
 def test_detectors(pretrain: str, tmp_path: Path, monkeypatch):
     check_growth("votenet_color_height", pretrain, tmp_path, monkeypatch)
 
