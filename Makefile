@@ -4,6 +4,7 @@ JOBS   ?= 2
 BIN    := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export DVC_NO_ANALYTICS := 1
+export MM3D_TORCH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help install repro test slow check docs lint types imports chaos clean
@@ -11,11 +12,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
-install: .venv/.installed   ## create .venv and install everything into it
+install: .venv/.installed   ## create .venv and install everything into it (MM3D_TORCH=auto|cpu|cuda|cu126)
 
-.venv/.installed: pyproject.toml setup.py packages/pointops/pyproject.toml constraints.txt tools/install.py
+.venv/.installed: pyproject.toml setup.py packages/pointops/pyproject.toml constraints.txt tools/install.py $(if $(MM3D_TORCH),FORCE)
 	$(PYTHON) tools/install.py .venv
 	@touch $@
+
+FORCE:
 
 repro: .venv/.installed   ## every table and figure of the profile in params.yaml -> results/
 	$(BIN)/dvc repro

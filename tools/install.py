@@ -2,21 +2,32 @@
 
     python3 tools/install.py .venv
 
-torch comes first: on a machine without an NVIDIA driver its CPU build is chosen, since pip's default on Linux would
-fetch gigabytes of CUDA libraries. Versions are pinned by constraints.txt.
+torch comes first. MM3D_TORCH says which build:
+
+    auto     (default) CUDA where the NVIDIA driver lists a GPU, in the version that the driver serves; otherwise the
+             CPU build, since pip's default on Linux would fetch gigabytes of CUDA libraries
+    cpu      the CPU build
+    cuda     pip's own choice, a CUDA build on Linux: for a login node without a GPU whose jobs have one
+    cuXYZ    a certain build, such as cu126
+
+Versions are pinned by constraints.txt.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
+TEXT: dict[str, Any] = {"capture_output": True, "text": True}
 
 
 def main(folder: str) -> None:
@@ -36,16 +47,55 @@ def main(folder: str) -> None:
 
 
 def install_torch(python: Path, pip: tuple[str, ...]) -> None:
-    """The CPU build where there is no NVIDIA driver and pip would choose CUDA, else what pip chooses."""
-    if subprocess.run([str(python), "-c", "import torch"], capture_output=True).returncode == 0:
+    """The build that MM3D_TORCH asks for; with ``auto`` an installed torch is left alone."""
+    wanted = os.environ.get("MM3D_TORCH") or "auto"
+    if not re.fullmatch(r"auto|cpu|cuda|cu\d{2,3}", wanted):
+        sys.exit(f"MM3D_TORCH={wanted}: choose auto, cpu, cuda, or a build such as cu126")
+    found = subprocess.run([str(python), "-c", "import torch; print(torch.version.cuda or '')"], **TEXT)
+    if found.returncode == 0 and fits(wanted, found.stdout.strip()):
         return
     pinned = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    has_driver = shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi"], capture_output=True).returncode == 0
-    if not has_driver and brings_cuda(pip, pinned):
-        run(*pip, "uv")
-        run(str(python), "-m", "uv", "pip", "install", "--python", str(python), "--torch-backend", "cpu", pinned)
+    backend = torch_backend(wanted, lambda: brings_cuda(pip, pinned))
+    again = ("--force-reinstall",) if found.returncode == 0 else ()
+    if backend is None:
+        run(*pip, "-c", str(CONSTRAINTS), *again, pinned)
     else:
-        run(*pip, "-c", str(CONSTRAINTS), pinned)
+        run(*pip, "uv")
+        again = ("--reinstall-package", "torch") if again else ()
+        chosen = ("--torch-backend", backend, *again, pinned)
+        run(str(python), "-m", "uv", "pip", "install", "--python", str(python), *chosen)
+
+
+def fits(wanted: str, cuda: str) -> bool:
+    """Whether an installed torch for CUDA ``cuda`` ("" for a CPU build) is what is wanted."""
+    return {"auto": True, "cpu": not cuda, "cuda": bool(cuda)}.get(wanted, wanted == "cu" + cuda.replace(".", ""))
+
+
+def torch_backend(wanted: str, default_is_cuda: Callable[[], bool]) -> str | None:
+    """uv's ``--torch-backend``, or None for pip's own choice; says what was decided where that may surprise."""
+    if wanted == "cuda":
+        return None
+    if wanted != "auto":
+        return wanted
+    driver = driver_state()
+    if driver == "works":
+        return "auto"  # uv asks the driver which CUDA it serves
+    if driver == "fails":
+        print("nvidia-smi is here and lists no GPU: the driver is broken or not loaded", flush=True)
+    if not default_is_cuda():
+        return None
+    print("No GPU to be seen: installing torch's CPU build. A run where there is a GPU will refuse it.", flush=True)
+    if shutil.which("sbatch"):
+        print("This machine has Slurm: if its jobs have GPUs, run MM3D_TORCH=cuda make install", flush=True)
+    return "cpu"
+
+
+def driver_state() -> str:
+    """What ``nvidia-smi`` says: ``works`` (it lists a GPU), ``fails``, or ``missing``."""
+    if not shutil.which("nvidia-smi"):
+        return "missing"
+    listed = subprocess.run(["nvidia-smi", "-L"], **TEXT)
+    return "works" if listed.returncode == 0 and "GPU" in listed.stdout else "fails"
 
 
 def brings_cuda(pip: tuple[str, ...], requirement: str) -> bool:

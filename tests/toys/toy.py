@@ -22,6 +22,7 @@ def run(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -> dict
     done = json.loads(checkpoint.read_text())["step"] if checkpoint.exists() else 0
     with (folder / "starts.txt").open("a") as stream:
         stream.write(f"{os.getpid()} {done}\n")
+    (folder / "visible.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     with StopRequest() as stop:
         for step in range(done, config.get("steps", 1)):
             time.sleep(config.get("seconds", 0.0))

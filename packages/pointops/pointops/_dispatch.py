@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from importlib.util import find_spec
 
 import torch
@@ -26,8 +27,31 @@ def kernels(*features: Tensor) -> str:
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether Triton is installed; CUDA builds of torch bring it."""
-    return find_spec("triton") is not None
+    """Whether Triton is installed and can compile for this GPU; where it cannot, one warning says so.
+
+    CUDA builds of torch bring Triton, but its first launch needs a C compiler and Python's headers.
+    """
+    if find_spec("triton") is None:
+        return False
+    problem = triton_problem()
+    if problem is not None:
+        warnings.warn(
+            f"pointops: Triton cannot compile here ({problem}); operations on the GPU run on plain torch, which is "
+            "slower. Install a C compiler (gcc) and Python's headers (python3-dev), or see mm3d doctor.",
+            stacklevel=2,
+        )
+    return problem is None
+
+
+def triton_problem() -> str | None:
+    """What keeps Triton from compiling and launching a kernel on the current GPU, in one line; None if nothing does."""
+    try:
+        from pointops.triton.probe import launch
+
+        launch()
+    except Exception as error:  # whatever compilers, drivers and old GPUs make of it
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None
 
 
 def rows32(idx: Tensor, rows: int) -> Tensor:

@@ -10,6 +10,7 @@ from mm3d_benchmarks.planning.import_paths import module_of, targets_in
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
+from mm3d_core.hardware import visible_gpus
 
 
 def make_launcher(settings: Mapping[str, Any], store: Store, specs: Sequence[RunSpec]) -> Launcher:
@@ -22,7 +23,8 @@ def make_launcher(settings: Mapping[str, Any], store: Store, specs: Sequence[Run
     if name == "local":
         from mm3d_benchmarks.launching.local import LocalPool
 
-        return LocalPool(store, int(settings["max_parallel"]), int(settings["threads"]), modules_of(specs))
+        runs = None if settings["max_parallel"] == "auto" else int(settings["max_parallel"])
+        return LocalPool(store, runs, int(settings["threads"]), modules_of(specs), visible_gpus())
     if name == "debug":
         from mm3d_benchmarks.launching.local import InProcess
 

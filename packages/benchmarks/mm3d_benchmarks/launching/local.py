@@ -13,21 +13,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mm3d_benchmarks.launching.execute import BUSY, PREEMPTED, execute
+from mm3d_benchmarks.launching.gpu_slots import GpuSlots
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last_error
 from mm3d_benchmarks.store.store import Run, Store, tail
 from mm3d_core.errors import UserError
 
+WITHOUT_GPUS = 2  # runs at once on a machine without GPUs
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class LocalPool:
     """At most ``max_parallel`` processes, each forked for one run from a warm worker.
 
+    Where there are GPUs, each run sees its own alone; ``max_parallel`` None is one run a GPU, two without any.
     A run whose lock somebody else holds (a driver that died, a second driver) is watched, not started.
     """
 
-    def __init__(self, store: Store, max_parallel: int, threads: int = 1, preload: Sequence[str] = ()) -> None:
-        self._store, self._limit, self._threads = store, max(1, max_parallel), threads
+    def __init__(
+        self,
+        store: Store,
+        max_parallel: int | None,
+        threads: int = 1,
+        preload: Sequence[str] = (),
+        gpus: Sequence[str] = (),
+    ) -> None:
+        limit = max_parallel if max_parallel is not None else len(gpus) or WITHOUT_GPUS
+        self._store, self._limit, self._threads = store, max(1, limit), threads
+        self._slots = GpuSlots(gpus, max_parallel)
         self._preload = list(preload)
         self._queue: list[Run] = []
         self._running: dict[str, Run] = {}
@@ -82,11 +94,15 @@ class LocalPool:
 
     def _fill(self) -> None:
         while self._queue and len(self._running) + len(self._watched) < self._limit:
-            run = self._queue.pop(0)
-            if self.attach(run):
+            if self.attach(self._queue[0]):
+                self._queue.pop(0)
                 continue
+            gpus = self._slots.take(self._queue[0].key, _processes(self._queue[0]))
+            if gpus is None:
+                break
+            run = self._queue.pop(0)
             self._running[run.key] = run
-            self._tell({"run": str(run.folder)})
+            self._tell({"run": str(run.folder), **({"gpus": gpus} if gpus else {})})
 
     def _tell(self, message: dict[str, object]) -> None:
         worker = self._worker or self._start_worker()
@@ -135,6 +151,7 @@ class LocalPool:
                 self._stillborn = 0
             if "status" in message:
                 run = self._running.pop(Path(message["run"]).name)
+                self._slots.release(run.key)
                 ended += self._ended(run, message["status"])
         return ended
 
@@ -164,7 +181,7 @@ class LocalPool:
             raise UserError(f"{log}: the process that starts runs dies again and again: {tail(log, 500).strip()}")
         time.sleep(0.2)  # a child that was just forked takes its lock
         self._watched.update(self._running)
-        self._running.clear()
+        self._running.clear()  # their GPUs stay theirs until their locks are free
 
     def _look(self) -> list[Ended]:
         """Watched runs whose lock has become free."""
@@ -177,9 +194,19 @@ class LocalPool:
             else:
                 continue
             del self._watched[key]
+            self._slots.release(key)
         if self._watched and not self._running:
             time.sleep(0.1)
         return ended
+
+
+def _processes(run: Run) -> int:
+    """Training processes of a run; one where its description cannot be read (the run will say so)."""
+    try:
+        machine = run.spec().effective_config().get("machine") or {}
+        return 1 if machine.get("device") == "cpu" else int(machine.get("processes", 1))
+    except (UserError, TypeError, ValueError):
+        return 1
 
 
 class InProcess:

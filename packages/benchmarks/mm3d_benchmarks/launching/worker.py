@@ -4,9 +4,9 @@ Importing torch costs more than a small run, so the local pool keeps one such pr
 starts a thread, which keeps forking safe; each run is a process of its own, so that a killed run is an exit status and
 nothing else.
 
-Protocol: JSON lines. In: ``{"run": folder}``, ``{"stop": signal}``. Out: ``{"ready": true}``,
-``{"run": ..., "pid": ...}``, ``{"run": ..., "status": exit status or -signal}``. When standard input closes, the
-children are left to finish.
+Protocol: JSON lines. In: ``{"run": folder, "gpus": "0"}`` (without GPUs: no such key), ``{"stop": signal}``.
+Out: ``{"ready": true}``, ``{"run": ..., "pid": ...}``, ``{"run": ..., "status": exit status or -signal}``. When
+standard input closes, the children are left to finish.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def _serve(request: dict[str, Any], children: dict[int, str]) -> None:
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
+        if "gpus" in request:
+            os.environ["CUDA_VISIBLE_DEVICES"] = request["gpus"]  # nobody has started CUDA here yet
         _child(Path(request["run"]))
     children[child] = request["run"]
     _say(run=request["run"], pid=child)

@@ -22,6 +22,7 @@ from mm3d_benchmarks.loading.features import feature_width
 from mm3d_benchmarks.loading.loading import Sampling, Targets
 from mm3d_benchmarks.datasets.scene import PreparedDataset, open_dataset
 from mm3d_benchmarks.loading.labels import detection_targets, object_segments, segmentation_targets
+from mm3d_benchmarks.runs.device import chosen_device, enough_gpus, loader_workers
 from mm3d_benchmarks.supervision.protocol import LabelLimit, Protocol
 from mm3d_benchmarks.supervision.probe import probed
 from mm3d_core.errors import UserError
@@ -144,14 +145,10 @@ class Machine:
         unknown = [name for name in section if name not in known]
         if unknown:
             raise UserError(f"machine.{unknown[0]}: there is no such key; known are {', '.join(known)}")
-        device = section.get("device", "auto")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device not in ("cpu", "cuda"):
-            raise UserError(f"machine.device={device}: choose auto, cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("machine.device=cuda: torch sees no GPU here; choose auto or cpu")
-        return cls(**{**section, "device": device})
+        device, processes = chosen_device(section.get("device", "auto")), int(section.get("processes", 1))
+        enough_gpus(device, processes)
+        workers = loader_workers(section.get("workers", "auto"), device, processes)
+        return cls(**{**section, "device": device, "workers": workers})
 
     def plan_spec(self, encoder: Any) -> PlanSpec | None:
         """What loader workers prepare for an encoder: its tables and, for a GPU, their inverses.

@@ -14,6 +14,7 @@ from torch import nn
 from mm3d_benchmarks.loading.loading import SceneLoader, ScenesToItems
 from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
 from mm3d_benchmarks.runs.build import Machine, Recipe
+from mm3d_benchmarks.runs.device import in_words
 from mm3d_benchmarks.store.store import read_json
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
@@ -44,6 +45,8 @@ def prepare_process(machine: Machine) -> None:
         logging.basicConfig(format="%(message)s")
     for package in ("mm3d_core", "mm3d_benchmarks"):
         logging.getLogger(package).setLevel(logging.INFO)
+    if distributed.is_main():
+        logger.info(in_words(machine.device))
     set_deterministic(machine.deterministic)
     if machine.device == "cpu":
         note = keep_freed_memory()
