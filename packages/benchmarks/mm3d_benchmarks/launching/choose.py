@@ -10,7 +10,7 @@ from mm3d_benchmarks.planning.import_paths import module_of, targets_in
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
-from mm3d_core.hardware import visible_gpus
+from mm3d_core.observing.hardware import visible_gpus
 
 
 def make_launcher(settings: Mapping[str, Any], store: Store, specs: Sequence[RunSpec]) -> Launcher:

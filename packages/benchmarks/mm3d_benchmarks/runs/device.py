@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mm3d_core import hardware
+from mm3d_core.observing import hardware
 from mm3d_core.errors import UserError
 from pointops import backend
 
