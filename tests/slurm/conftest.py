@@ -15,11 +15,11 @@ from slurm.local_cluster import CannotRunError, Cluster
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 
 
-def start(accounting: bool, nodes: int = 2) -> Cluster:
+def start(accounting: bool, nodes: int = 2, submissions: int | None = None) -> Cluster:
     """A cluster in a folder with a short path."""
     folder = Path(tempfile.mkdtemp(prefix="mm3d-slurm-", dir="/tmp"))
     try:
-        return Cluster(folder, cpus=8, nodes=nodes, accounting=accounting).start()
+        return Cluster(folder, cpus=8, nodes=nodes, accounting=accounting, submissions=submissions).start()
     except CannotRunError as error:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"no Slurm on this machine: {error}")
@@ -53,6 +53,16 @@ def cluster(cluster_with_accounting: Cluster) -> Iterator[Cluster]:
 def bare_cluster() -> Iterator[Cluster]:
     """A cluster without accounting."""
     cluster = start(accounting=False, nodes=1)
+    before = use(cluster)
+    yield cluster
+    os.environ.update(before)
+    cluster.stop()
+
+
+@pytest.fixture
+def limited_cluster() -> Iterator[Cluster]:
+    """A cluster where a user may have three jobs at once."""
+    cluster = start(accounting=True, nodes=1, submissions=3)
     before = use(cluster)
     yield cluster
     os.environ.update(before)

@@ -45,12 +45,14 @@ class Cluster:
         cpus: of the whole cluster; may exceed the hardware.
         nodes: each with a slurmd of its own.
         accounting: with slurmdbd and MariaDB, so that ``sacct`` works.
+        submissions: how many jobs a user may have in the cluster at once; None for any number. Needs accounting.
     """
 
     folder: Path
     cpus: int = 4
     nodes: int = 1
     accounting: bool = True
+    submissions: int | None = None
     port: int = field(default_factory=lambda: _free_ports(8))
 
     def __post_init__(self) -> None:
@@ -87,7 +89,25 @@ class Cluster:
         for number in range(1, self.nodes + 1):
             self.start_node(number)
         self._wait(60, "nodes", self._nodes_usable)
+        if self.submissions is not None:
+            self._limit_submissions(self.submissions)
         return self
+
+    def _limit_submissions(self, jobs: int) -> None:
+        """Make the calling user one with an account and a limit, and wait until the controller knows."""
+        user = self.run("id", "-un").strip()
+        self.run("sacctmgr", "-i", "add", "account", "main")
+        self.run("sacctmgr", "-i", "add", "user", user, "account=main")
+        self.run("sacctmgr", "-i", "modify", "qos", "normal", "set", f"MaxSubmitJobsPerUser={jobs}")
+        probe = ["sbatch", "-H", "-o", "/dev/null", "-J", "probe", "--wrap", "true"]
+
+        def known() -> bool:
+            allowed = self.call(*probe, f"--array=1-{jobs}").returncode == 0
+            refused = self.call(*probe).returncode != 0
+            self.call("scancel", "-n", "probe")
+            return allowed and refused
+
+        self._wait(30, "the limit of submissions", known)
 
     def start_controller(self) -> None:
         """Start slurmctld (again)."""
@@ -172,6 +192,7 @@ class Cluster:
                     "AccountingStorageHost=127.0.0.1",
                     f"AccountingStoragePort={self.port + 1}",
                     f"AccountingStoragePass={here}/munge/socket",
+                    *(["AccountingStorageEnforce=associations,limits,qos"] if self.submissions is not None else []),
                 ]
                 if self.accounting
                 else []

@@ -13,7 +13,7 @@ from mm3d_benchmarks.commands.run import requests_of
 from mm3d_benchmarks.launching import slurm_queue
 from mm3d_benchmarks.launching.execute import FAILED
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
-from mm3d_benchmarks.launching.slurm_jobs import Place
+from mm3d_benchmarks.launching.slurm_place import Place
 from mm3d_benchmarks.launching.slurm_queue import JobState
 from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.store import locks

@@ -11,6 +11,7 @@ import toy
 
 from mm3d_benchmarks.commands import main as cli
 from mm3d_benchmarks.launching.progress import clock, counts, survey
+from mm3d_benchmarks.launching.slurm_queue import JobState
 from mm3d_benchmarks.planning.estimate import estimate
 from mm3d_benchmarks.planning.needed import needed
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
@@ -29,7 +30,7 @@ def test_every_state_is_recognized(store: Store) -> None:
     store.register(killed).begin_attempt()
     store.register(queued).write("job.json", {"job": "7_0"})
     with locks.hold(run.lock_file):
-        found = survey(specs, store, {"7_0": "PENDING"})
+        found = survey(specs, store, {"7_0": JobState("PENDING")})
     assert [s.state for s in found] == ["done", "running", "failed", "failed", "queued", "waiting"]
     assert (found[1].step, found[1].steps, found[1].loss, found[1].seconds_left) == (5, 20, 0.5, 30.0)
     assert found[2].error == "ValueError: no"

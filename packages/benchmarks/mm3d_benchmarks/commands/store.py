@@ -7,9 +7,11 @@ import json
 
 from mm3d_benchmarks.commands.common import forget_results, idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
+from mm3d_benchmarks.commands.standing import pretraining_of
 from mm3d_benchmarks.launching.outcome import last_error
-from mm3d_benchmarks.launching.progress import survey, what
+from mm3d_benchmarks.launching.progress import look, what
 from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.store.asks import asks, users_of
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store, adopt, tail
 
@@ -20,13 +22,19 @@ def store(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
+    """A line for each run: what it is, how it stands or how long it took, and who asks for it."""
     where = Store(options.store)
-    for key in where.keys():  # noqa: SIM118
-        run = where.run(key)
-        if run.exists:
-            spec = run.spec()
-            if options.kind in (None, spec.kind):
-                print(f"{key}  {spec.kind:9} {survey([spec], where)[0].state:9} {what(spec)}")
+    specs = {key: where.run(key).spec() for key in where.keys() if where.run(key).exists}  # noqa: SIM118
+    users = users_of(asks(where))
+    for s in look([spec for spec in specs.values() if options.kind in (None, spec.kind)], where):
+        record = where.run(s.key).read("efficiency.json") or {}
+        took = record.get("seconds_total") if s.state == "done" else s.seconds_left
+        time = f"{took:8.0f} s" if type(took) in (int, float) else " " * 10
+        asked = users.get(s.key) or ["nobody on record"]
+        more = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+        why = f" [{s.error or s.reason}]" if s.error or s.reason else ""
+        pretraining = pretraining_of(specs[s.key], specs) or "?"
+        print(f"{s.key}  {s.kind:9} {s.state:9} {time}  {s.what}, {pretraining}; for {asked[0]}{more}{why}")
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, Launcher, Outcome, last_error
 from mm3d_benchmarks.store.spec import RunSpec, order_of
@@ -149,6 +150,7 @@ def describe(outcomes: Sequence[Outcome], names: Mapping[str, Sequence[str]], st
         used = ", ".join(names.get(key, ())[:3]) or "by hand"
         parts.append(f"{outcome.state}: {outcome.spec.kind} {key} (for {used}): {outcome.reason}")
         if outcome.state == FAILED:
-            log = tail(store.run(key).folder / "log.txt", 8192).splitlines()[-lines:]
+            own = (store.run(key).read("failure.json") or {}).get("log")  # of a job that never started its run
+            log = tail(Path(own) if own else store.run(key).folder / "log.txt", 8192).splitlines()[-lines:]
             parts.extend(f"    | {line}" for line in log)
     return "\n".join(parts)

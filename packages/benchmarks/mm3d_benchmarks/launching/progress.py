@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mm3d_benchmarks.launching.outcome import last_error
+from mm3d_benchmarks.launching.slurm_queue import JobState, job_states, last_line
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
@@ -27,6 +28,7 @@ class Standing:
         seconds_left: from the speed of the last logged step.
         job: the cluster's job id, if it has one.
         error: last error line of a failed run.
+        reason: why the cluster does not run its job yet, in Slurm's word.
     """
 
     key: str
@@ -40,23 +42,32 @@ class Standing:
     seconds_left: float | None = None
     job: str = ""
     error: str = ""
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-def survey(specs: Iterable[RunSpec], store: Store, jobs: Mapping[str, str] | None = None) -> list[Standing]:
+def look(specs: Iterable[RunSpec], store: Store) -> list[Standing]:
+    """The standing of each run; the cluster is asked only if something was sent to it that is not done or running."""
+    specs = list(specs)
+    standings = survey(specs, store)
+    sent = {s.job for s in standings if s.job and s.state not in ("done", "running")}
+    return survey(specs, store, job_states(sent)) if sent else standings
+
+
+def survey(specs: Iterable[RunSpec], store: Store, jobs: Mapping[str, JobState] | None = None) -> list[Standing]:
     """The standing of each run.
 
     Args:
-        jobs: job id -> state of what the cluster knows, if it was asked.
+        jobs: job id -> state of what the cluster knows; None if it was not asked or does not answer.
     """
     done = store.done()
     return [
         Standing(spec.key, spec.kind, what(spec), "done")
         if spec.key in done
-        else _open(spec, store.run(spec.key), jobs or {})
+        else _open(spec, store.run(spec.key), jobs)
         for spec in specs
     ]
 
@@ -90,24 +101,31 @@ def what(spec: RunSpec) -> str:
     return " ".join([*filter(None, parts), f"seed {config.get('seed', 0)}"])
 
 
-def _open(spec: RunSpec, run: Run, jobs: Mapping[str, str]) -> Standing:
+def _open(spec: RunSpec, run: Run, jobs: Mapping[str, JobState] | None) -> Standing:
     """A run that has no result yet."""
     if not run.folder.is_dir():
         return Standing(spec.key, spec.kind, what(spec), "waiting")
-    job = str((run.read("job.json") or {}).get("job", ""))
+    sent = run.read("job.json") or {}
+    job = str(sent.get("job", ""))
+    known = (jobs or {}).get(job)
     progress = run.last_progress()
     step, speed, steps = progress.get("step"), progress.get("seconds_per_step"), _steps(run)
     left = speed * (steps - step) if step and speed and steps else None
-    state, error = "waiting", ""
+    state, error, reason = "waiting", "", ""
     if run.holder() is not None:
         state = "running"
-    elif jobs.get(job):
-        state = "preempted" if step else "queued"
+    elif known is not None and known.alive:
+        state, reason = "preempted" if step else "queued", known.reason
     elif run.read("failure.json"):
         state, error = "failed", last_error(run)
     elif run.attempts():
         state, error = "failed", "ended without a word (killed?); the next sweep goes on from its checkpoint"
-    return Standing(spec.key, spec.kind, what(spec), state, step, steps, progress.get("loss"), speed, left, job, error)
+    elif job and jobs is not None:
+        log = str(sent.get("log", ""))
+        state, error = "failed", f"job {job} ended before its run started: {last_line(log)} (its log: {log})"
+    return Standing(
+        spec.key, spec.kind, what(spec), state, step, steps, progress.get("loss"), speed, left, job, error, reason
+    )
 
 
 def _steps(run: Run) -> int | None:

@@ -1,33 +1,28 @@
-"""Runs on a Slurm cluster, through submitit: the only module that imports it.
+"""Runs on a Slurm cluster, as its front end sees them; what a job does stands in ``slurm_place.py``.
 
-Jobs are sent as arrays, their ids are written into the run folders before anybody waits, and their ends are found out
-by our own poller (``slurm_queue.py``): submitit's waits for ever where there is no accounting. submitit's part is the
-job's side: signals, requeue from the checkpoint, and where each process of a job stands.
+Jobs are sent as arrays (``slurm_send.py``), their ids are written into the run folders before anybody waits, and their
+ends are found out by our own poller (``slurm_queue.py``): submitit's waits for ever where there is no accounting. At
+most ``max_parallel`` jobs run at once, over all arrays: the first array is as long as the cluster allows and throttled,
+what follows is held here until fewer than that are left, and so is what a limit of submissions turns away.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm3d_benchmarks.launching import slurm_queue as slurm
-from mm3d_benchmarks.launching.execute import FAILED as FAILED_STATUS
-from mm3d_benchmarks.launching.execute import execute, run_function
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last_error
-from mm3d_benchmarks.planning.fingerprint import fingerprint
-from mm3d_benchmarks.store.spec import RunSpec
-from mm3d_benchmarks.store.store import Run, Store, read_json
-from mm3d_core.errors import UserError
-from mm3d_core.files.atomic import write_json
+from mm3d_benchmarks.launching.slurm_send import TryLaterError, send
+from mm3d_benchmarks.launching.slurm_settings import parameters, whole
+from mm3d_benchmarks.store.asks import asks, users_of
+from mm3d_benchmarks.store.store import Run, Store
 
-RESULT_SECONDS = 0.5  # between looks for results
-MEETING_SECONDS = 300  # for the processes of one job to start
+RESULT_SECONDS = 0.5  # between looks for results; longer where many jobs run
+SLOWER, SLOWEST = 20.0, 30.0  # the pause between questions to the queue grows with time, to so many poll_seconds
+RETRY_SECONDS = 30.0  # after sbatch would take no more
 
 
 class SlurmLauncher:
@@ -37,16 +32,24 @@ class SlurmLauncher:
         settings: ``conf/launcher/slurm.yaml`` with the cluster's own values.
 
     Raises:
-        UserError: no Slurm, or a partition that does not exist.
+        UserError: no Slurm, a partition that does not exist, or a setting that cannot be read.
     """
 
     def __init__(self, store: Store, settings: Mapping[str, Any]) -> None:
+        parameters(settings)
         slurm.check_cluster(settings["partition"])
         self._store, self._settings = store, settings
+        self._limit = whole(settings, "max_parallel", 1)
         self._jobs: dict[str, tuple[Run, str]] = {}
+        self._held: list[Run] = []
         self._strikes: dict[str, int] = {}
+        self._deaths: dict[str, str] = {}  # how a job ended that never started its run
         self._states: dict[str, slurm.JobState] = {}
-        self._asked = self._looked = float("-inf")
+        self._told: set[str] = set()
+        self._titles: dict[str, list[str]] | None = None
+        self._started = time.monotonic()
+        self._asked = self._looked = self._refused = float("-inf")
+        self._most = sys.maxsize  # jobs that the cluster took at once
         self._answers = True  # the queue, when it was asked last
 
     def attach(self, run: Run) -> bool:
@@ -61,44 +64,87 @@ class SlurmLauncher:
         return False
 
     def submit(self, runs: Sequence[Run]) -> None:
-        """Send runs as arrays, ``runs_per_job`` in each job, and record where they went.
+        """Send runs as arrays, ``runs_per_job`` in each job; what cannot be sent yet is held.
 
         Raises:
-            UserError: Slurm refuses.
+            UserError: Slurm refuses for good.
         """
-        size = max(1, int(self._settings["runs_per_job"]))
-        groups = [list(runs[start : start + size]) for start in range(0, len(runs), size)]
-        longest = slurm.longest_array()
-        for start in range(0, len(groups), longest):
-            chunk = groups[start : start + longest]
-            for group, job in zip(chunk, self._send(chunk), strict=True):
-                for run in group:
-                    run.write("job.json", {"launcher": "slurm", "job": job, "submitted": round(time.time())})
-                    self._jobs[run.key] = (run, job)
-                    self._strikes.pop(run.key, None)
+        self._held.extend(runs)
+        self._send_held()
 
     def poll(self) -> list[Ended]:
         """Results first, then the queue; a job without a result counts as gone after several answers only."""
         now = time.monotonic()
-        if now - self._looked < RESULT_SECONDS:
+        if now - self._looked < max(RESULT_SECONDS, len(self._jobs) / 500):
             return []
         self._looked = now
-        ended = [Ended(key, DONE) for key, (run, _) in self._jobs.items() if run.is_done]
+        pending = {job for job, state in self._states.items() if state.word == "PENDING"}
+        ended = [Ended(key, DONE) for key, (run, job) in self._jobs.items() if job not in pending and run.is_done]
         for end in ended:
             del self._jobs[end.key]
-        if now - self._asked >= float(self._settings["poll_seconds"]):
+        if now - self._asked >= self._pause(now):
             self._asked = now
             if self._ask({job for _, job in self._jobs.values() if job}):
                 ended += [end for key in list(self._jobs) if (end := self._judge(key))]
+                self._complain()
+        if self._held and (ended or now - self._refused >= RETRY_SECONDS):
+            self._send_held()
         return ended
 
     def close(self, cancel: bool) -> None:
         """The jobs are left alone; the same command attaches to them again."""
         if cancel and self._jobs:
-            print(
-                f"mm3d: {len(self._jobs)} runs go on in the cluster; the same command attaches to them again",
-                file=sys.stderr,
-            )
+            self._say(f"{len(self._jobs)} runs go on in the cluster; the same command attaches to them again")
+
+    def _pause(self, now: float) -> float:
+        """Seconds between questions to the queue: short at first, when jobs end young, longer the longer it takes."""
+        return float(self._settings["poll_seconds"]) * min(SLOWEST, max(1.0, (now - self._started) / SLOWER))
+
+    def _room(self) -> int:
+        """How many jobs may be sent now."""
+        alive = len({job for _, job in self._jobs.values() if job})
+        return self._most if alive == 0 else min(self._most, self._limit - alive)
+
+    def _send_held(self) -> None:
+        size, longest = whole(self._settings, "runs_per_job", 1), slurm.longest_array()
+        if time.monotonic() - self._refused < RETRY_SECONDS:
+            return
+        while self._held and (room := min(self._room(), longest)) > 0:
+            chunk = self._held[: room * size]
+            groups = [chunk[start : start + size] for start in range(0, len(chunk), size)]
+            for run in chunk:
+                run.forget_failure()  # what it failed of before says nothing about this try
+            try:
+                jobs = send(self._store.root.resolve() / "jobs", self._settings, groups, [*map(self._title, groups)])
+            except TryLaterError as later:
+                if later.many and len(groups) > 1:
+                    self._most = len(groups) // 2
+                    continue
+                self._most, self._refused = sys.maxsize, time.monotonic()
+                self._tell_once(
+                    "later", f"the cluster takes no more jobs at present ({later}); {len(self._held)} runs are held "
+                    "here and sent as soon as it does"
+                )  # fmt: skip
+                return
+            del self._held[: len(chunk)]
+            self._record(groups, jobs)
+
+    def _record(self, groups: Sequence[Sequence[Run]], jobs: Sequence[str]) -> None:
+        for group, job in zip(groups, jobs, strict=True):
+            log = self._store.root.resolve() / "jobs" / job.split("_")[0] / f"{job}_0_log.out"
+            for run in group:
+                run.write(
+                    "job.json", {"launcher": "slurm", "job": job, "submitted": round(time.time()), "log": str(log)}
+                )
+                self._jobs[run.key] = (run, job)
+                self._strikes.pop(run.key, None)
+
+    def _title(self, group: Sequence[Run]) -> str:
+        """What a job is for: the first cell that asks for its first run, and how many runs more it does."""
+        if self._titles is None:
+            self._titles = users_of(asks(self._store))
+        users = self._titles.get(group[0].key) or [group[0].key]
+        return users[0] + (f" and {len(group) - 1} more" if len(group) > 1 else "")
 
     def _judge(self, key: str) -> Ended | None:
         run, job = self._jobs[key]
@@ -114,11 +160,48 @@ class SlurmLauncher:
         del self._jobs[key]
         if run.is_done:
             return Ended(key, DONE)
-        # No start of the run ended badly: the job failed before it, or in a requeue that crossed its end.
-        innocent = word == "FAILED" and not told and run.attempts() == 0
-        if innocent or word in slurm.ANOTHER_TRY or (word == "COMPLETED" and not told) or not job:
+        if word == "FAILED" and not told and run.attempts() == 0:
+            return self._stillborn(run, job)
+        if word in slurm.ANOTHER_TRY or (word == "COMPLETED" and not told) or not job:
             return Ended(key, REQUEUE, f"job {job} ended as {word}")
         return Ended(key, FAILED, last_error(run) if told else f"job {job} ended as {word} without a word from the run")
+
+    def _stillborn(self, run: Run, job: str) -> Ended:
+        """No start of the run ended badly: the job failed before it, or in a requeue that crossed its end.
+
+        Once is bad luck; twice in the same way is a line of the job's setup, say, and a third time would be no better.
+        """
+        log = str((run.read("job.json") or {}).get("log", ""))
+        last = slurm.last_line(log)
+        manner = "".join("#" if letter.isdigit() else letter for letter in last)
+        before, self._deaths[run.key] = self._deaths.get(run.key), manner
+        reason = f"job {job} ended as FAILED before its run started: {last or 'it printed nothing'} (its log: {log})"
+        if before != manner:
+            return Ended(run.key, REQUEUE, reason)
+        run.write("failure.json", {"error": reason, "traceback": "", "log": log})
+        return Ended(run.key, FAILED, reason)
+
+    def _complain(self) -> None:
+        """Say once for each reason what waits for something that does not come by itself."""
+        waiting: dict[str, list[str]] = {}
+        for _, job in self._jobs.values():
+            state = self._states.get(job)
+            if state is not None and state.stuck:
+                waiting.setdefault(state.reason, []).append(job)
+        for reason, jobs in waiting.items():
+            self._tell_once(
+                reason, f"{len(jobs)} jobs ({jobs[0]}{', ...' if len(jobs) > 1 else ''}) wait for {reason}, which does "
+                f"not pass by itself: {slurm.remedy(reason)}"
+            )  # fmt: skip
+
+    def _tell_once(self, topic: str, text: str) -> None:
+        if topic not in self._told:
+            self._told.add(topic)
+            self._say(text)
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(f"mm3d: {text}", file=sys.stderr, flush=True)
 
     def _state(self, job: str) -> slurm.JobState | None:
         """The state of one job, from an answer that is at most two seconds old."""
@@ -137,182 +220,6 @@ class SlurmLauncher:
         if states is not None:
             self._states = states
         elif self._answers:
-            print("mm3d: squeue does not answer; waiting for it, and for results", file=sys.stderr)
+            self._say("squeue does not answer; waiting for it, and for results")
         self._answers = states is not None
         return self._answers
-
-    def _send(self, groups: Sequence[Sequence[Run]]) -> list[str]:
-        """Submit one array; the job ids, in order."""
-        import submitit
-
-        folder = self._store.root.resolve() / "jobs" / "%A"
-        try:
-            executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=1_000_000)
-            executor.update_parameters(**parameters(self._settings))
-            with executor.batch():
-                jobs = [executor.submit(RunJob([str(run.folder.resolve()) for run in group])) for group in groups]
-        except RuntimeError as error:
-            text = " ".join(str(error).split())
-            raise UserError(
-                f"sbatch refuses the jobs: {text[-400:]}; check partition, account and limits in your machine file"
-            ) from error
-        return [job.job_id for job in jobs]
-
-
-class RunJob:
-    """What a job does: some runs, one after the other. After a requeue it finds the finished ones done."""
-
-    def __init__(self, folders: Sequence[str]) -> None:
-        self.folders = list(folders)
-
-    def __call__(self) -> list[int]:
-        """The exit status of each run; a failure also makes the job one that Slurm lists as failed."""
-        place = Place.of_this_process()
-        with place.joined(Path(self.folders[0]).parent / "jobs"):
-            statuses = [place.run(Path(folder)) for folder in self.folders]
-        if FAILED_STATUS in statuses:
-            raise SystemExit(FAILED_STATUS)
-        return statuses
-
-    def checkpoint(self) -> Any:
-        """Called by submitit on preemption and time limit: send the same again; the runs resume from their files."""
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self)
-
-
-class Place:
-    """A process's place among those of its job: alone, or one of a training that spans several."""
-
-    def __init__(self, rank: int, world: int, local: int, incarnation: str) -> None:
-        self.rank, self.world, self.local, self.incarnation = rank, world, local, incarnation
-
-    @classmethod
-    def of_this_process(cls) -> Place:
-        """From submitit's description of the job."""
-        import submitit
-
-        job = submitit.JobEnvironment()
-        incarnation = f"{job.job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
-        return cls(job.global_rank, job.num_tasks, job.local_rank, incarnation)
-
-    @contextmanager
-    def joined(self, folder: Path) -> Iterator[None]:
-        """Member of the job's process group for the length of the block, if there are several.
-
-        The first process writes where it listens into ``folder``: names of Slurm's nodes need not be names of hosts.
-        """
-        if self.world == 1:
-            yield
-            return
-        import torch
-        import torch.distributed as dist
-
-        cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(self.local % torch.cuda.device_count())
-        meeting = self._meeting(folder / f"meeting-{self.incarnation}.json")
-        dist.init_process_group("nccl" if cuda else "gloo", init_method=meeting, rank=self.rank, world_size=self.world)
-        try:
-            yield
-        finally:
-            with suppress(Exception):
-                dist.destroy_process_group()
-
-    def _meeting(self, file: Path) -> str:
-        """The address at which the group meets; the others wait for the first to write it."""
-        if self.rank == 0:
-            with socket.socket() as probe:
-                probe.bind(("", 0))
-                write_json(file, {"host": socket.gethostname(), "port": probe.getsockname()[1]})
-        deadline = time.monotonic() + MEETING_SECONDS
-        while (found := read_json(file)) is None:
-            if time.monotonic() > deadline:
-                raise UserError(f"{file}: did not appear; is the run store on a file system that all nodes share?")
-            time.sleep(0.1)
-        return f"tcp://{found['host']}:{found['port']}"
-
-    def run(self, folder: Path) -> int:
-        """Do one run. The first process owns lock, files and result; the others only take part."""
-        with _logged(folder, self.rank):
-            if self.world == 1:
-                return execute(folder, check=same_code)
-            return execute(folder, self._tell, same_code) if self.rank == 0 else self._follow(folder)
-
-    def _tell(self, go: bool) -> None:
-        """Tell the others whether there is anything to do."""
-        import torch.distributed as dist
-
-        dist.broadcast_object_list([go], src=0)
-
-    def _follow(self, folder: Path) -> int:
-        import torch.distributed as dist
-
-        answer: list[Any] = [None]
-        dist.broadcast_object_list(answer, src=0)
-        if not answer[0]:
-            return 0
-        spec = Run(folder).spec()
-        store = Store(folder.parent)
-        upstream = {role: store.run(key).folder for role, key in spec.upstream.items()}
-        run_function(spec)(spec.effective_config(), folder, upstream)
-        return 0
-
-
-def same_code(spec: RunSpec) -> None:
-    """A job may have waited for days: what it would compute now must be what its key says.
-
-    Raises:
-        UserError: the code that the run reaches was edited since it was planned.
-    """
-    if spec.code and spec.code != fingerprint(spec.kind, dict(spec.config)):
-        raise UserError(
-            "the code that this run reaches was edited after it was sent; run the same command again, which "
-            "makes it a run of its own"
-        )
-
-
-def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The launcher's settings in submitit's words; what is null is left to the cluster."""
-    gpus, nodes = int(settings["gpus"]), int(settings["nodes"])
-    known = {
-        "job_name": "mm3d",
-        "partition": settings["partition"],
-        "account": settings["account"],
-        "qos": settings["qos"],
-        "time": int(settings["minutes"]),
-        "nodes": nodes,
-        "ntasks_per_node": max(1, gpus),
-        "cpus_per_task": int(settings["cpus"]),
-        "gpus_per_node": gpus or None,
-        "mem": None if settings["memory_gb"] is None else f"{settings['memory_gb']}G",
-        "array_parallelism": int(settings["max_parallel"]),
-        "signal_delay_s": int(settings["signal_seconds"]),
-        "setup": [f"export OMP_NUM_THREADS={settings['threads']}", *settings["setup"]],
-        "additional_parameters": dict(settings["additional"]),
-        "stderr_to_stdout": True,
-    }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-@contextmanager
-def _logged(folder: Path, rank: int) -> Iterator[None]:
-    """Standard output and error go to the run's log for the length of the block."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(
-        folder / ("log.txt" if rank == 0 else f"log.{rank}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666
-    )
-    try:
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for target, source in zip((1, 2), kept, strict=True):
-            os.dup2(source, target)
-            os.close(source)
-        os.close(log)

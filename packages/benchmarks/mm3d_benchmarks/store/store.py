@@ -216,6 +216,10 @@ class Run:
         for name in ("attempts.json", "failure.json"):
             (self.folder / name).unlink(missing_ok=True)
 
+    def forget_failure(self) -> None:
+        """The run is tried again: why it failed before is no longer so."""
+        (self.folder / "failure.json").unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Forget everything that was computed, the result first; what the run is stays."""
         (self.folder / "metrics.json").unlink(missing_ok=True)
