@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from turning import rotate_boxes
 
 from mm3d_backbones.detection_targets import BoxCodec, BoxTargets
 from mm3d_backbones.h3dnet_primitives import (
@@ -16,7 +17,7 @@ from mm3d_backbones.h3dnet_primitives import (
     objects_of_points,
     primitive_targets,
 )
-from mm3d_core.boxes import box_corners, rotate_boxes
+from mm3d_core.boxes import box_corners
 from mm3d_core.points import PointBatch
 
 SIGNED = {"+x": (1, 0, 0), "-x": (-1, 0, 0), "+y": (0, 1, 0), "-y": (0, -1, 0), "+z": (0, 0, 1), "-z": (0, 0, -1)}

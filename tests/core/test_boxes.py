@@ -6,16 +6,15 @@ import math
 
 import pytest
 import torch
+from turning import rotate_boxes
 
 from mm3d_core.boxes import (
     axis_aligned_hull,
     box_corners,
     box_iou,
     count_points_in_boxes,
-    mirror_boxes,
     non_maximum_suppression,
     points_in_boxes,
-    rotate_boxes,
     wrap_heading,
 )
 
@@ -48,30 +47,9 @@ def test_a_positive_heading_turns_the_long_edge_from_x_towards_minus_y():
     torch.testing.assert_close(front, torch.tensor([0.0, -2.0, 0.0], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_mirroring_boxes_and_mirroring_their_corners_agree(axis):
-    boxes = random_boxes(20)
-    expected = box_corners(boxes)
-    expected[..., axis] *= -1
-    assert same_corners(box_corners(mirror_boxes(boxes, axis)), expected)
-
-
-def test_rotating_boxes_and_rotating_their_corners_agree():
-    boxes, angle = random_boxes(20), 0.7
-    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
-    expected = box_corners(boxes)
-    expected[..., :2] = expected[..., :2] @ turn.T
-    assert same_corners(box_corners(rotate_boxes(boxes, angle)), expected)
-
-
 def same_corners(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether the corner sets agree whatever their order."""
     return bool((torch.cdist(first, second).min(-1).values < 1e-9).all())
-
-
-def test_mirroring_along_z_is_refused():
-    with pytest.raises(ValueError, match="axis=2"):
-        mirror_boxes(box(), 2)
 
 
 def test_headings_wrap_into_half_open_interval():

@@ -18,10 +18,7 @@ from mm3d_benchmarks.datasets.formats.ply import write_ply
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.readers.folder import FolderReader
 from mm3d_benchmarks.datasets.readers.sunrgbd_frame import (
-    boxes_of_annotation,
     encode_depth,
-    read_extrinsics,
-    read_intrinsics,
 )
 from mm3d_benchmarks.datasets.scene import Scene, open_dataset
 from mm3d_benchmarks.datasets.sources import HINTS
@@ -201,21 +198,11 @@ def sunrgbd(work: Path) -> None:
     for number, cell in enumerate(cells, start=1):
         cell[0, 0] = f"/n/fs/data/{FRAME[:-1]}{number}"
     savemat(toolbox / "allsplit.mat", {"alltrain": cells[0], "alltest": cells[1]}, do_compression=True)
-    (raw / FRAME / "intrinsics.txt").write_text("500 0 16 0 500 12 0 0 1\n")
-    (raw / FRAME / "extrinsics/20150118.txt").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n")
-    shape = {"X": [0, 1, 1, 0], "Z": [0, 0, 1, 1], "Ymin": -1.0, "Ymax": 0.5, "rectangle": True}
-    text = json.dumps({"name": "a", "objects": [{"name": "chair:1", "polygon": [shape]}, None, {"name": "wall"}]})
-    (raw / FRAME / "annotation3Dfinal/index.json").write_text(text)
 
 
 def prepare_both(work: Path) -> None:
     for boxes in ("v1", "v2"):
         prepare_dataset("sunrgbd", work / "raw", work / "out" / boxes, quiet=True, options={"boxes": boxes})
-
-
-def calibration(work: Path) -> None:
-    read_intrinsics(work / "raw" / FRAME / "intrinsics.txt")
-    read_extrinsics(work / "raw" / FRAME)
 
 
 # --------------------------------------------------------------------------- processed forms
@@ -304,10 +291,6 @@ CASES = (
     Case("SUN RGB-D metadata", "mat", META, sunrgbd, prepare_both, (".mat", "SUNRGBD/")),
     Case("SUN RGB-D depth", "png", (f"raw/{FRAME}/depth/a.png",), sunrgbd, prepare("sunrgbd"), ("a.jpg",)),
     Case("SUN RGB-D color", "jpg", (f"raw/{FRAME}/image/a.jpg",), sunrgbd, prepare("sunrgbd")),
-    Case("SUN RGB-D annotation", "json", (f"raw/{FRAME}/annotation3Dfinal/index.json",), sunrgbd,
-         lambda work: boxes_of_annotation(work / "raw" / FRAME / "annotation3Dfinal/index.json")),
-    Case("SUN RGB-D calibration", "text",
-         (f"raw/{FRAME}/intrinsics.txt", f"raw/{FRAME}/extrinsics/20150118.txt"), sunrgbd, calibration),
     Case("Pointcept NPY", "npy", tuple(f"{ROOM}{n}.npy" for n in ("coord", "color", "segment", "instance", "normal")),
          pointcept, prepare("s3dis"), ("coord.npy",)),
     Case("POSTECH NPY", "npy", ("raw/Area_1_office_1.npy",), postech, prepare("s3dis")),

@@ -53,26 +53,6 @@ def axis_aligned_hull(boxes: Tensor) -> Tensor:
     return torch.cat([corners.amin(-2), corners.amax(-2)], -1)
 
 
-def mirror_boxes(boxes: Tensor, axis: int) -> Tensor:
-    """The boxes of the mirrored scene: ``axis`` 0 maps x to -x (heading to pi - heading), 1 maps y to -y."""
-    if axis not in (0, 1):
-        raise ValueError(f"axis={axis}, but a scene is mirrored along x (0) or y (1)")
-    mirrored = boxes.clone()
-    mirrored[..., axis] = -mirrored[..., axis]
-    mirrored[..., 6] = (math.pi if axis == 0 else 0.0) - mirrored[..., 6]
-    return mirrored
-
-
-def rotate_boxes(boxes: Tensor, angle: float) -> Tensor:
-    """The boxes of the scene turned by ``angle`` radians about z, counter-clockwise from above (headings shrink)."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turned = boxes.clone()
-    turned[..., 0] = cosine * boxes[..., 0] - sine * boxes[..., 1]
-    turned[..., 1] = sine * boxes[..., 0] + cosine * boxes[..., 1]
-    turned[..., 6] = boxes[..., 6] - angle
-    return turned
-
-
 def wrap_heading(heading: Tensor) -> Tensor:
     """The same directions in (-pi, pi]."""
     wrapped = torch.remainder(heading, 2 * math.pi)

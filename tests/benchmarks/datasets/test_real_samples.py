@@ -17,8 +17,8 @@ from mm3d_benchmarks.datasets.readers.scannet import DETECTION_CLASSES, nyu40_to
 from mm3d_benchmarks.datasets.readers.sunrgbd import CLASSES as SUN_CLASSES
 from mm3d_benchmarks.datasets.readers.sunrgbd_frame import decode_depth, read_color, read_depth
 from mm3d_benchmarks.datasets.scene import Scene
-from mm3d_benchmarks.synthetic.calibration.acceptance import FRAME_BANDS
-from mm3d_benchmarks.synthetic.calibration.statistics import depth_noise, scan_statistics
+from tools.calibration.acceptance import FRAME_BANDS
+from tools.calibration.statistics import depth_noise, scan_statistics
 
 
 def info(path: Path) -> dict:

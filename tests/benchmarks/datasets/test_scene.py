@@ -138,12 +138,6 @@ def test_an_unknown_or_empty_split_is_a_user_error(tmp_path: Path) -> None:
         data.scenes("val")
 
 
-def test_equal_data_has_equal_content_hashes(tmp_path: Path) -> None:
-    one, two = dataset(tmp_path / "one", scene()), dataset(tmp_path / "two", scene())
-    other = dataset(tmp_path / "three", scene(51))
-    assert open_dataset(one).content_hash == open_dataset(two).content_hash != open_dataset(other).content_hash
-
-
 def test_a_changed_byte_is_noticed_when_the_scene_is_first_loaded(tmp_path: Path) -> None:
     data = open_dataset(dataset(tmp_path, scene()))
     path = tmp_path / "a" / "color.npy"

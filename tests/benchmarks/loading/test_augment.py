@@ -20,7 +20,6 @@ COLORS = [
     augment.ChromaticJitter(1.0),
     augment.HueSaturationTranslation(),
     augment.ColorDrop(0.5, per_point=True),
-    augment.BrightnessJitter(),
 ]
 MOTIONS = [
     augment.RandomScale(),
@@ -28,7 +27,6 @@ MOTIONS = [
     augment.RandomFlip("y", 1.0),
     augment.RandomRotation("z", 30, "heading"),
     augment.CenterShift(),
-    augment.RandomShift(),
 ]
 
 

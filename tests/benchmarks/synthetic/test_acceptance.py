@@ -8,7 +8,7 @@ import pytest
 from mm3d_benchmarks.datasets.readers.s3dis import CLASSES as ROOM_CLASSES
 from mm3d_benchmarks.datasets.readers.s3dis import SHARES as PUBLISHED_ROOM_SHARES
 from mm3d_benchmarks.datasets.readers.scannet import CLASSES, SHARES
-from mm3d_benchmarks.synthetic.calibration.acceptance import (
+from tools.calibration.acceptance import (
     BANDS,
     FRAME_BANDS,
     ROOM_SHARES,

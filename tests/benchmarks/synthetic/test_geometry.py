@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mm3d_benchmarks.datasets.readers.sunrgbd_frame import points_of_frame
-from mm3d_benchmarks.synthetic.calibration.acceptance import scan
 from mm3d_benchmarks.synthetic.generate import make_room
 from mm3d_benchmarks.synthetic.rooms.knobs import Knobs
 from mm3d_benchmarks.synthetic.rooms.layout import KINDS
@@ -16,6 +15,7 @@ from mm3d_benchmarks.synthetic.rooms.shell import Style
 from mm3d_benchmarks.synthetic.sensors.camera import Camera, Solids, intrinsics, look, render
 from mm3d_benchmarks.synthetic.sensors.handheld import raw_frame
 from mm3d_benchmarks.synthetic.sensors.singleframe import shoot
+from tools.calibration.acceptance import scan
 
 SHELL = ("wall", "floor", "ceiling", "door", "doorframe", "window", "beam")
 

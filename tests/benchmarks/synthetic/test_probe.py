@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mm3d_benchmarks.synthetic.calibration.acceptance import scan
-from mm3d_benchmarks.synthetic.calibration.probe import (
+from tools.calibration.acceptance import scan
+from tools.calibration.probe import (
     POINTS,
     Difficulty,
     Looked,

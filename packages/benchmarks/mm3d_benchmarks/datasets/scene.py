@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -199,12 +198,6 @@ class PreparedDataset:
     def dataset(self) -> str:
         """Name of the data set (``scannet``, ``s3dis``, ...)."""
         return self.manifest["dataset"]
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of the manifest, which holds the hash of every file: equal hashes mean equal data."""
-        text = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def scenes(self, split: str) -> list[str]:
         """Names of a split's scenes, in the manifest's order.

@@ -173,10 +173,6 @@ class DetectionMetric:
                 result[f"recall@{threshold:g}/{self.class_names[c]}"] = recall[c]
         return result
 
-    def undefined_classes(self) -> list[str]:
-        """The classes without ground truth so far: their AP is undefined and not part of the mean."""
-        return [name for name, count in zip(self.class_names, self._truth, strict=True) if not count]
-
     def curve(self, level: int, box_class: int) -> tuple[np.ndarray, np.ndarray]:
         """Recall and precision of one class at ``iou_thresholds[level]``, after each distinct score, best first."""
         score = _joined(self._score[self._suppressions.index(self.nms_threshold[level])][box_class], np.float32)

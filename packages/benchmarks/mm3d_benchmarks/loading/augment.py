@@ -108,16 +108,6 @@ class CenterShift:
 
 
 @dataclass(frozen=True)
-class RandomShift:
-    """Move by a uniform offset of at most ``reach`` metres on each axis (PT defines 0.2, its recipes do not use it)."""
-
-    reach: float = 0.2
-
-    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
-        return _move(sample, random.uniform(-self.reach, self.reach, 3).astype(np.float32))
-
-
-@dataclass(frozen=True)
 class CoordinateJitter:
     """Normal noise on each coordinate, clipped. PC and ST: std 0.005 m, clip 0.02 m."""
 
@@ -252,23 +242,6 @@ class ColorDrop:
                 color=sample.color * (random.random((sample.num_points, 1)) > self.probability).astype(np.float32),
             )
         return sample if random.random() >= self.probability else replace(sample, color=np.zeros_like(sample.color))
-
-
-@dataclass(frozen=True)
-class BrightnessJitter:
-    """VN on SUN RGB-D: gain and shift of each channel, jitter of each point over all channels, in units of 255."""
-
-    gain: float = 0.2
-    shift: float = 0.05
-    jitter: float = 0.025
-
-    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
-        if sample.color is None:
-            return sample
-        color = sample.color * random.uniform(1 - self.gain, 1 + self.gain, 3)
-        color = color + random.uniform(-self.shift, self.shift, 3) * 255
-        color = color + random.uniform(-self.jitter, self.jitter, (sample.num_points, 1)) * 255
-        return replace(sample, color=color.clip(0, 255).astype(np.float32))
 
 
 def rgb_to_hsv(color: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,7 +21,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -156,8 +155,3 @@ def subsample(count: int, limit: int) -> np.ndarray:
     if count <= limit:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:limit])
-
-
-def as_json(value: Any) -> Any:
-    """Numpy scalars as Python's, for JSON."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -28,7 +28,7 @@ import yaml
 
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.result_form import check_form
-from mm3d_benchmarks.store.spec import KEY_LENGTH, RunSpec, content_key
+from mm3d_benchmarks.store.spec import KEY_LENGTH, RunSpec
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json, write_text
 from mm3d_core.files.sealed import seal, unseal
@@ -296,11 +296,6 @@ def tail(path: Path, size: int) -> str:
             return stream.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-def plan_key(value: Any) -> str:
-    """A key for anything JSON-able; used for the names of plans."""
-    return content_key(value)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""One SUN RGB-D frame: depth decoding, calibration, points, and the boxes of its annotation folder.
+"""One SUN RGB-D frame: its depth decoded, its points, and where they lie in the image.
 
 Source: the SUNRGBDtoolbox (readData/read3dPoints.m and the annotation code), confirmed on real frames: pixels count
 from 1, and with that the colors of a public extraction agree with the image exactly.
@@ -10,21 +10,16 @@ from 1, and with that the colors of a public extraction agree with the image exa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
-from mm3d_benchmarks.datasets.visible import glob_visible
-from mm3d_core.files.untrusted import parse_json
 
 MAX_DEPTH = 8.0  # metres; the toolbox sets larger values to it
 AXIS_SWAP = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])  # C: camera to depth frame
 MOST_PIXELS = 2**22  # of an image; the release's largest have half a million
-NOT_OBJECTS = ("wall", "floor", "ceiling")  # annotated as objects, but not boxed
 
 
 def decode_depth(raw: np.ndarray) -> np.ndarray:
@@ -68,24 +63,6 @@ def project(coord: np.ndarray, k: np.ndarray, rtilt: np.ndarray) -> tuple[np.nda
     return np.stack([k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]], axis=1), z
 
 
-def rtilt_from_extrinsics(extrinsics: np.ndarray) -> np.ndarray:
-    """(3, 3) Rtilt of the left 3x3 of an extrinsics file."""
-    return AXIS_SWAP @ extrinsics[:3, :3] @ AXIS_SWAP.T
-
-
-def read_intrinsics(path: Path) -> np.ndarray:
-    """(3, 3) of ``intrinsics.txt``: nine numbers on one line or three."""
-    return _numbers(path, 9).reshape(3, 3)
-
-
-def read_extrinsics(folder: Path) -> np.ndarray:
-    """(3, 4) of the last file by name in ``extrinsics/``."""
-    files = glob_visible(folder / "extrinsics", "*.txt")
-    if not files:
-        raise BrokenSceneError(f"{folder / 'extrinsics'}: no .txt file; unpack the frame again")
-    return _numbers(files[-1], 12).reshape(3, 4)
-
-
 def read_depth(path: Path) -> np.ndarray:
     """(H, W) float32 metres of a depth PNG."""
     values = _image(path)
@@ -97,50 +74,6 @@ def read_depth(path: Path) -> np.ndarray:
 def read_color(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 of a color image."""
     return _image(path, "RGB")
-
-
-def boxes_of_annotation(path: Path) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes of ``annotation3Dfinal/index.json`` as the toolbox makes them from the footprints.
-
-    Returns:
-        per object (class name, centroid (3,), half sizes (3,) along the basis, orientation (3,)), upright frame.
-    """
-    try:
-        return list(_boxes(parse_json(path.read_bytes())["objects"]))
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise BrokenSceneError(f"{path}: damaged ({error!r}); unpack the frame again") from error
-
-
-def _boxes(objects: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    for item in objects or []:
-        name = item["name"].split(":")[0] if item else ""
-        if not item or name in NOT_OBJECTS or not item.get("polygon"):
-            continue
-        shape = item["polygon"][0]
-        corner = np.stack([shape["X"], shape["Z"]], axis=1).astype(np.float64)
-        along, across = corner[1] - corner[0], corner[2] - corner[1]
-        height = abs(shape["Ymax"] - shape["Ymin"])
-        center = np.array([*(corner[0] + corner[2]) / 2, -(shape["Ymin"] + shape["Ymax"]) / 2])
-        half = np.array([np.linalg.norm(along), np.linalg.norm(across), height]) / 2
-        front = (corner[0] + corner[1]) / 2 - center[:2]
-        orientation = np.array([*front / max(float(np.linalg.norm(front)), 1e-12), 0.0])
-        if not np.isfinite([*center, *half]).all():
-            raise ValueError(f"a {name} with corners that are not finite")
-        yield name, center, half, orientation
-
-
-def _numbers(path: Path, count: int) -> np.ndarray:
-    try:
-        values = np.array(path.read_text(encoding="utf-8").split(), np.float64)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: not numbers ({error})") from error
-    if values.size != count or not np.isfinite(values).all():
-        raise BrokenSceneError(f"{path}: {values.size} numbers, not {count} finite ones")
-    return values
 
 
 def _image(path: Path, mode: str | None = None) -> np.ndarray:

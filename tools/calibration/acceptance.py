@@ -16,7 +16,6 @@ from mm3d_benchmarks.datasets.readers.s3dis import CLASSES as ROOM_CLASSES
 from mm3d_benchmarks.datasets.readers.scannet import boxes_of_instances, nyu40_to_train
 from mm3d_benchmarks.datasets.readers.sunrgbd_frame import points_of_frame
 from mm3d_benchmarks.datasets.scene import Scene
-from mm3d_benchmarks.synthetic.calibration.statistics import depth_noise, scan_statistics
 from mm3d_benchmarks.synthetic.generate import make_room
 from mm3d_benchmarks.synthetic.rooms.floor_plan import PROFILES, area_style, frame_rooms, is_complete, room_names
 from mm3d_benchmarks.synthetic.rooms.knobs import Knobs
@@ -25,6 +24,7 @@ from mm3d_benchmarks.synthetic.rooms.layout import KINDS
 from mm3d_benchmarks.synthetic.rooms.shell import Style
 from mm3d_benchmarks.synthetic.sensors import handheld, tripod
 from mm3d_benchmarks.synthetic.sensors.singleframe import LabelledFrame, shoot
+from tools.calibration.statistics import depth_noise, scan_statistics
 
 # statistic -> (real, lowest accepted mean, highest accepted mean) at 4 cm spacing
 # fmt: off

@@ -1,6 +1,6 @@
 """How hard synthetic scans are for a classifier that sees only a point's surroundings, and what context adds to it.
 
-    python -m mm3d_benchmarks.synthetic.calibration.probe [--seed 0]
+    python -m tools.calibration.probe [--seed 0]
 
 Boosted trees look at single points of the ``default`` profile's scans: shape of the surroundings at three scales,
 height, what stands above and below, color. A second stage also sees which classes the first one found around the
@@ -21,9 +21,9 @@ from scipy.spatial import KDTree
 
 from mm3d_benchmarks.datasets.readers.scannet import CLASSES
 from mm3d_benchmarks.datasets.scene import Scene
-from mm3d_benchmarks.synthetic.calibration.acceptance import scan
 from mm3d_benchmarks.synthetic.rooms.floor_plan import PROFILES, place_kinds, scan_names
 from mm3d_benchmarks.synthetic.rooms.knobs import Knobs
+from tools.calibration.acceptance import scan
 
 POINTS = 900  # per scan
 SCALES = ((0.10, 1), (0.25, 2), (0.60, 8))  # metres, and how many vertices share one that is looked at
