@@ -15,7 +15,6 @@ from mm3d_benchmarks.planning.table_spec import TableSpec, load_specs
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.cards import load_cards
 from mm3d_benchmarks.reports.clouds import pack
-from mm3d_benchmarks.reports.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.figures import (
     COMPARISONS,
     FALLBACKS,
@@ -27,11 +26,12 @@ from mm3d_benchmarks.reports.figures import (
 )
 from mm3d_benchmarks.reports.headline import write_headlines
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
-from mm3d_benchmarks.reports.resolution import resolutions, sentence
 from mm3d_benchmarks.reports.scores import readable_store
 from mm3d_benchmarks.reports.site import Page, render
 from mm3d_benchmarks.reports.tables import Table, build_table, reading_order
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
+from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
+from mm3d_benchmarks.reports.verdicts.resolution import resolutions, sentence
 from mm3d_benchmarks.results.inputs import Inputs, load_inputs
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_text_if_changed

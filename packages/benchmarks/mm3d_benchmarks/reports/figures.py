@@ -12,9 +12,9 @@ from mm3d_benchmarks.reports.artefacts import Artefact
 from mm3d_benchmarks.reports.figures_comparisons import comparisons
 from mm3d_benchmarks.reports.figures_curves import CURVES
 from mm3d_benchmarks.reports.figures_scenes import PICTURES
-from mm3d_benchmarks.reports.resolution import Verdict
 from mm3d_benchmarks.reports.style import RC, new_figure, save
 from mm3d_benchmarks.reports.tables import Table
+from mm3d_benchmarks.reports.verdicts.resolution import Verdict
 
 TITLES = {
     "figure_02": "Heat map of the local statistic (Figure 2 of the paper)",

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mm3d_benchmarks.reports.resolution import HOLDS, REVERSED, UNRESOLVED, Verdict
-from mm3d_benchmarks.reports.statistics import Interval
 from mm3d_benchmarks.reports.style import GRAY, MARKERS, SERIES, new_figure
+from mm3d_benchmarks.reports.verdicts.resolution import HOLDS, REVERSED, UNRESOLVED, Verdict
+from mm3d_benchmarks.reports.verdicts.statistics import Interval
 from mm3d_benchmarks.results.columns import column
 
 COLORS = {HOLDS: SERIES[2], REVERSED: SERIES[1], UNRESOLVED: GRAY}

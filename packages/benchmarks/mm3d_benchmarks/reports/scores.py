@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.reports.statistics import Interval, SceneScores, scene_interval
+from mm3d_benchmarks.reports.verdicts.statistics import Interval, SceneScores, scene_interval
 from mm3d_benchmarks.results.inputs import Inputs
 from mm3d_core.files.untrusted import parse_json
 

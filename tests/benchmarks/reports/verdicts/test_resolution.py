@@ -12,9 +12,9 @@ from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_value
 from scipy.stats import t
 
 from mm3d_benchmarks.planning.table_spec import TableSpec, load_spec
-from mm3d_benchmarks.reports.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.figures_comparisons import comparisons
-from mm3d_benchmarks.reports.resolution import ONE_SEED, resolutions, sentence, smallest_difference, verdicts
+from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
+from mm3d_benchmarks.reports.verdicts.resolution import ONE_SEED, resolutions, sentence, smallest_difference, verdicts
 from mm3d_benchmarks.results.inputs import Inputs, load_inputs
 
 NAME = "table_07_framework_ablation"

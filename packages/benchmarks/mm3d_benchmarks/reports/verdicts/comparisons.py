@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm3d_benchmarks.planning.table_spec import TableSpec
-from mm3d_benchmarks.reports import resolution, statistics
-from mm3d_benchmarks.reports.resolution import ONE_SEED, Resolution, Verdict, published_pairs, resolutions, verdicts
 from mm3d_benchmarks.reports.scores import MOST_FILES, SceneReader, readable_store
-from mm3d_benchmarks.reports.statistics import Interval, paired, pooled_deviation, seed_interval, wilson
 from mm3d_benchmarks.reports.text import escape_markdown
+from mm3d_benchmarks.reports.verdicts import resolution, statistics
+from mm3d_benchmarks.reports.verdicts.resolution import (
+    ONE_SEED,
+    Resolution,
+    Verdict,
+    published_pairs,
+    resolutions,
+    verdicts,
+)
+from mm3d_benchmarks.reports.verdicts.statistics import Interval, paired, pooled_deviation, seed_interval, wilson
 from mm3d_benchmarks.results.columns import column
 from mm3d_benchmarks.results.inputs import Inputs
 

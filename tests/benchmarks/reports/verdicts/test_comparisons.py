@@ -11,8 +11,8 @@ import pytest
 from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.planning.table_spec import TableSpec, load_spec
-from mm3d_benchmarks.reports.comparisons import agreement, differences, spreads, write_statistics
 from mm3d_benchmarks.reports.scores import scene_scores
+from mm3d_benchmarks.reports.verdicts.comparisons import agreement, differences, spreads, write_statistics
 from mm3d_benchmarks.results.inputs import Inputs, load_inputs
 
 NAME = "table_07_framework_ablation"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.scores import SceneReader
-from mm3d_benchmarks.reports.statistics import LEVEL, Interval, paired, pooled_deviation, seed_interval
+from mm3d_benchmarks.reports.verdicts.statistics import LEVEL, Interval, paired, pooled_deviation, seed_interval
 from mm3d_benchmarks.results.columns import column
 from mm3d_benchmarks.results.inputs import Inputs
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mm3d_benchmarks.reports.statistics import (
+from mm3d_benchmarks.reports.verdicts.statistics import (
     SceneScores,
     paired,
     pooled_deviation,
