@@ -10,9 +10,10 @@ from typing import Any
 from mm3d_benchmarks.planning.planner import Planner
 from mm3d_core.errors import UserError
 
+# Options of the reader of own scans, as messages name them.
 OPTIONS = (
-    "columns", "up", "scale", "color_range", "segment", "instance", "formats", "points", "validation", "tile",
-)  # fmt: skip  # of the reader of own scans, as messages name them
+    "columns", "up", "scale", "color_range", "segment", "instance", "classes", "formats", "points", "validation",
+)  # fmt: skip
 SKIP_BROKEN = "dataset.skip_broken=true prepares the other scenes and lists this one"
 
 
@@ -61,4 +62,5 @@ def tell(data: Any, own: bool = False) -> None:
 
 def in_words_of_run(text: str) -> str:
     """``scale=0.001`` as ``dataset.reader.scale=0.001``: the same remedy, as ``mm3d run`` takes it."""
-    return re.sub(rf"(?<![\w.])({'|'.join(OPTIONS)})=(?=\S)", r"dataset.reader.\1=", text)
+    text = re.sub(rf"(?<![\w.])({'|'.join(OPTIONS)})=", r"dataset.reader.\1=", text)
+    return text.replace("dataset.reader.classes=", "dataset.classes=")

@@ -16,6 +16,13 @@ from mm3d_core.errors import UserError
 FACTS = {"scannet": scannet.facts, "s3dis": s3dis.facts, "sunrgbd": sunrgbd.facts, "folder": folder.facts}
 
 
+def facts_of(dataset: PreparedDataset) -> DatasetFacts:
+    """What is known of a prepared data set; the classes of own scans stand in its manifest."""
+    if dataset.dataset == "folder":
+        return folder.facts(dataset.manifest["classes"]["segmentation"])
+    return FACTS[dataset.dataset]() if dataset.dataset in FACTS else DatasetFacts(dataset.dataset)
+
+
 @dataclass(frozen=True)
 class CheckReport:
     """What was found.
@@ -40,7 +47,7 @@ def check_prepared(root: Path | str, hashes: bool = True) -> CheckReport:
         UserError: there is no manifest, or it is damaged.
     """
     dataset = open_dataset(root)
-    facts = FACTS[dataset.dataset]() if dataset.dataset in FACTS else DatasetFacts(dataset.dataset)
+    facts = facts_of(dataset)
     problems: list[str] = []
     for name, entry in dataset.manifest["scenes"].items():
         wrong = dataset.verify(name) if hashes else []

@@ -285,6 +285,8 @@ def _caption(spec: TableSpec, inputs: Inputs, profile: str) -> str:
         data = "no run yet; only published values are shown"
     elif where == "official":
         data = f"data: official releases ({names})"
+    elif where == "user":
+        data = "data: user data (own scans and labels), so measured and published values must not be compared"
     elif where == "synthetic":
         data = (
             f"data: synthetic scenes in the format of {names}, not the official data sets, "
@@ -292,7 +294,7 @@ def _caption(spec: TableSpec, inputs: Inputs, profile: str) -> str:
         )
     elif where == "mixed":
         parts = ", ".join(f"{name} {kind}" for name, kind in inputs.datasets().items())
-        data = f"data: {parts}; values on synthetic scenes must not be compared with published ones"
+        data = f"data: {parts}; values on other than official data must not be compared with published ones"
     else:
         data = "data source not recorded, so measured and published values must not be compared"
     seeds = len(inputs.seeds)

@@ -27,6 +27,7 @@ from mm3d_benchmarks.store.store import Store, read_json
 from mm3d_benchmarks.planning.sweepfile import Sweep
 from mm3d_core.files.atomic import write_text_if_changed
 
+OWN = "folder"  # the data set of a user's own scans
 HEADER = ("row", "column", "seed", "value", "status", "run")
 MEASURED = ("train_hours", "infer_seconds", "peak_memory_GB")  # differ from run to run; they have a file of their own
 
@@ -177,7 +178,7 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
         for kind, key in cell.runs.items():
             rows.setdefault(cell.row, set()).add(key)
             for name in plan.specs[key].data.keys() - set(LISTS):
-                datasets[name] = plan.source
+                datasets[name] = "user" if name == OWN else plan.source
             origin = (found.get(kind, key) or {}).get("provenance") or {}
             commit = origin.get("commit") or {}
             if commit.get("id"):

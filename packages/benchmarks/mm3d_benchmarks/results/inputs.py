@@ -63,7 +63,7 @@ class Inputs:
         return self.cell(row, column).runs.get(seed, "")
 
     def data_source(self) -> str:
-        """``synthetic``, ``official``, ``mixed`` or ``unknown``."""
+        """``synthetic``, ``official``, ``user``, ``mixed`` or ``unknown``."""
         kinds = sorted(set(self.datasets().values()))
         return kinds[0] if len(kinds) == 1 else ("mixed" if kinds else "unknown")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.check import FACTS
+from mm3d_benchmarks.datasets.check import facts_of
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import Scene, open_dataset
 from mm3d_benchmarks.viewing.image import draw, save, sheet
@@ -41,7 +41,7 @@ def view_scene(root: Path | str, scene: str | None, out: Path | str) -> list[Pat
     dataset, out = open_dataset(root), Path(out)
     name = scene if scene is not None else next(iter(dataset.manifest["scenes"]))
     loaded = thinned(dataset.load(name), MAX_POINTS)
-    facts = FACTS[dataset.dataset]() if dataset.dataset in FACTS else DatasetFacts(dataset.dataset)
+    facts = facts_of(dataset)
     colors = {"color": colors_of(loaded)}
     if loaded.segment is not None:
         colors["labels"] = label_colors(loaded.segment, facts)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
+from mm3d_benchmarks.datasets.formats.delimited import looks_like_table, read_delimited
+from mm3d_benchmarks.datasets.formats.libraries import read_e57, read_las, read_mesh
 from mm3d_benchmarks.datasets.formats.pcd import read_pcd, unpack_color
 from mm3d_benchmarks.datasets.formats.placeholder import what_it_is
 from mm3d_benchmarks.datasets.formats.ply import read_vertices
@@ -23,6 +25,7 @@ ARRAYS = {
     "color": ("color", "colors", "colour", "colours", "rgb", "rgbs"),
     "normal": ("normal", "normals"),
 }  # fmt: skip
+PTS = ("x", "y", "z", "_", "r", "g", "b")  # Leica's: the fourth is the intensity
 Loader = Callable[[Path, ScanOptions], Columns]
 
 
@@ -150,5 +153,36 @@ def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
     return next((plain[name] for name in names if name in plain), None)
 
 
-FORMATS: dict[str, Loader] = {".ply": _ply, ".pcd": _pcd, ".npy": _npy, ".npz": _npz, ".bin": _bin}
-MORE_FORMATS: dict[str, Callable[[Path], bool]] = {}  # suffix -> whether a file of it looks like a scan at all
+def _text(path: Path, options: ScanOptions) -> Columns:
+    columns, table = read_delimited(path)
+    if table is None and not options.columns:
+        return named(columns)
+    if table is None:
+        table = np.column_stack([column.astype(np.float64) for column in columns.values()])
+    habit = PTS if path.suffix.lower() == ".pts" and table.shape[1] == len(PTS) else ()
+    return of_table(table, options.columns or habit, path)
+
+
+def _las(path: Path, options: ScanOptions) -> Columns:
+    del options
+    return named(read_las(path))
+
+
+def _e57(path: Path, options: ScanOptions) -> Columns:
+    del options
+    return named(read_e57(path))
+
+
+def _mesh(path: Path, options: ScanOptions) -> Columns:
+    values, remarks = read_mesh(path, options.points)
+    columns = named(values)
+    columns.remarks += remarks
+    return columns
+
+
+FORMATS: dict[str, Loader] = {
+    ".ply": _ply, ".pcd": _pcd, ".npy": _npy, ".npz": _npz, ".bin": _bin,
+    ".xyz": _text, ".txt": _text, ".csv": _text, ".pts": _text, ".asc": _text, ".las": _las, ".laz": _las, ".e57": _e57,
+    ".obj": _mesh, ".glb": _mesh, ".gltf": _mesh, ".stl": _mesh, ".off": _mesh,
+}  # fmt: skip
+MORE_FORMATS = {suffix: looks_like_table for suffix, loader in FORMATS.items() if loader is _text}  # may be no scans
