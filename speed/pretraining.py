@@ -26,7 +26,8 @@ from mm3d_benchmarks.datasets.scene import PreparedDataset, Scene, open_dataset
 from mm3d_benchmarks.loading.augment import CoordinateJitter
 from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.loading import Batch, ScenesToItems
-from mm3d_benchmarks.planning.compose import Request, available, compose
+from mm3d_benchmarks.planning.compose import available, compose
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.runs.build import Recipe, build_encoder, build_facts, build_method, build_targets, build_task, part
 from mm3d_benchmarks.synthetic.generate import generate
 from mm3d_core.errors import UserError

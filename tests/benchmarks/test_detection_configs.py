@@ -6,7 +6,9 @@ import pytest
 from hydra.utils import instantiate
 
 from mm3d_benchmarks.loading.loading import Sampling
-from mm3d_benchmarks.planning.compose import Request, available, check_targets, compose
+from mm3d_benchmarks.planning.compose import available, compose
+from mm3d_benchmarks.planning.request import Request
+from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.runs.build import Recipe
 from mm3d_core.training.schedules import Position
 

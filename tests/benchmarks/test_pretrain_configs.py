@@ -8,8 +8,9 @@ from core.tiny import TinyEncoder, generator, joined, scan
 from hydra.utils import instantiate
 
 from mm3d_backbones.point_transformer import PointTransformer
-from mm3d_benchmarks.planning.compose import Request, available, compose
+from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.planning.request import Request
 
 OTHERS = {"evaluation": "segmentation"}  # any will do
 NAMES = [name for name in available("pretrain") if name != "none"]

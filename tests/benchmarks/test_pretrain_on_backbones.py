@@ -8,7 +8,8 @@ from core.tiny import generator, joined, scan
 from hydra.utils import instantiate
 
 from mm3d_benchmarks.loading.features import feature_width
-from mm3d_benchmarks.planning.compose import Request, available, compose
+from mm3d_benchmarks.planning.compose import available, compose
+from mm3d_benchmarks.planning.request import Request
 from mm3d_core.features import COLOR_SCALES, FeatureLayout
 from mm3d_core.points import PointBatch
 from pointops import memory

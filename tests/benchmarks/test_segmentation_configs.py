@@ -17,8 +17,10 @@ from mm3d_benchmarks.evaluation.voting import View, Voting
 from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
 from mm3d_benchmarks.loading.crops import KeepBox, RemoveBox
 from mm3d_benchmarks.loading.loading import Sampling
-from mm3d_benchmarks.planning.compose import Request, available, check_targets, compose
+from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.planning.request import Request
+from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.runs.build import Recipe
 from mm3d_benchmarks.runs.build import instantiate as build
@@ -197,8 +199,9 @@ def test_the_row_from_scratch_trains_with_the_recipe_of_its_rivals_beside_the_qu
     assert plan.specs[scratch["finetune"]].config["recipe"]["finetune"]["epochs"] == 150
     assert "pretrain" not in scratch
     assert plan.specs[scratch["evaluate"]].config == plan.specs[ours["evaluate"]].config
-    [quoted] = [entry for entry in table.table["published"] if entry["row"] == "PointTrans (scratch)"]
-    assert (quoted["mIoU"], quoted["mAcc"], quoted["origin"]) == (70.4, 76.5, "quoted")
+    assert table.table is not None
+    [quoted] = [entry for entry in table.table.published if entry.row == "PointTrans (scratch)"]
+    assert (quoted.values["mIoU"], quoted.values["mAcc"], quoted.origin) == (70.4, 76.5, "quoted")
 
 
 def test_the_published_recipe_behind_the_quoted_row_differs_in_length_and_crop_only():

@@ -14,23 +14,25 @@ from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_value
 from hostile.cases import Case
 
 from mm3d_benchmarks.commands.common import launcher_settings
-from mm3d_benchmarks.planning.compose import Request, _contents, compose
+from mm3d_benchmarks.planning.compose import _contents, compose
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.sweepfile import load_sweep
-from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.artefacts import load_arrays
-from mm3d_benchmarks.reports.build import make_table
 from mm3d_benchmarks.reports.cards import card_html, load_cards
 from mm3d_benchmarks.reports.latex import to_latex
 from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
+from mm3d_benchmarks.reports.tables import build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
 from mm3d_benchmarks.reports.webtable import table_html
 from mm3d_benchmarks.results.collect import collect, write_results
+from mm3d_benchmarks.results.inputs import load_inputs
+from mm3d_benchmarks.store.layout import write_result
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.supervision.data_efficient import listed_scenes
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
-from mm3d_core.observing.log import LOG_FILE, read_log, truncate_log
+from mm3d_core.observing.logfile import LOG_FILE, read_log, truncate_log
 
 SWEEP = {
     "runs": {
@@ -58,9 +60,9 @@ def table(work: Path) -> None:
 
 
 def read_table(work: Path) -> None:
-    spec = load_spec(work / "sweeps/table.yaml")
+    spec = load_sweep(work / "sweeps/table.yaml").table
     if spec is not None:
-        made = make_table(spec, work / "smoke", "smoke")
+        made = build_table(spec, load_inputs(work / "smoke" / "inputs", spec.name), "smoke")
         for writer in (to_csv, to_markdown, to_latex, table_html):
             writer(made)
 
@@ -93,7 +95,7 @@ def store(work: Path) -> None:
     run.write("attempts.json", {"count": 1, "mark": 0, "total": 1})
     run.write("provenance.json", {"commit": {"id": "abc", "dirty": False}, "device": "cpu"})
     run.write("efficiency.json", {"parameters": 10, "seconds_total": 1.5, "seconds_per_scene": {"a": 0.5}})
-    run.write_result({"metrics": {"mIoU": 12.5}, "weights": {}})
+    write_result(run.folder, "evaluate", {"mIoU": 12.5}, weights={})
 
 
 def read_store(work: Path) -> None:

@@ -15,7 +15,7 @@ from mm3d_backbones.released_detection import read_released as read_detector
 from mm3d_backbones.released_segmentation import read_released as read_segmentor
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.evaluation.votes import Votes
-from mm3d_benchmarks.runs.evaluate import _read_progress
+from mm3d_benchmarks.runs.evaluate import _read_partial
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_core.files.sealed import write_sealed
 from mm3d_core.training.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
@@ -51,12 +51,12 @@ def read_votes(work: Path) -> None:
 
 def progress(work: Path) -> None:
     write_sealed(
-        work / "progress.json", {"metric": {"x": [1, 2]}, "scenes": {"a": {"mIoU": 1.0}}, "seconds": {"a": 1.0}}
+        work / "partial.json", {"metric": {"x": [1, 2]}, "scenes": {"a": {"mIoU": 1.0}}, "seconds": {"a": 1.0}}
     )
 
 
 def read_progress(work: Path) -> None:
-    state = _read_progress(work / "progress.json", ["a", "b"])
+    state = _read_partial(work / "partial.json", ["a", "b"])
     assert state is None or state["metric"] == {"x": [1, 2]}
 
 
@@ -88,5 +88,5 @@ CASES = (
          lambda work: torch.save({"scene0000_00": [5, 7], "scene0001_00": np.array([0, 900])}, work / "points20"),
          lambda work: ListedPoints.read(work / "points20")),
     Case("votes put aside", "safetensors", ("votes.npz",), votes, read_votes, forgiving=True),
-    Case("evaluation progress", "json", ("progress.json",), progress, read_progress, forgiving=True),
+    Case("partial evaluation", "json", ("partial.json",), progress, read_progress, forgiving=True),
 )  # fmt: skip

@@ -17,7 +17,6 @@ from benchmarks.reports.scans import prediction_picture, pretrain_picture, write
 from benchmarks.reports.synthetic import TABLE_7, done, table_7_values, write_inputs, write_sweep
 
 from mm3d_benchmarks.planning.sweepfile import load_sweep
-from mm3d_benchmarks.planning.table_spec import load_spec
 from mm3d_benchmarks.reports.build import build_report
 from mm3d_benchmarks.viewing.run_pictures import draw_reconstruction
 from mm3d_core.errors import UserError
@@ -141,6 +140,5 @@ def test_a_picture_of_a_scan_takes_any_title(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stem", ["x}\\input{y", "a b", "<b>", "$x$", "%", "..\\x"])
 def test_a_sweep_whose_file_name_is_a_command_is_refused(stem: str, tmp_path: Path) -> None:
     write_sweep(tmp_path, stem, TABLE_7)
-    for load in (load_spec, load_sweep):
-        with pytest.raises(UserError, match="letters, digits"):
-            load(tmp_path / f"{stem}.yaml")
+    with pytest.raises(UserError, match="letters, digits"):
+        load_sweep(tmp_path / f"{stem}.yaml")

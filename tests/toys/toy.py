@@ -62,3 +62,12 @@ def starts(folder: Path) -> int:
     """How often the run was started."""
     path = folder / "starts.txt"
     return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def few_labels(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -> dict[str, Any]:
+    """A score that grows with the share of labeled scenes; a fine-tuning on a fifth of them fails."""
+    if config["kind"] != "finetune":
+        return {"metrics": {}}
+    if config["protocol"]["scenes"] == 0.2:
+        raise ValueError("this run was made to fail")
+    return {"metrics": {"mIoU": 10.0 + 20 * config["protocol"]["scenes"]}}

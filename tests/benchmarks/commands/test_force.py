@@ -17,6 +17,7 @@ from mm3d_benchmarks.launching.slurm_place import Place
 from mm3d_benchmarks.launching.slurm_queue import JobState
 from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.store import locks
+from mm3d_benchmarks.store.layout import write_result
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 
@@ -35,7 +36,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, dict[s
     for spec in chain.values():
         run = store.register(spec)
         (run.folder / "checkpoint.pt").write_text("the end")
-        run.write_result({"metrics": {"loss": 1.0}})
+        write_result(run.folder, "evaluate", {"loss": 1.0})
     return store, chain
 
 
@@ -49,7 +50,7 @@ def test_a_forced_run_starts_from_nothing(
         for kind, spec in chain.items():
             there = [(store.run(spec.key).folder / name).exists() for name in ("metrics.json", "checkpoint.pt")]
             assert there == [kind not in again] * 2
-            store.register(spec).write_result({"metrics": {"loss": 2.0}})
+            write_result(store.register(spec).folder, "evaluate", {"loss": 2.0})
         return [Outcome(spec, DONE, computed=True) for spec in chain.values()]
 
     monkeypatch.setattr(running, "ensure", instead)

@@ -14,6 +14,7 @@ from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.asks import asks
+from mm3d_benchmarks.store.layout import write_result
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 
@@ -53,7 +54,7 @@ def finish(name: str) -> list[RunSpec]:
     store = Store(Path(os.environ["MM3D_STORE"]))
     specs = Planner("smoke").plan([load_sweep(Path(f"sweeps/{name}.yaml"))]).specs.values()
     for spec in specs:
-        store.register(spec).write_result({"metrics": {"mIoU": 50.0}})
+        write_result(store.register(spec).folder, "evaluate", {"mIoU": 50.0})
     return list(specs)
 
 
@@ -78,7 +79,7 @@ def test_a_run_by_hand_is_kept_and_the_same_command_under_new_code_replaces_it(
     def made_by_hand() -> RunSpec:
         requests = __import__("mm3d_benchmarks.commands.run", fromlist=["x"]).requests_of(BY_HAND[1:], [])
         spec = Planner("smoke").chain(requests[0][0], "pretrain")["pretrain"]
-        Store(Path(os.environ["MM3D_STORE"])).register(spec).write_result({"metrics": {"loss": 1.0}})
+        write_result(Store(Path(os.environ["MM3D_STORE"])).register(spec).folder, "evaluate", {"loss": 1.0})
         return spec
 
     old = made_by_hand()

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mm3d_benchmarks.planning.compose import (
-    CONF,
-    GROUPS,
-    Request,
-    available,
-    check_targets,
-    compose,
-    compose_by_hydra,
-    parse,
-    set_value,
-)
+from mm3d_benchmarks.planning.compose import CONF, available, compose, compose_by_hydra, parse
 from mm3d_benchmarks.planning.groupfiles import read_group
+from mm3d_benchmarks.planning.request import GROUPS, Request
+from mm3d_benchmarks.planning.strictness import check_targets, set_value
 from mm3d_core.errors import UserError
 
 EVERY_FILE = [(group, choice) for group in GROUPS for choice in available(group)]

@@ -95,6 +95,15 @@ def test_how_a_rival_differs_from_its_original_is_noted(tmp_path: Path) -> None:
     assert note.endswith("as one scan.")
 
 
+@pytest.mark.parametrize("baseline", ["scratch", {"ours": "scratch"}], ids=["a row", "a mapping"])
+def test_a_groups_baseline_is_held_fair_too(tmp_path: Path, baseline: Any) -> None:
+    groups = [{"title": "", "rows": ["scratch", "ours"], "baseline": baseline}]
+    changes = {"table": {"columns": ["mIoU"], "axis": "pretrain", "groups": groups}}
+    planned(sweep(tmp_path, changes))
+    with pytest.raises(UserError, match=r"'ours' is compared with 'scratch' .*protocol\.scenes"):
+        planned(sweep(tmp_path, {**changes, "runs.each.1.protocol": {"scenes": 0.1}}))
+
+
 def test_every_rival_of_the_repository_is_noted_as_an_adaptation() -> None:
     plan = planned(load_sweep(Path("sweeps/rivals.yaml")))
     named = {note.split(":")[0] for note in plan.notes["rivals"] if ": " in note}

@@ -18,7 +18,6 @@ TABLE_7 = {
     },
     "table": {
         "title": "Ablation of the framework on S3DIS semantic segmentation",
-        "rows": ["row"],
         "columns": ["mIoU", "mAcc"],
         "over": "seed",
         "baseline": "i",

@@ -68,19 +68,19 @@ def test_missing_cells_fail_the_report_unless_partial_but_all_is_written(project
 
 def test_a_nan_fails_the_report_even_when_partial(project):
     lines = done(table_7_values())
-    write_inputs(project[0], NAME, [(*lines[0][:3], "nan", "done", "k"), *lines[1:]], SYNTHETIC)
+    write_inputs(project[0], NAME, [(*lines[0][:3], "nan", "done", "bbbbbbbbbbb0"), *lines[1:]], SYNTHETIC)
     assert build_report(NAME, "smoke", *project, partial=True) == 1
 
 
 def test_every_kind_of_bad_input_is_shown_explained_and_told_while_the_rest_is_built(project, capsys):
     lines = done(table_7_values())
     bad = {
-        ("i", "mIoU", 0): [("", "missing", "k0")],
-        ("i", "mAcc", 1): [("", "done", "k1")],
-        ("ii", "mIoU", 0): [("1.0", "metrics of version 0", "k2")],
-        ("ii", "mAcc", 2): [("1.0", "done", "k3"), ("2.0", "done", "k4")],
-        ("iii", "mIoU", 1): [("nan", "done", "k5")],
-        ("iii", "mAcc", 0): [("", "failed", "k6")],
+        ("i", "mIoU", 0): [("", "missing", "bbbbbbbbbbb0")],
+        ("i", "mAcc", 1): [("", "done", "bbbbbbbbbbb1")],
+        ("ii", "mIoU", 0): [("1.0", "metrics of version 0", "bbbbbbbbbbb2")],
+        ("ii", "mAcc", 2): [("1.0", "done", "bbbbbbbbbbb3"), ("2.0", "done", "bbbbbbbbbbb4")],
+        ("iii", "mIoU", 1): [("nan", "done", "bbbbbbbbbbb5")],
+        ("iii", "mAcc", 0): [("", "failed", "bbbbbbbbbbb6")],
     }
     spoiled = [(*line[:3], *new) for line in lines for new in bad.get(line[:3], [line[3:]])]
     write_inputs(project[0], NAME, spoiled, SYNTHETIC)
@@ -90,8 +90,11 @@ def test_every_kind_of_bad_input_is_shown_explained_and_told_while_the_rest_is_b
     for row in ("| i", "| ii", "| iii"):
         assert rows[row].count("2 of 3 seeds") == 2, rows[row]
     assert "seeds" not in rows["| iv"]
-    for reason in ("seed 0: no result yet", "without this metric (run k1)", "metrics of version 0 (run k2)",
-                   "claimed by 2 runs (k3 and k4)", "the metric is nan (run k5)", "failed (run k6)"):  # fmt: skip
+    for reason in (
+        "seed 0: no result yet", "without this metric (run bbbbbbbbbbb1)", "metrics of version 0 (run bbbbbbbbbbb2)",
+        "claimed by 2 runs (bbbbbbbbbbb3 and bbbbbbbbbbb4)", "the metric is nan (run bbbbbbbbbbb5)",
+        "failed (run bbbbbbbbbbb6)",
+    ):  # fmt: skip
         assert reason in text
     error = capsys.readouterr().err
     assert "row iii, mIoU: NaN" in error

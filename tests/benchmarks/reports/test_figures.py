@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, room, write_run
 from benchmarks.reports.synthetic import SYNTHETIC, done, write_inputs, write_sweep
+from matplotlib.figure import Figure
 
-from mm3d_benchmarks.planning.table_spec import load_spec
+from mm3d_benchmarks.planning.figure_spec import PICTURES, FigureSpec
+from mm3d_benchmarks.planning.table_spec import parse_table
 from mm3d_benchmarks.reports import figures, scenes
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
-from mm3d_benchmarks.reports.build import build_report, make_table
+from mm3d_benchmarks.reports.build import build_report
 from mm3d_benchmarks.reports.style import label_colors
-from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, Cell, Table
+from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, Cell, Table, build_table
+from mm3d_benchmarks.results.inputs import load_inputs
 
 PRETRAIN, EVALUATE, SCRATCH = "a" * 12, "e" * 12, "c" * 12
 
@@ -30,74 +33,86 @@ def pictures(tmp_path: Path) -> list[Artefact]:
     return find_artefacts(store, {SCRATCH: "scratch", EVALUATE: "MM-3DScene"}, [])
 
 
-def curve_table(tmp_path: Path, name: str, rows: list[str], values: dict[str, list[float]], printed: dict) -> Table:
-    entries = [{"cell": f"F-{i}", "row": r, "mIoU": printed.get(r), "source": "paper"} for i, r in enumerate(rows)]
-    sweep = {"runs": {"each": [{"row": r} for r in rows]}, "table": {"columns": ["mIoU"], "published": entries}}
-    write_inputs(tmp_path, name, done({(r, "mIoU"): v for r, v in values.items()}), SYNTHETIC)
-    spec = load_spec(write_sweep(tmp_path / "sweeps", name, sweep) / f"{name}.yaml")
-    assert spec is not None
-    return make_table(spec, tmp_path / "smoke", "smoke")
+def plot(tmp_path: Path, spec: FigureSpec, places: dict, values: dict[str, list[float]], printed: dict) -> Figure:
+    """The figure of rows at some places, with measured and printed values of mIoU."""
+    entries = [{"cell": f"F-{i}", "row": r, "mIoU": printed.get(r), "source": "paper"} for i, r in enumerate(places)]
+    table = parse_table(Path("f.yaml"), {"columns": ["mIoU"], "published": entries}, list(places))
+    lines = done({(row, "mIoU"): seeds for row, seeds in values.items()})
+    write_inputs(
+        tmp_path, "f", lines, {**SYNTHETIC, "places": {r: {"x": x, "series": s} for r, (x, s) in places.items()}}
+    )
+    inputs = load_inputs(tmp_path / "smoke" / "inputs", "f")
+    figure = figures.draw(spec, build_table(table, inputs, "smoke"), inputs.places(), [])
+    assert figure is not None
+    return figure
 
 
-@pytest.mark.parametrize("name", ["figure_02_x", "figure_06_x", "figure_07_x", "figure_08_x"])
-def test_pictures_are_written_twice_with_the_same_bytes(tmp_path, pictures, name):
-    first = [p.read_bytes() for p in figures.write_figure(name, None, pictures, tmp_path / "one")]
-    second = [p.read_bytes() for p in figures.write_figure(name, None, pictures, tmp_path / "two")]
+def empty(name: str = "f") -> Table:
+    return build_table(parse_table(Path(f"{name}.yaml"), {}, []), load_inputs(Path("nowhere"), name), "smoke")
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_are_written_twice_with_the_same_bytes(tmp_path, pictures, kind):
+    spec = FigureSpec(kind)
+    first = [p.read_bytes() for p in figures.write_figure(spec, empty(), {}, pictures, tmp_path / "one")]
+    second = [p.read_bytes() for p in figures.write_figure(spec, empty(), {}, pictures, tmp_path / "two")]
     assert first == second
     assert [b[:4] for b in first] == [b"%PDF", b"\x89PNG"]
 
 
 def test_without_artefacts_there_is_no_figure(tmp_path):
-    assert figures.write_figure("figure_08_x", None, [], tmp_path) == []
+    assert figures.write_figure(FigureSpec("reconstruction"), empty(), {}, [], tmp_path) == []
 
 
 def test_qualitative_panels_are_scan_truth_and_each_run(pictures):
-    figure = figures.draw("figure_06_x", None, pictures)
+    figure = figures.draw(FigureSpec("segmentation"), empty(), {}, pictures)
     assert figure is not None
     assert [a.get_title() for a in figure.axes] == ["scan", "ground truth", "scratch", "MM-3DScene"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["floor", "wall", "table", "chair", "unlabeled"]
 
 
-def test_data_efficiency_draws_means_with_deviations_and_only_printed_numbers(tmp_path):
-    rows = ["CSC / 10%", "CSC / 100%", "MM-3DScene / 10%", "MM-3DScene / 100%"]
-    values = {"MM-3DScene / 10%": [10.0, 12.0], "MM-3DScene / 100%": [20.0, 24.0]}
-    table = curve_table(tmp_path, "figure_04_x", rows, values, {"CSC / 100%": 39.3})
-    figure = figures.draw("figure_04_x", table, [])
-    assert figure is not None
-    measured, published = figure.axes[:2]
-    assert [11.0, 22.0] in [np.asarray(line.get_ydata()).tolist() for line in measured.lines]
+CURVE = FigureSpec("curve", x=("protocol.scenes",), label="share of the scenes", series="pretrain")
+
+
+def test_a_curve_draws_means_with_deviations_and_only_printed_numbers(tmp_path):
+    places = {"a": (0.1, "CSC"), "b": (1.0, "CSC"), "ten percent": (0.1, "ours"), "all of it": (1.0, "ours")}
+    values = {"ten percent": [10.0, 12.0], "all of it": [20.0, 24.0]}
+    measured, published = plot(tmp_path, CURVE, places, values, {"b": 39.3}).axes[:2]
+    assert measured.get_xlabel() == "share of the scenes"
+    assert [[0.1, 11.0], [1.0, 22.0]] in [np.asarray(line.get_xydata()).tolist() for line in measured.lines]
     dotted = [line for line in published.lines if line.get_linestyle() == ":"]
-    assert [np.asarray(line.get_xydata()).tolist() for line in dotted] == [[[100.0, 39.3]]]
+    assert [np.asarray(line.get_xydata()).tolist() for line in dotted] == [[[1.0, 39.3]]]
 
 
-def test_probe_bars_name_what_was_not_run(tmp_path):
-    rows = ["A / seg", "B / seg"]
-    figure = figures.draw("figure_05_x", curve_table(tmp_path, "figure_05_x", rows, {"A / seg": [30.0]}, {}), [])
-    assert figure is not None
+def test_a_place_that_is_no_number_is_a_level_line_of_its_own(tmp_path):
+    places = {"gap 0.1": (0.1, "fixed gap"), "gap 0.2": (0.2, "fixed gap"), "random gap": ("random", "random gap")}
+    figure = plot(tmp_path, CURVE, places, {r: [20.0] for r in places}, {"random gap": 70.36})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fixed gap", "random gap"]
+    assert np.asarray(figure.axes[1].lines[0].get_ydata())[0] == 70.36
+
+
+def test_a_curve_without_a_number_is_not_drawn(tmp_path):
+    with pytest.raises(AssertionError):
+        plot(tmp_path, CURVE, {"a": ("random", "ours")}, {"a": [1.0]}, {})
+
+
+def test_bars_name_what_was_not_run(tmp_path):
+    figure = plot(tmp_path, FigureSpec("bars"), {"A": ("seg", "A"), "B": ("seg", "B")}, {"A": [30.0]}, {})
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["30.0", "not run"]
 
 
 def test_a_quantity_that_a_task_does_not_have_gets_no_panel(tmp_path):
-    table = curve_table(tmp_path, "figure_05_x", ["A / seg"], {"A / seg": [30.0]}, {})
+    plot(tmp_path, FigureSpec("bars"), {"A": ("seg", "A")}, {"A": [30.0]}, {})
+    spec = parse_table(Path("f.yaml"), {"columns": ["mIoU"]}, ["A"])
+    table = build_table(spec, load_inputs(tmp_path / "smoke" / "inputs", "f"), "smoke")
     other = replace(table.columns[0], name="mAP@0.5")
-    row = table.rows[0]
-    row = replace(row, cells={**row.cells, other.name: Cell(state=NOT_APPLICABLE)})
-    figure = figures.draw("figure_05_x", replace(table, columns=(*table.columns, other), groups=(("", (row,)),)), [])
+    row = replace(table.rows[0], cells={**table.rows[0].cells, other.name: Cell(state=NOT_APPLICABLE)})
+    table = replace(table, columns=(*table.columns, other), groups=(("", (row,)),))
+    figure = figures.draw(FigureSpec("bars"), table, {"A": ("seg", "A")}, [])
     assert figure is not None
     assert len(figure.axes) == 1
-
-
-def test_the_random_gap_is_a_line_of_its_own(tmp_path):
-    rows = ["gap 0.1", "gap 0.2", "random gap"]
-    values = {r: [20.0 + i] for i, r in enumerate(rows)}
-    table = curve_table(tmp_path, "figure_09_x", rows, values, {"random gap": 70.36})
-    figure = figures.draw("figure_09_x", table, [])
-    assert figure is not None
-    labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert sorted(labels) == ["fixed gap", "random gap"]
-    assert np.asarray(figure.axes[1].lines[0].get_ydata())[0] == 70.36
 
 
 def test_labels_keep_different_colors_up_to_twenty_classes():
@@ -113,8 +128,12 @@ def test_the_ceiling_is_cut_away_and_a_scan_without_one_is_whole():
 
 
 def test_a_report_draws_the_figures_of_its_sweeps_and_says_what_is_missing(tmp_path, pictures, capsys):
-    name = "figure_08_reconstruction"
-    sweep = {"runs": {"each": [{"row": "ours"}]}, "table": {"title": "Reconstruction", "columns": []}}
+    name = "what_is_rebuilt"
+    sweep = {
+        "runs": {"each": [{"row": "ours"}]},
+        "table": {"title": "Reconstruction", "columns": []},
+        "figure": {"kind": "reconstruction"},
+    }
     sweeps = write_sweep(tmp_path / "sweeps", name, sweep)
     write_inputs(tmp_path, name, [], {**SYNTHETIC, "runs": {"ours": [EVALUATE, PRETRAIN]}})
     assert build_report(name, "smoke", tmp_path, sweeps, tmp_path / "runs") == 0

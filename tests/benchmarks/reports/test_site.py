@@ -12,6 +12,7 @@ import pytest
 from benchmarks.reports.scans import prediction_picture, pretrain_picture, write_run
 from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
+from mm3d_benchmarks.planning.figure_spec import PICTURES
 from mm3d_benchmarks.reports.artefacts import find_artefacts
 from mm3d_benchmarks.reports.build import build_report
 from mm3d_benchmarks.reports.cards import CARDS, card_html, load_cards
@@ -38,6 +39,10 @@ def make_project(tmp_path: Path, pictures: bool) -> Path:
     """Sweeps, inputs and a store whose names are hostile."""
     sweep = {**TABLE_7, "table": {**TABLE_7["table"], "labels": {"iv": EVIL}, "title": f"Ablation {EVIL}"}}
     write_sweep(tmp_path / "sweeps", NAME, sweep)
+    for kind in PICTURES if pictures else ():
+        drawn = {"runs": {"each": [{"row": "iv"}]}, "table": {"columns": []}, "figure": {"kind": kind, "title": EVIL}}
+        write_sweep(tmp_path / "sweeps", f"picture_{kind}", drawn)
+        write_inputs(tmp_path / "results", f"picture_{kind}", [], {"runs": {"iv": ["a" * 12, "697632000000"]}})
     lines = done(table_7_values())
     write_inputs(tmp_path / "results", NAME, lines, SYNTHETIC)
     for line in lines:
@@ -59,7 +64,7 @@ def build(project: Path, name: str | None = None) -> str:
 
 def test_the_page_holds_tables_figures_statistics_runs_and_deviations(page):
     assert "44.0 ± 2.0 (+3.0)" in page
-    assert page.count("data:image/png;base64,") == 5  # the picture figures that no sweep names, and the comparisons
+    assert page.count("data:image/png;base64,") == 5  # one for each sweep with a figure, and the comparisons
     assert "Agreement with the order" in page
     assert page.count('<details class="card"') == 13
     assert "<td>x &lt;b&gt;</td><td><code>y</code></td>" in page

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
-from mm3d_benchmarks.planning.table_spec import load_spec
-from mm3d_benchmarks.reports.build import make_table
+from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.reports.latex import to_latex
-from mm3d_benchmarks.reports.tables import Table, letters
+from mm3d_benchmarks.reports.tables import Table, build_table, letters
 from mm3d_benchmarks.reports.text import cell_text, to_markdown
 from mm3d_benchmarks.reports.webtable import table_html
 from mm3d_benchmarks.results.columns import column
+from mm3d_benchmarks.results.inputs import load_inputs
 
 NAME = "table_07_framework_ablation"
 SHARED = "difference over the seeds shared with the baseline: 0, 1"
@@ -22,11 +22,11 @@ SHARED = "difference over the seeds shared with the baseline: 0, 1"
 
 def table(tmp_path: Path, lines, provenance=SYNTHETIC, **changes) -> Table:
     sweep = {"runs": TABLE_7["runs"], "table": {**TABLE_7["table"], **changes}}
-    spec = load_spec(write_sweep(tmp_path / "sweeps", NAME, sweep) / f"{NAME}.yaml")
+    spec = load_sweep(write_sweep(tmp_path / "sweeps", NAME, sweep) / f"{NAME}.yaml").table
     assert spec is not None
     if lines is not None:
         write_inputs(tmp_path, NAME, lines, provenance)
-    return make_table(spec, tmp_path / "smoke", "smoke")
+    return build_table(spec, load_inputs(tmp_path / "smoke" / "inputs", spec.name), "smoke")
 
 
 def cell(table: Table, row: str, name: str = "mIoU"):
@@ -91,7 +91,10 @@ def test_a_missing_seed_is_counted_in_the_cell_and_explained_below(tmp_path):
 
 @pytest.mark.parametrize(("value", "status", "shown"), [("nan", "done", "NaN"), ("", "failed", "failed")])
 def test_a_cell_without_a_number_says_what_happened(tmp_path, value, status, shown):
-    lines = [(*line[:3], value, status, "k") if line[:2] == ("iv", "mIoU") else line for line in done(table_7_values())]
+    lines = [
+        (*line[:3], value, status, "bbbbbbbbbbb0") if line[:2] == ("iv", "mIoU") else line
+        for line in done(table_7_values())
+    ]
     made = table(tmp_path, lines)
     assert cell(made, "iv").state == shown
     assert any(shown in problem and "iv" in problem for problem in made.problems)
@@ -111,8 +114,8 @@ def test_rows_no_run_fills_are_quoted_or_printed_by_origin(tmp_path):
 def test_what_a_run_cannot_measure_is_no_failure_but_what_the_paper_prints_is(tmp_path):
     lines = [
         *done({("i", "mIoU"): [40.0], ("ii", "mIoU"): [41.0]}),
-        ("i", "OA", 0, "", "done", "k"),
-        ("ii", "OA", 0, "", "done", "l"),
+        ("i", "OA", 0, "", "done", "bbbbbbbbbbb0"),
+        ("ii", "OA", 0, "", "done", "cccccccccccc"),
     ]
     published = [{"cell": "T0-1", "row": "ii", "OA": 88.0, "source": "paper"}]
     made = table(tmp_path, lines, columns=["mIoU", "OA"], published=published)
@@ -129,15 +132,8 @@ def test_a_table_without_published_values_has_no_columns_for_them(tmp_path):
     assert 'class="published"' not in table_html(made)
 
 
-def test_runs_from_more_than_one_commit_or_device_get_a_remark(tmp_path):
-    provenance = {**SYNTHETIC, "commits": ["abc", "def"], "devices": ["cpu", "H100"]}
-    remarks = table(tmp_path, done(table_7_values()), provenance).remarks
-    assert any("2 commits: abc, def" in r for r in remarks)
-    assert any("2 device kinds" in r for r in remarks)
-
-
 def test_a_baseline_that_is_not_shown_is_missed_all_the_same(tmp_path):
-    lines = [(*line[:3], "", "failed", "k") if line[0] == "i" else line for line in done(table_7_values())]
+    lines = [(*line[:3], "", "failed", "bbbbbbbbbbb0") if line[0] == "i" else line for line in done(table_7_values())]
     made = table(tmp_path, lines, hidden=["i"], show="gain")
     assert f"{NAME}: row i, mIoU: failed" in made.problems
     assert any("Baseline without a line of its own, row i, mIoU: failed" in remark for remark in made.remarks)

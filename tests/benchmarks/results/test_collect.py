@@ -14,6 +14,7 @@ from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.planning.sweepfile import Sweep
+from mm3d_benchmarks.planning.table_spec import parse_table
 
 SIZES = {  # of what the efficiency record of each kind of run holds
     "pretrain": {"parameters_trainable": 1_500_000, "parameters_beside_encoder": 500_000},
@@ -40,7 +41,8 @@ def world(store: Store, tmp_path: Path) -> tuple[Plan, list[Sweep], Store, Path]
         plan.cells["table"].append(PlannedCell(row, 0, {spec.kind: spec.key for spec in chain}))
     for spec in plan.specs.values():
         finish(store, spec, {"mIoU": spec.config["value"]}, {"seconds_total": 1800.0} | SIZES[spec.kind])
-    sweep = Sweep("table", Path("table.yaml"), "evaluate", {}, {}, (), ("mIoU", "params_M", "train_hours"))
+    table = parse_table(Path("table.yaml"), {"columns": ["mIoU", "params_M", "train_hours"]}, ["scratch", "ours"])
+    sweep = Sweep("table", Path("table.yaml"), "evaluate", {}, table)
     results = tmp_path / "results"
     for kind in ("pretrain", "finetune", "evaluate"):
         write_results(plan.of_kind(kind), store, results / "runs" / kind, kind, prune=True)

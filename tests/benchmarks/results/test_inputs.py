@@ -15,7 +15,7 @@ def measured(tmp_path, *lines):
 
 
 def test_finished_values_are_kept_by_seed(tmp_path):
-    cell = measured(tmp_path, ("i", "mIoU", 10, "2.5", "done", "k"), ("i", "mIoU", 9, "1.5", "done", "l"))
+    cell = measured(tmp_path, ("i", "mIoU", 10, "2.5", "done", "bbbbbbbbbbb0"), ("i", "mIoU", 9, "1.5", "done", "cccccccccccc"))
     assert dict(cell.values) == {"9": 1.5, "10": 2.5}
     assert list(cell.values) == ["9", "10"]
     assert not cell.problems
@@ -25,13 +25,13 @@ def test_finished_values_are_kept_by_seed(tmp_path):
     ("line", "problem"),
     [
         (("i", "mIoU", 0, "", "missing", ""), "missing"),
-        (("i", "mIoU", 0, "", "failed", "k"), "failed"),
-        (("i", "mIoU", 0, "1.0", "version 1", "k"), "version 1"),
-        (("i", "mIoU", 0, "", "done", "k"), "no value"),
-        (("i", "mIoU", 0, "nan", "done", "k"), "NaN"),
-        (("i", "mIoU", 0, "inf", "done", "k"), "NaN"),
-        (("i", "mIoU", 0, "high", "done", "k"), "no number"),
-        (("i", "mIoU", "", "1.0", "done", "k"), "no seed"),
+        (("i", "mIoU", 0, "", "failed", "bbbbbbbbbbb0"), "failed"),
+        (("i", "mIoU", 0, "1.0", "version 1", "bbbbbbbbbbb0"), "version 1"),
+        (("i", "mIoU", 0, "", "done", "bbbbbbbbbbb0"), "no value"),
+        (("i", "mIoU", 0, "nan", "done", "bbbbbbbbbbb0"), "NaN"),
+        (("i", "mIoU", 0, "inf", "done", "bbbbbbbbbbb0"), "NaN"),
+        (("i", "mIoU", 0, "high", "done", "bbbbbbbbbbb0"), "no number"),
+        (("i", "mIoU", "", "1.0", "done", "bbbbbbbbbbb0"), "no seed"),
     ],
 )
 def test_a_value_that_does_not_count_is_named(tmp_path, line, problem):
@@ -42,10 +42,10 @@ def test_a_value_that_does_not_count_is_named(tmp_path, line, problem):
 
 
 def test_two_runs_that_claim_one_cell_are_both_left_out_and_both_named(tmp_path):
-    cell = measured(tmp_path, ("i", "mIoU", 0, "1", "done", "aaa"), ("i", "mIoU", 0, "2", "done", "bbb"))
+    cell = measured(tmp_path, ("i", "mIoU", 0, "1", "done", "aaaaaaaaaaaa"), ("i", "mIoU", 0, "2", "done", "bbbbbbbbbbbb"))
     assert dict(cell.problems) == {"0": "conflict"}
-    assert "aaa" in cell.details[0]
-    assert "bbb" in cell.details[0]
+    assert "aaaaaaaaaaaa" in cell.details[0]
+    assert "bbbbbbbbbbbb" in cell.details[0]
 
 
 def test_nothing_collected_is_not_an_error(tmp_path):

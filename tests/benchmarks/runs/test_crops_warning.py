@@ -10,7 +10,7 @@ import pytest
 from benchmarks.small_runs import config, write_rooms
 
 from mm3d_benchmarks.runs.pretrain import run_pretrain, warn_of_crops
-from mm3d_core.observing.log import read_log
+from mm3d_core.observing.logfile import read_log
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from benchmarks.small_runs import config
 
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.runs.pretrain import run_pretrain
-from mm3d_core.observing.log import read_log
+from mm3d_core.observing.logfile import read_log
 
 SCAN = Path(__file__).parents[3] / "../shared/real_samples/mmdetection3d/demo/data/scannet/scene0000_00.bin"
 

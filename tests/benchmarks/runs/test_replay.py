@@ -43,7 +43,7 @@ def test_a_run_that_went_bad_names_everything_needed_and_can_be_replayed(tmp_pat
     lines = replay(tmp_path / "run")
     assert lines[0] == f"step 4 of a {kind} run"
     assert any("parameter" in line and "is not finite" in line for line in lines)
-    names = json.loads((tmp_path / "run/failure/failure.json").read_text())["scenes"]
+    names = json.loads((tmp_path / "run/failure/step.json").read_text())["scenes"]
     assert all(any(name in line for line in lines) for name in names)
     command = [sys.executable, "-m", "mm3d_benchmarks.runs.replay", str(tmp_path)]
     other = subprocess.run(command, capture_output=True, text=True, check=False)

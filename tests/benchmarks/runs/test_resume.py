@@ -16,7 +16,7 @@ from benchmarks.small_runs import config, write_rooms
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
-from mm3d_core.observing.log import read_log
+from mm3d_core.observing.logfile import read_log
 
 CODE = """
 import json, sys, torch

@@ -52,7 +52,7 @@ def test_an_evaluation_scores_every_scene_and_all_together(chain: Path):
     assert {"mIoU", "mAcc", "OA", "IoU/floor"} <= set(metrics["metrics"])
     scenes = json.loads((chain / "evaluate/scenes.json").read_text())
     assert set(scenes) == {"held_0", "held_1"}
-    assert not list((chain / "evaluate").glob("progress*"))
+    assert not list((chain / "evaluate").glob("partial*"))
 
 
 def test_an_evaluation_leaves_the_first_scenes_for_the_picture_of_predictions(chain: Path):

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.small_runs import config, write_rooms
 from matplotlib.image import imread
 
-from mm3d_benchmarks.planning.compose import Request, compose
+from mm3d_benchmarks.planning.compose import compose
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 
 RIVALS = ["point_contrast", "contrastive_scene_contexts", "masked_scene_contrast", "random_rooms", "four_d_contrast"]

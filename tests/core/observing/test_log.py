@@ -10,7 +10,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from mm3d_core.errors import UserError
-from mm3d_core.observing.log import TrainingLog, read_log
+from mm3d_core.observing.log import TrainingLog
+from mm3d_core.observing.logfile import read_log
 
 
 def test_records_come_back_and_a_half_written_line_is_left_out(tmp_path: Path):

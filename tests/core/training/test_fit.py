@@ -18,7 +18,7 @@ from core.training.regression import Network, RowLoader, Rows, build, train, tra
 from torch import nn
 
 from mm3d_core.errors import UserError
-from mm3d_core.observing.log import read_log, truncate_log
+from mm3d_core.observing.logfile import read_log, truncate_log
 from mm3d_core.training.checkpoint import CURRENT, PREVIOUS, load_checkpoint
 from mm3d_core.training.distributed import run_in_processes
 from mm3d_core.training.interruption import PREEMPTED_STATUS
@@ -195,7 +195,7 @@ def test_a_group_stops_together_on_request_and_resumes(tmp_path: Path):
 def test_a_bad_loss_names_step_scenes_and_a_replay_command_and_keeps_the_state(tmp_path: Path):
     with pytest.raises(UserError, match=r"step 8: loss is nan, scenes scene_7; .*replay"):
         train(tmp_path, 20, RowLoader(bad=frozenset({7})))
-    assert json.loads((tmp_path / "failure/failure.json").read_text())["scenes"] == ["scene_7"]
+    assert json.loads((tmp_path / "failure/step.json").read_text())["scenes"] == ["scene_7"]
     state = load_checkpoint(tmp_path / "failure")
     assert state is not None
     assert state["step"] == 7

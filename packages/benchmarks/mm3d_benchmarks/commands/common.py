@@ -16,6 +16,7 @@ from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.launching.slurm_queue import may_still_run
 from mm3d_benchmarks.planning.compose import CONF, available
 from mm3d_benchmarks.store import locks
+from mm3d_benchmarks.store.layout import JOB
 from mm3d_benchmarks.store.store import Run
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_yaml
@@ -71,7 +72,7 @@ def idle(run: Run) -> Iterator[None]:
         UserError: somebody does, or it may be.
     """
     if may_still_run([run]):
-        job = (run.read("job.json") or {}).get("job")
+        job = (run.read(JOB) or {}).get("job")
         raise UserError(f"{run.folder}: its job {job} is queued or running; `scancel {job}` first")
     try:
         with locks.hold(run.lock_file):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mm3d_benchmarks.planning.table_spec import load_specs
-from mm3d_benchmarks.reports.build import make_table
+from mm3d_benchmarks.planning.sweepfile import load_sweeps
+from mm3d_benchmarks.reports.tables import build_table
 from mm3d_benchmarks.results.failures import forget_failures, read_failures
+from mm3d_benchmarks.results.inputs import load_inputs
 from mm3d_core.errors import UserError
 
 SHOWN = 20  # lines of each kind
@@ -18,11 +19,11 @@ def complete(options: argparse.Namespace) -> int:
     results = options.results / options.profile
     failures = read_failures(results)
     holes: list[str] = []
-    for spec in load_specs(options.sweeps):
-        if not (results / "inputs" / f"{spec.name}.csv").is_file():
+    for spec in (sweep.table for sweep in load_sweeps(options.sweeps)):
+        if spec is None or not (results / "inputs" / f"{spec.name}.csv").is_file():
             continue
         try:
-            table = make_table(spec, results, options.profile)
+            table = build_table(spec, load_inputs(results / "inputs", spec.name), options.profile)
             holes += [*table.problems, *table.missing]
         except UserError as error:
             holes.append(str(error))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.commands.own_scans import prepared_root, tell
-from mm3d_benchmarks.planning.compose import Request, compose
+from mm3d_benchmarks.planning.compose import compose
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import did_you_mean
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_yaml

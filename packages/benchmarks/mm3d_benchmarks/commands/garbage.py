@@ -11,6 +11,7 @@ from mm3d_benchmarks.launching.slurm_queue import may_still_run
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.asks import Ask, asks, forget
+from mm3d_benchmarks.store.layout import SPEC
 from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 
@@ -80,7 +81,7 @@ def _with_upstreams(store: Store, keys: set[str]) -> set[str]:
         key = waiting.pop()
         if key not in found:
             found.add(key)
-            upstream = (store.run(key).read("spec.json") or {}).get("upstream")
+            upstream = (store.run(key).read(SPEC) or {}).get("upstream")
             waiting.extend(before for before in upstream.values() if before in there) if upstream else None
     return found
 
@@ -124,5 +125,5 @@ def _tell_rest(found: list[Garbage], taken: list[Garbage], asked: list[Ask]) -> 
 
 
 def _kind(run: Run) -> str:
-    spec = run.read("spec.json") or {}
+    spec = run.read(SPEC) or {}
     return str(spec.get("kind", "unknown"))

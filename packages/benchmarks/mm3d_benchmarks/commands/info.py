@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from mm3d_benchmarks.commands.run import requests_of
-from mm3d_benchmarks.planning.compose import check_targets, compose, strip_machine
+from mm3d_benchmarks.planning.compose import compose, strip_machine
+from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.store.spec import seen_by
 from mm3d_core.errors import UserError
 

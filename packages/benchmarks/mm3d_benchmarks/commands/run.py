@@ -18,9 +18,11 @@ from mm3d_benchmarks.commands.sweep import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE
-from mm3d_benchmarks.planning.compose import Request, compose, parse
+from mm3d_benchmarks.planning.compose import compose, parse
 from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.store.asks import BY_HAND, Ask, record
+from mm3d_benchmarks.store.layout import SPEC
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
@@ -81,9 +83,7 @@ def _clear(store: Store, results: Path, specs: Sequence[RunSpec]) -> None:
             with idle(store.run(key)):
                 store.run(key).clear()
         forget_results(results, key)
-    after = [
-        key for key in store.done() if keys & set((store.run(key).read("spec.json") or {}).get("upstream", {}).values())
-    ]
+    after = [key for key in store.done() if keys & set((store.run(key).read(SPEC) or {}).get("upstream", {}).values())]
     if after:
         print(f"mm3d: {len(after)} finished runs started from what is run again, and stay as they are", file=sys.stderr)
 

@@ -12,8 +12,20 @@ from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.progress import look, what
 from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.store.asks import asks, users_of
+from mm3d_benchmarks.store.layout import (
+    ADOPTED,
+    ATTEMPTS,
+    CONFIG,
+    EFFICIENCY,
+    FAILURE,
+    JOB,
+    LOG_TEXT,
+    METRICS,
+    PROVENANCE,
+    tail,
+)
 from mm3d_benchmarks.store.spec import RunSpec
-from mm3d_benchmarks.store.store import Run, Store, adopt, tail
+from mm3d_benchmarks.store.store import Run, Store, adopt
 
 
 def store(options: argparse.Namespace) -> int:
@@ -27,7 +39,7 @@ def _list(options: argparse.Namespace) -> int:
     specs = {key: where.run(key).spec() for key in where.keys() if where.run(key).exists}  # noqa: SIM118
     users = users_of(asks(where))
     for s in look([spec for spec in specs.values() if options.kind in (None, spec.kind)], where):
-        record = where.run(s.key).read("efficiency.json") or {}
+        record = where.run(s.key).read(EFFICIENCY) or {}
         took = record.get("seconds_total") if s.state == "done" else s.seconds_left
         time = f"{took:8.0f} s" if type(took) in (int, float) else " " * 10
         asked = users.get(s.key) or ["nobody on record"]
@@ -41,16 +53,16 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     run = Store(options.store).find(options.key)
     spec = run.spec()
-    print(tail(run.folder / "config.yaml", 2**20))
+    print(tail(run.folder / CONFIG, 2**20))
     for role, key in spec.upstream.items():
         print(f"starts from {role} {key}")
-    for name in ("metrics.json", "provenance.json", "attempts.json", "job.json", "adopted.json"):
+    for name in (METRICS, PROVENANCE, ATTEMPTS, JOB, ADOPTED):
         value = run.read(name)
         if value is not None:
             print(f"{name}: {json.dumps(value, indent=1, sort_keys=True)}")
-    if not run.is_done and run.read("failure.json"):
+    if not run.is_done and run.read(FAILURE):
         print(f"failed: {last_error(run)}")
-    print(tail(run.folder / "log.txt", 2000))
+    print(tail(run.folder / LOG_TEXT, 2000))
     return 0
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, Launcher, Outcome, last_error
+from mm3d_benchmarks.store.layout import FAILURE, LOG_TEXT, tail
 from mm3d_benchmarks.store.spec import RunSpec, order_of
-from mm3d_benchmarks.store.store import Run, Store, tail
+from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 
 MOST_RETURNS = 5
@@ -150,7 +151,7 @@ def describe(outcomes: Sequence[Outcome], names: Mapping[str, Sequence[str]], st
         used = ", ".join(names.get(key, ())[:3]) or "by hand"
         parts.append(f"{outcome.state}: {outcome.spec.kind} {key} (for {used}): {outcome.reason}")
         if outcome.state == FAILED:
-            own = (store.run(key).read("failure.json") or {}).get("log")  # of a job that never started its run
-            log = tail(Path(own) if own else store.run(key).folder / "log.txt", 8192).splitlines()[-lines:]
+            own = (store.run(key).read(FAILURE) or {}).get("log")  # of a job that never started its run
+            log = tail(Path(own) if own else store.run(key).folder / LOG_TEXT, 8192).splitlines()[-lines:]
             parts.extend(f"    | {line}" for line in log)
     return "\n".join(parts)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.store import locks, provenance
+from mm3d_benchmarks.store import layout, locks, provenance
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
@@ -86,7 +86,7 @@ def _attempt(run: Run) -> int:
     except BaseException as error:
         return _fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
     with suppress(OSError):
-        (run.folder / "failure.json").unlink(missing_ok=True)
+        (run.folder / layout.FAILURE).unlink(missing_ok=True)
     return 0
 
 
@@ -97,10 +97,10 @@ def _compute(run: Run, spec: RunSpec) -> None:
     for role, before in upstream.items():
         if not before.is_done:
             raise UserError(f"{before.folder}: the {role} run that {run.key} starts from has no result; run it first")
-    run.write("provenance.json", provenance.gather(_device(spec), _ops_backend()))
+    run.write(layout.PROVENANCE, provenance.gather(_device(spec), _ops_backend()))
     result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
     if not run.is_done:
-        run.write_result(result if result is not None else {"metrics": {}})
+        layout.write_result(run.folder, **{"kind": spec.kind, "metrics": {}, **(result or {})})
 
 
 def run_function(spec: RunSpec) -> RunFunction:
@@ -121,7 +121,7 @@ def run_function(spec: RunSpec) -> RunFunction:
 def _fail(run: Run, message: str, trace: str | None) -> int:
     print(trace or f"mm3d: {message}", file=sys.stderr, flush=True)
     with suppress(UserError):  # the disk may be what failed
-        run.write("failure.json", {"error": message, "traceback": trace or ""})
+        layout.write_failure(run.folder, message, trace or "")
     return FAILED
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from mm3d_benchmarks.launching.execute import BUSY, PREEMPTED, execute
 from mm3d_benchmarks.launching.gpu_slots import GpuSlots
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last_error
-from mm3d_benchmarks.store.store import Run, Store, tail
+from mm3d_benchmarks.store.layout import tail
+from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 
 WITHOUT_GPUS = 2  # runs at once on a machine without GPUs

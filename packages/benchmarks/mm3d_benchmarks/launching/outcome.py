@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mm3d_benchmarks.store.layout import LOG_TEXT, read_error, tail
 from mm3d_benchmarks.store.spec import RunSpec
-from mm3d_benchmarks.store.store import Run, tail
+from mm3d_benchmarks.store.store import Run
 
 DONE, FAILED, REQUEUE = "done", "failed", "requeue"
 
@@ -53,8 +54,5 @@ class Outcome:
 
 def last_error(run: Run) -> str:
     """Why the last attempt ended, in one line."""
-    failure = run.read("failure.json")
-    if failure and failure.get("error"):
-        return " ".join(str(failure["error"]).split())
-    lines = [line.strip() for line in tail(run.folder / "log.txt", 4096).splitlines() if line.strip()]
-    return lines[-1] if lines else "no log was written"
+    lines = [line.strip() for line in tail(run.folder / LOG_TEXT, 4096).splitlines() if line.strip()]
+    return read_error(run.folder) or (lines[-1] if lines else "no log was written")

@@ -10,6 +10,7 @@ from typing import Any
 from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.slurm_queue import JobState, job_states, last_line
 from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.store.layout import FAILURE, JOB, PROGRESS
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
 
@@ -105,7 +106,7 @@ def _open(spec: RunSpec, run: Run, jobs: Mapping[str, JobState] | None) -> Stand
     """A run that has no result yet."""
     if not run.folder.is_dir():
         return Standing(spec.key, spec.kind, what(spec), "waiting")
-    sent = run.read("job.json") or {}
+    sent = run.read(JOB) or {}
     job = str(sent.get("job", ""))
     known = (jobs or {}).get(job)
     progress = run.last_progress()
@@ -116,7 +117,7 @@ def _open(spec: RunSpec, run: Run, jobs: Mapping[str, JobState] | None) -> Stand
         state = "running"
     elif known is not None and known.alive:
         state, reason = "preempted" if step else "queued", known.reason
-    elif run.read("failure.json"):
+    elif run.read(FAILURE):
         state, error = "failed", last_error(run)
     elif run.attempts():
         state, error = "failed", "ended without a word (killed?); the next sweep goes on from its checkpoint"
@@ -130,7 +131,7 @@ def _open(spec: RunSpec, run: Run, jobs: Mapping[str, JobState] | None) -> Stand
 
 def _steps(run: Run) -> int | None:
     """How many steps the run will take, if it said so."""
-    value = (run.read("progress.json") or {}).get("steps")
+    value = (run.read(PROGRESS) or {}).get("steps")
     return int(value) if value else None
 
 

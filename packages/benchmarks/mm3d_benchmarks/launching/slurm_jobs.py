@@ -18,6 +18,7 @@ from mm3d_benchmarks.launching.outcome import DONE, FAILED, REQUEUE, Ended, last
 from mm3d_benchmarks.launching.slurm_send import TryLaterError, send
 from mm3d_benchmarks.launching.slurm_settings import parameters, whole
 from mm3d_benchmarks.store.asks import asks, users_of
+from mm3d_benchmarks.store.layout import FAILURE, JOB, write_failure
 from mm3d_benchmarks.store.store import Run, Store
 
 RESULT_SECONDS = 0.5  # between looks for results; longer where many jobs run
@@ -54,7 +55,7 @@ class SlurmLauncher:
 
     def attach(self, run: Run) -> bool:
         """Whether the run's recorded job lives, or somebody else holds its lock."""
-        job = str((run.read("job.json") or {}).get("job", ""))
+        job = str((run.read(JOB) or {}).get("job", ""))
         if job and self._state(job) is not None and self._states[job].alive:
             self._jobs[run.key] = (run, job)
             return True
@@ -133,9 +134,7 @@ class SlurmLauncher:
         for group, job in zip(groups, jobs, strict=True):
             log = self._store.root.resolve() / "jobs" / job.split("_")[0] / f"{job}_0_log.out"
             for run in group:
-                run.write(
-                    "job.json", {"launcher": "slurm", "job": job, "submitted": round(time.time()), "log": str(log)}
-                )
+                run.write(JOB, {"launcher": "slurm", "job": job, "submitted": round(time.time()), "log": str(log)})
                 self._jobs[run.key] = (run, job)
                 self._strikes.pop(run.key, None)
 
@@ -154,7 +153,7 @@ class SlurmLauncher:
             return None
         self._strikes[key] = self._strikes.get(key, 0) + 1
         word = state.word if state else "UNKNOWN"
-        told = word in ("COMPLETED", "FAILED") and run.read("failure.json") is not None
+        told = word in ("COMPLETED", "FAILED") and run.read(FAILURE) is not None
         if self._strikes[key] < (1 if told else int(self._settings["gone_after"])):
             return None
         del self._jobs[key]
@@ -171,14 +170,14 @@ class SlurmLauncher:
 
         Once is bad luck; twice in the same way is a line of the job's setup, say, and a third time would be no better.
         """
-        log = str((run.read("job.json") or {}).get("log", ""))
+        log = str((run.read(JOB) or {}).get("log", ""))
         last = slurm.last_line(log)
         manner = "".join("#" if letter.isdigit() else letter for letter in last)
         before, self._deaths[run.key] = self._deaths.get(run.key), manner
         reason = f"job {job} ended as FAILED before its run started: {last or 'it printed nothing'} (its log: {log})"
         if before != manner:
             return Ended(run.key, REQUEUE, reason)
-        run.write("failure.json", {"error": reason, "traceback": "", "log": log})
+        write_failure(run.folder, reason, log=log)
         return Ended(run.key, FAILED, reason)
 
     def _complain(self) -> None:
@@ -207,7 +206,7 @@ class SlurmLauncher:
         """The state of one job, from an answer that is at most two seconds old."""
         if time.monotonic() - self._asked > 2 or job not in self._states:
             recorded = [
-                str((self._store.run(key).read("job.json") or {}).get("job", "")) for key in sorted(self._store.keys())
+                str((self._store.run(key).read(JOB) or {}).get("job", "")) for key in sorted(self._store.keys())
             ]
             if time.monotonic() - self._asked > 2:
                 self._ask({name for name in [*recorded, job] if name})

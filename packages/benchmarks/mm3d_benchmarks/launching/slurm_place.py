@@ -15,8 +15,9 @@ from mm3d_benchmarks.launching import slurm_queue as slurm
 from mm3d_benchmarks.launching.execute import FAILED as FAILED_STATUS
 from mm3d_benchmarks.launching.execute import execute, run_function
 from mm3d_benchmarks.planning.fingerprint import fingerprint
+from mm3d_benchmarks.store.layout import LOG_TEXT, read_json
 from mm3d_benchmarks.store.spec import RunSpec
-from mm3d_benchmarks.store.store import Run, Store, read_json
+from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 
@@ -146,7 +147,7 @@ def _logged(folder: Path, rank: int) -> Iterator[None]:
     kept = [os.dup(1), os.dup(2)]
     folder.mkdir(parents=True, exist_ok=True)
     log = os.open(
-        folder / ("log.txt" if rank == 0 else f"log.{rank}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666
+        folder / (LOG_TEXT if rank == 0 else f"log.{rank}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666
     )
     try:
         os.dup2(log, 1)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mm3d_benchmarks.store.store import Run, tail
+from mm3d_benchmarks.store.layout import JOB, tail
+from mm3d_benchmarks.store.store import Run
 from mm3d_core.errors import UserError
 
 #: A job in one of these states may still produce its result. The last four are stations of a requeue.
@@ -109,7 +110,7 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
 
 def may_still_run(runs: Iterable[Run]) -> set[str]:
     """Keys of those runs whose jobs live, or may live since the queue is silent."""
-    jobs = {run.key: str(job) for run in runs if (job := (run.read("job.json") or {}).get("job"))}
+    jobs = {run.key: str(job) for run in runs if (job := (run.read(JOB) or {}).get("job"))}
     states = job_states(jobs.values())
     return {key for key, job in jobs.items() if states is None or (job in states and states[job].alive)}
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching.execute import execute
+from mm3d_benchmarks.store.layout import LOG_TEXT
 
 
 def main(preload: list[str]) -> None:
@@ -85,7 +86,7 @@ def _child(folder: Path) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         folder.mkdir(parents=True, exist_ok=True)
-        log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        log = os.open(folder / LOG_TEXT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, log), (2, log)):
             os.dup2(source, target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,14 @@ from typing import Any
 import yaml
 
 from mm3d_benchmarks.planning.groupfiles import read_group
-from mm3d_benchmarks.planning.strictness import check_targets, did_you_mean, set_value
+from mm3d_benchmarks.planning.request import GROUPS, Request, dotted, split_request
+from mm3d_benchmarks.planning.strictness import did_you_mean, set_value
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PATHS = ("dataset.path", "dataset.root", "protocol.scene_list", "protocol.point_list")  # keys whose values are paths
-GROUPS = ("backbone", "dataset", "pretrain", "recipe", "evaluation", "profile", "launcher")
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody asks for: choices of group files, and values that differ from them.
-
-    Attributes:
-        choices: group -> file name without ``.yaml``.
-        overrides: dotted key -> value.
-        folders: further folders with group files, searched before the package's own.
-    """
-
-    choices: Mapping[str, str] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    folders: tuple[Path, ...] = ()
 
 
 def compose(request: Request) -> dict[str, Any]:
@@ -116,16 +101,6 @@ def _quoted(argument: str) -> str:
     if key not in PATHS or not separator or value[:1] in ("", "'", '"') or several or value == "null":
         return argument
     return f"{key}='" + value.replace("'", "\\'") + "'"
-
-
-def split_request(values: Mapping[str, Any], folders: tuple[Path, ...] = ()) -> Request:
-    """Tell group choices from overrides: ``backbone: votenet`` chooses, ``backbone.encoder.radius: ...`` overrides."""
-    choices = {key: str(value) for key, value in values.items() if key in GROUPS and not isinstance(value, Mapping)}
-    rest: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in choices:
-            _flatten(key, value, rest)
-    return Request(choices, rest, folders)
 
 
 def _replaced(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[str, str]:
@@ -253,7 +228,7 @@ def _lay_profile(config: dict[str, Any]) -> None:
     for group, layer, only_known in layers:
         flat: dict[str, Any] = {}
         for name, value in layer.items():
-            _flatten(f"{group}.{name}" if group else name, value, flat)
+            dotted(f"{group}.{name}" if group else name, value, flat)
         for key, value in flat.items():
             if _reachable(config, key, only_known and not key.endswith(".steps")):
                 set_value(config, key, value)
@@ -325,15 +300,6 @@ def _related(key: str, target: str) -> bool:
     return key == target or key.startswith(f"{target}.") or target.startswith(f"{key}.")
 
 
-def _flatten(key: str, value: Any, into: dict[str, Any]) -> None:
-    """``{a: {b: 1}}`` as ``a.b: 1``; a mapping with a ``_target_`` replaces what was there."""
-    if isinstance(value, Mapping) and value and "_target_" not in value:
-        for name, inner in value.items():
-            _flatten(f"{key}.{name}", inner, into)
-    else:
-        into[key] = value
-
-
 def _text(value: Any) -> str:
     return str(value)
 
@@ -364,9 +330,3 @@ def strip_machine(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     if moved:
         local["dataset"] = moved
     return kept, local
-
-
-__all__ = [
-    "CONF", "GROUPS", "Request", "available", "check_targets", "compose", "parse", "set_value",
-    "split_request", "strip_machine",
-]  # fmt: skip

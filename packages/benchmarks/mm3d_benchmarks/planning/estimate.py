@@ -8,6 +8,7 @@ from typing import Any
 
 from mm3d_benchmarks.planning.needed import Needed
 from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.store.layout import EFFICIENCY
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
 
@@ -42,9 +43,7 @@ def recorded(specs: Sequence[RunSpec], done: set[str], store: Store) -> dict[tup
     seconds: dict[tuple[Any, ...], list[float]] = {}
     for spec in specs:
         if spec.key in done:
-            record = (
-                store.run(spec.key).read("efficiency.json") or store.run(spec.key).metrics().get("efficiency") or {}
-            )
+            record = store.run(spec.key).read(EFFICIENCY) or {}
             if record.get("seconds_total"):
                 seconds.setdefault(group(spec), []).append(float(record["seconds_total"]))
     return {name: statistics.median(values) / 3600 for name, values in seconds.items()}

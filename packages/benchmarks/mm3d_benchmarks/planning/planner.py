@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.planning.compose import Request, check_targets, compose, strip_machine
+from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.fingerprint import fingerprint
+from mm3d_benchmarks.planning.request import Request
+from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.planning.sweepfile import Cell, Sweep
+from mm3d_benchmarks.store.layout import read_json
 from mm3d_benchmarks.store.spec import KEY_LENGTH, KINDS, LISTS, RunSpec, content_key, in_order, seen_by
-from mm3d_benchmarks.store.store import read_json
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_text_if_changed
 
@@ -303,30 +305,20 @@ def check_fairness(sweep: Sweep, cells: Sequence[Cell], chains: Sequence[Mapping
     Raises:
         UserError: naming both rows and the keys in which they differ.
     """
-    if not sweep.axis:
+    if sweep.table is None:
         return
+    axis = sweep.table.axis
     by_cell = {(cell.row, cell.seed): chain for cell, chain in zip(cells, chains, strict=True)}
     for (row, seed), own in by_cell.items():
-        base = baseline_of(sweep, row)
+        base = sweep.table.baseline(row)
         other = by_cell.get((base, seed)) if base is not None else None
-        strange = [] if other is None else [key for key in _differences(own, other) if not _on(sweep.axis, key)]
+        strange = [] if other is None else [key for key in _differences(own, other) if not _on(axis, key)]
         if strange:
             raise UserError(
-                f"{sweep.path}: row {row!r} is compared with {base!r} on {', '.join(sweep.axis)}, but they also "
+                f"{sweep.path}: row {row!r} is compared with {base!r} on {', '.join(axis)}, but they also "
                 f"differ in "
                 f"{', '.join(strange[:4])}; make these equal, or name them in table.axis"
             )
-
-
-def baseline_of(sweep: Sweep, row: str) -> str | None:
-    """The row with which a row is compared: its group's baseline, else the table's."""
-    for group in sweep.table.get("groups") or []:
-        if row in map(str, group.get("rows") or []) and "baseline" in group:
-            return str(group["baseline"])
-    baseline = sweep.table.get("baseline")
-    if isinstance(baseline, Mapping):
-        return str(baseline[row]) if row in baseline else None
-    return None if baseline is None else str(baseline)
 
 
 def _differences(own: Mapping[str, RunSpec], other: Mapping[str, RunSpec]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The part of a sweep file that says which runs are made; ``reports.sweepfile`` reads the other half, the table.
+"""A sweep file: which runs fill one table or figure, and how that is laid out. Nobody else reads these files.
 
 runs:
   kind: evaluate                      # or pretrain, finetune: what a cell of the table shows
@@ -6,7 +6,8 @@ runs:
   each:                               # the rows, and what sets each apart
     - {row: scratch, pretrain: none}
   cross: {seed: profile}              # every combination; `profile` stands for the profile's seeds
-table: {columns: [...], axis: pretrain, baseline: scratch, ...}
+table: {columns: [...], axis: pretrain, baseline: scratch, ...}     # see table_spec
+figure: {kind: curve, x: protocol.scenes, series: pretrain}         # see figure_spec; only where one is drawn
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.planning.compose import Request, split_request
+from mm3d_benchmarks.planning.figure_spec import FigureSpec, parse_figure
+from mm3d_benchmarks.planning.request import Request, split_request
+from mm3d_benchmarks.planning.table_spec import TableSpec, parse_table
 from mm3d_benchmarks.store.spec import KINDS, merge
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_yaml
@@ -48,17 +51,21 @@ class Sweep:
     Attributes:
         name: the file's name without ``.yaml``.
         kind: the kind of run that fills the table.
-        axis: dotted prefixes in which compared rows may differ.
-        columns: the table's columns.
+        table: its table, if it has one.
+        figure: what is drawn from it, if anything is.
     """
 
     name: str
     path: Path
     kind: str
     runs: Mapping[str, Any]
-    table: Mapping[str, Any]
-    axis: tuple[str, ...]
-    columns: tuple[str, ...]
+    table: TableSpec | None = None
+    figure: FigureSpec | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The table's columns."""
+        return self.table.columns if self.table else ()
 
     def cells(self, profile: str, seeds: list[int], folders: tuple[Path, ...] = ()) -> list[Cell]:
         """All cells under a profile.
@@ -106,33 +113,37 @@ def load_sweep(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UserError: not YAML, not a sweep, or a table whose layout names rows that nothing fills.
+        UserError: not YAML, not a sweep, or whatever is wrong with its table or figure.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
         raise UserError(f"{path}: becomes a table's name; name it with letters, digits, '_', '-' and '.' only")
     text = _read(path)
-    unknown = set(text) - {"runs", "table"}
-    runs, table = text.get("runs"), text.get("table") or {}
-    if unknown or not isinstance(runs, dict) or not isinstance(table, dict):
-        raise UserError(f"{path}: a sweep has `runs` and `table`{_named(unknown)}; see docs/add_a_table.md")
+    unknown = set(text) - {"runs", "table", "figure"}
+    runs, table, figure = text.get("runs"), text.get("table"), text.get("figure")
+    if unknown or not isinstance(runs, dict) or not all(isinstance(part or {}, dict) for part in (table, figure)):
+        raise UserError(f"{path}: a sweep has `runs`, `table` and `figure`{_named(unknown)}; see docs/add_a_table.md")
     strange = set(runs) - _RUN_KEYS
     if strange or not isinstance(runs.get("each") or [], list):
         raise UserError(f"{path}: runs takes {', '.join(sorted(_RUN_KEYS))}{_named(strange)}")
     kind = str(runs.get("kind", "evaluate"))
     if kind not in KINDS:
         raise UserError(f"{path}: runs.kind={kind}; choose one of {', '.join(KINDS)}")
-    axis = table.get("axis") or []
-    if not isinstance(axis, str | list) or not isinstance(table.get("columns") or [], list):
-        raise UserError(f"{path}: table.axis and table.columns are lists of names")
-    sweep = Sweep(
-        path.stem, path, kind, runs, table,
-        tuple([axis] if isinstance(axis, str) else map(str, axis)), tuple(str(c) for c in table.get("columns") or []),
+    return Sweep(
+        path.stem, path, kind, runs,
+        None if table is None else parse_table(path, table, _run_rows(path, runs)),
+        None if figure is None else parse_figure(path, figure),
     )  # fmt: skip
-    try:
-        _check_rows(sweep)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not in the shape that docs/add_a_table.md describes ({error!r})") from error
-    return sweep
+
+
+def load_sweeps(folder: Path) -> list[Sweep]:
+    """All sweeps of a folder, by name.
+
+    Raises:
+        UserError: the folder is missing, or a file is not a sweep.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; pass the folder that holds the sweep files")
+    return [load_sweep(path) for path in sorted(folder.glob("*.yaml"))]
 
 
 def find_sweeps(names: list[str], folder: Path = Path("sweeps")) -> list[Path]:
@@ -158,28 +169,13 @@ def find_sweeps(names: list[str], folder: Path = Path("sweeps")) -> list[Path]:
     return found
 
 
-def _check_rows(sweep: Sweep) -> None:
-    """Every row that the layout mentions is filled by a run or published."""
-    if not sweep.table:
-        return
-    filled = {str(entry.get("row")) for entry in sweep.runs.get("each") or []}
-    filled |= {str(row) for row in (sweep.runs.get("cross") or {}).get("row", [])}
-    filled |= {str(entry["row"]) for entry in sweep.table.get("published") or [] if "row" in entry}
-    mentioned: list[tuple[str, Any]] = [("rows", row) for row in sweep.table.get("rows") or []]
-    for group in sweep.table.get("groups") or []:
-        mentioned += [("groups", row) for row in group.get("rows") or []]
-    for part in ("labels", "describe"):
-        mentioned += [(part, row) for row in sweep.table.get(part) or {}]
-    mentioned += [("hidden", row) for row in sweep.table.get("hidden") or []]
-    baseline = sweep.table.get("baseline")
-    names = [*baseline, *baseline.values()] if isinstance(baseline, Mapping) else [baseline] if baseline else []
-    mentioned += [("baseline", row) for row in names]
-    for part, row in mentioned:
-        if str(row) not in filled:
-            raise UserError(
-                f"{sweep.path}: table.{part} names row {row!r}, which no run fills and nobody published; "
-                "add it to runs.each or table.published, or correct its label"
-            )
+def _run_rows(path: Path, runs: Mapping[str, Any]) -> list[str]:
+    """The labels of the rows that runs fill."""
+    try:
+        crossed = (runs.get("cross") or {}).get("row", [])
+        return [*(str(e["row"]) for e in runs.get("each") or [] if "row" in e), *map(str, crossed)]
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{path}: not in the shape that docs/add_a_table.md describes ({error!r})") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""The part of a sweep file that describes a table: what it shows, and what the paper printed.
+"""The table of a sweep file: what it shows, how rows are compared, and what the paper printed.
 
-A report reads ``sweeps/<name>.yaml`` and uses, of ``runs``, only the row labels of ``each``. Of ``table`` it reads
-
-    title, columns, over, axis                as in every sweep
+    title, columns, over                      as in every sweep
     baseline   a row, or {row: its baseline}; deltas are differences from it
+    axis       dotted prefixes of the keys in which a row may differ from its baseline
     published  [{cell, row, <column>: value, delta: {<column>: value}, origin: run | quoted, source, note}]
 
 and, all optional, the layout of the printed table:
@@ -16,21 +15,23 @@ and, all optional, the layout of the printed table:
     show       "gain": only the differences from the baseline, as in Table 1
     footnotes  sentences printed under the table
 
-Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then of ``published``, then of ``each``.
+Rows stand in the order of ``groups``, then of ``rows`` (a list of labels), then of ``published``, then of the runs.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mm3d_core.errors import UserError
-from mm3d_core.files.untrusted import parse_yaml
 
+_KEYS = {
+    "title", "columns", "over", "baseline", "axis", "published", "heading", "labels", "describe", "groups", "rows",
+    "hidden", "show", "footnotes",
+}  # fmt: skip
 _ENTRY_KEYS = {"cell", "row", "delta", "origin", "source", "note", "seeds"}
 
 
@@ -75,6 +76,7 @@ class TableSpec:
     groups: tuple[Group, ...]
     published: tuple[Published, ...]
     heading: str = "Method"
+    axis: tuple[str, ...] = ()
     baselines: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -95,53 +97,43 @@ class TableSpec:
         return tuple(dict.fromkeys(heading for row in self.rows for heading in self.describe.get(row, {})))
 
 
-def load_specs(sweeps: Path) -> list[TableSpec]:
-    """The specs of all sweep files that have a table, by name.
+def parse_table(path: Path, table: Mapping[str, Any], run_rows: Sequence[str]) -> TableSpec:
+    """The section ``table`` of a sweep file.
+
+    Args:
+        path: the file, for messages.
+        run_rows: labels of the rows that runs fill.
 
     Raises:
-        UserError: the folder is missing, or a file is not a sweep.
+        UserError: an unknown field or one of the wrong kind, an entry for an unknown column, a cell listed twice, a row
+            that nothing fills, or a baseline against which fairness cannot be checked.
     """
-    if not sweeps.is_dir():
-        raise UserError(f"{sweeps}: no such folder; pass the folder that holds the sweep files")
-    specs = [load_spec(path) for path in sorted(sweeps.glob("*.yaml"))]
-    return [spec for spec in specs if spec is not None]
-
-
-def load_spec(path: Path) -> TableSpec | None:
-    """The spec in one sweep file; None for a sweep without a ``table``.
-
-    Raises:
-        UserError: not YAML, a field of the wrong kind, an entry for an unknown column, or a cell listed twice.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
-        raise UserError(f"{path}: becomes a table's name; name it with letters, digits, '_', '-' and '.' only")
+    unknown = sorted(set(map(str, table)) - _KEYS)
+    if unknown:
+        raise UserError(f"{path}: table.{unknown[0]}: there is no such field; known: {', '.join(sorted(_KEYS))}")
     try:
-        text = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({error}); correct the file") from error
-    if not isinstance(text, dict):
-        raise UserError(f"{path}: a sweep is a mapping with 'runs' and 'table'")
-    table = text.get("table")
-    if table is None:
-        return None
-    try:
-        return _spec(path, text.get("runs") or {}, table)
+        spec = _spec(path, table, tuple(dict.fromkeys(run_rows)))
+        _check_rows(path, table, spec)
     except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: 'table' is not as described in reports/sweepfile.py: {error!r}") from error
+        raise UserError(f"{path}: not in the shape that docs/add_a_table.md describes ({error!r})") from error
+    return spec
 
 
-def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> TableSpec:
-    columns = tuple(str(c) for c in table.get("columns") or [])
+def _spec(path: Path, table: Mapping[str, Any], run_rows: tuple[str, ...]) -> TableSpec:
+    axis = table.get("axis") or []
+    for name in ("columns", "rows", "hidden", "groups", "published", "footnotes"):
+        if not isinstance(table.get(name) or [], list):
+            raise UserError(f"{path}: table.{name} is a list")
+    if not isinstance(axis, str | list):
+        raise UserError(f"{path}: table.axis is a list of dotted names")
+    columns = _texts(table, "columns")
     published = tuple(_published(path, entry, columns) for entry in table.get("published") or [])
     cells = [p.cell for p in published if p.cell]
     twice = sorted({c for c in cells if cells.count(c) > 1})
     if twice:
         raise UserError(f"{path}: published cells listed twice: {', '.join(twice)}; keep one entry each")
-    hidden = tuple(str(r) for r in table.get("hidden") or [])
-    run_rows = tuple(dict.fromkeys(_run_rows(runs)))
-    known = [*(p.row for p in published), *run_rows]
-    listed = [str(row) for row in table.get("rows") or [] if str(row) in known]
-    groups = _groups(path, table, [*listed, *known], hidden)
+    hidden = _texts(table, "hidden")
+    groups = _groups(path, table, [*_texts(table, "rows"), *(p.row for p in published), *run_rows], hidden)
     rows = tuple(row for group in groups for row in group.rows)
     return TableSpec(
         name=path.stem,
@@ -152,19 +144,43 @@ def _spec(path: Path, runs: Mapping[str, Any], table: Mapping[str, Any]) -> Tabl
         groups=groups,
         published=published,
         heading=str(table.get("heading", "Method")),
-        baselines=_baselines(table, rows),
+        axis=tuple([axis] if isinstance(axis, str) else map(str, axis)),
+        baselines=_baselines(table, [*rows, *hidden]),
         labels={str(k): str(v) for k, v in (table.get("labels") or {}).items()},
         describe={str(k): {str(h): _text(t) for h, t in v.items()} for k, v in (table.get("describe") or {}).items()},
         hidden=hidden,
         gain_only=table.get("show") == "gain",
-        footnotes=tuple(str(f) for f in table.get("footnotes") or []),
+        footnotes=_texts(table, "footnotes"),
     )
 
 
-def _run_rows(runs: Mapping[str, Any]) -> Iterable[str]:
-    """The labels of the rows that runs fill."""
-    crossed = (runs.get("cross") or {}).get("row", [])
-    return [*(str(e["row"]) for e in runs.get("each") or [] if "row" in e), *(str(r) for r in crossed)]
+def _check_rows(path: Path, table: Mapping[str, Any], spec: TableSpec) -> None:
+    """Every row that the layout mentions is filled or published, and every measured difference can be held fair."""
+    filled = {*spec.run_rows, *(entry.row for entry in spec.published)}
+    mentioned = [("groups", row) for group in table.get("groups") or [] for row in group.get("rows") or []]
+    mentioned += [(part, row) for part in ("rows", "labels", "describe", "hidden") for row in table.get(part) or ()]
+    mentioned += [("baseline", row) for pair in spec.baselines.items() for row in pair]
+    for part, row in mentioned:
+        if str(row) not in filled:
+            raise UserError(
+                f"{path}: table.{part} names row {row!r}, which no run fills and nobody published; "
+                "add it to runs.each or table.published, or correct its label"
+            )
+    for row, base in spec.baselines.items():
+        if row in spec.run_rows and base not in spec.run_rows:
+            raise UserError(
+                f"{path}: row {row!r} is compared with {base!r}, which no run fills: published values are never "
+                "mixed with measured ones; add it to runs.each, or choose another baseline"
+            )
+        if row in spec.run_rows and not spec.axis:
+            raise UserError(
+                f"{path}: row {row!r} is compared with {base!r}, but nothing says in what they may differ; "
+                "name it in table.axis, for example axis: pretrain"
+            )
+
+
+def _texts(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(str(value) for value in table.get(name) or [])
 
 
 def _published(path: Path, entry: Mapping[str, Any], columns: tuple[str, ...]) -> Published:
@@ -197,7 +213,7 @@ def _groups(path: Path, table: Mapping[str, Any], rows: Iterable[str], hidden: t
 
 
 def _baselines(table: Mapping[str, Any], rows: Iterable[str]) -> dict[str, str]:
-    """Row to its baseline: the table's, or the group's, which wins. A baseline has none itself."""
+    """Row to its baseline: the table's, or the group's, which wins; each is a row, or {row: its baseline}."""
     found: dict[str, str] = {}
     for given, names in [
         (table.get("baseline"), rows),

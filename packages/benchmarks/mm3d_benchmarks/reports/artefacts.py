@@ -17,7 +17,6 @@ A file with ``reconstruction`` serves Figure 8, with ``statistic`` Figure 2, wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.arrays import read_archive
+from mm3d_benchmarks.store.layout import upstreams
 from mm3d_core.errors import UserError
-from mm3d_core.files.untrusted import parse_json
 
 _ALIASES = {
     "scan": "coord",
@@ -37,7 +36,6 @@ _ALIASES = {
 _POINTS = ("coord", "color", "input", "target", "reconstruction", "masked")
 _PER_POINT = ("color", "statistic", "segment", "prediction")
 LIMIT = 64 * 2**20  # bytes of one file; a picture of a scan is a few MB
-KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # of a run: a folder's name, never a path
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,6 @@ def find_artefacts(
                     found.append(Artefact(key, label, path.stem, arrays))
             except UserError as error:
                 problems.append(str(error))
-    return found
-
-
-def upstreams(store: Path, key: str) -> list[str]:
-    """Keys of the runs from which a run starts, nearest first; empty when its spec cannot be read."""
-    found, queue = [], [key]
-    while queue:
-        try:
-            spec = parse_json((store / queue.pop(0) / "spec.json").read_bytes())
-            parents = [str(k) for _, k in sorted((spec.get("upstream") or {}).items()) if KEY.fullmatch(str(k))]
-        except (OSError, ValueError, AttributeError):
-            continue
-        fresh = [k for k in parents if k not in found and k != key]
-        found += fresh
-        queue += fresh
     return found
 
 

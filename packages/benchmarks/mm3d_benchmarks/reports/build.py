@@ -11,28 +11,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mm3d_benchmarks.planning.table_spec import TableSpec, load_specs
+from mm3d_benchmarks.planning.sweepfile import Sweep, load_sweeps
+from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.cards import load_cards
 from mm3d_benchmarks.reports.clouds import pack
-from mm3d_benchmarks.reports.figures import (
-    COMPARISONS,
-    FALLBACKS,
-    is_figure,
-    is_picture,
-    run_labels,
-    write_comparisons,
-    write_figure,
-)
+from mm3d_benchmarks.reports.figures import COMPARISONS, run_labels, write_comparisons, write_figure
 from mm3d_benchmarks.reports.headline import write_headlines
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
 from mm3d_benchmarks.reports.scores import readable_store
 from mm3d_benchmarks.reports.site import Page, render
-from mm3d_benchmarks.reports.tables import Table, build_table, reading_order
+from mm3d_benchmarks.reports.tables import Table, build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.verdicts.resolution import resolutions, sentence
-from mm3d_benchmarks.results.inputs import Inputs, load_inputs
+from mm3d_benchmarks.results.inputs import Inputs, Places, load_inputs
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_text_if_changed
 
@@ -61,23 +54,25 @@ def build_report(
     Raises:
         UserError: no report of that name.
     """
-    specs = load_specs(sweeps)
-    report = Report(results / profile, profile, specs, store, partial)
-    for spec in [] if name in EXTRAS else select(specs, name):
-        report.attempt(lambda spec=spec: report.write_table(spec))
-        report.attempt(lambda spec=spec: report.write_figure(spec))
-    if name is None:
-        report.attempt(report.write_remaining_figures)
+    found = [sweep for sweep in load_sweeps(sweeps) if sweep.table is not None]
+    report = Report(results / profile, profile, found, store, partial)
+    for sweep in [] if name in EXTRAS else select(found, name):
+        report.attempt(lambda sweep=sweep: report.write_table(sweep))
+        report.attempt(lambda sweep=sweep: report.write_figure(sweep))
     if name in (None, "statistics"):
         report.attempt(report.write_statistics)
     if name in (None, "page"):
         report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
     if name is None:
-        present = [spec.name for spec in specs if (report.folder / f"{spec.name}.tex").exists()]
-        present.sort(key=reading_order)
+        present = [s.name for s in sorted(found, key=reading_order) if (report.folder / f"{s.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
-        write_headlines(report.readable_tables(), results.parent / "metrics", profile)
+        write_headlines(report.readable_tables(), report.labels_curve(), results.parent / "metrics", profile)
     return report.tell()
+
+
+def reading_order(sweep: Sweep) -> tuple[int, str]:
+    """Sort key: the paper's tables, then tables of ours, then what figures draw."""
+    return 2 if sweep.figure else (0 if sweep.name.startswith("table_") else 1), sweep.name
 
 
 @dataclass
@@ -86,7 +81,7 @@ class Report:
 
     folder: Path
     profile: str
-    specs: Sequence[TableSpec]
+    sweeps: Sequence[Sweep]
     store: Path | None
     partial: bool
     problems: list[str] = field(default_factory=list)
@@ -101,53 +96,61 @@ class Report:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
 
-    def table(self, spec: TableSpec) -> Table:
+    def table(self, sweep: Sweep) -> Table:
         """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
-        if spec.name not in self._tables:
-            inputs = self.inputs(spec)
+        if sweep.name not in self._tables:
+            spec, inputs = spec_of(sweep), self.inputs(sweep.name)
             table = build_table(spec, inputs, self.profile)
             resolved = sentence(resolutions(spec, inputs, readable_store([inputs], self.store)))
-            self._tables[spec.name] = replace(table, remarks=(*table.remarks, *resolved))
-        return self._tables[spec.name]
+            self._tables[sweep.name] = replace(table, remarks=(*table.remarks, *resolved))
+        return self._tables[sweep.name]
 
-    def inputs(self, spec: TableSpec) -> Inputs:
+    def inputs(self, name: str) -> Inputs:
         """What was collected for one sweep, read once. Raises UserError as ``load_inputs``."""
-        if spec.name not in self._inputs:
-            self._inputs[spec.name] = load_inputs(self.folder / "inputs", spec.name)
-        return self._inputs[spec.name]
+        if name not in self._inputs:
+            self._inputs[name] = load_inputs(self.folder / "inputs", name)
+        return self._inputs[name]
 
-    def write_table(self, spec: TableSpec) -> None:
+    def write_table(self, sweep: Sweep) -> None:
         """CSV, Markdown and LaTeX; a sweep without columns has runs to draw but nothing to tabulate."""
-        if not spec.columns:
+        if not sweep.columns:
             return
-        table = self.table(spec)
+        table = self.table(sweep)
         for ending, text in (("csv", to_csv(table)), ("md", to_markdown(table)), ("tex", to_latex(table))):
-            write_text_if_changed(self.folder / f"{spec.name}.{ending}", text)
+            write_text_if_changed(self.folder / f"{sweep.name}.{ending}", text)
         self.problems += table.problems if self.partial else [*table.problems, *table.missing]
 
-    def write_figure(self, spec: TableSpec) -> None:
-        """PDF and PNG of a sweep whose name is a figure's."""
-        if not is_figure(spec.name) or (is_picture(spec.name) and self.store is None):
+    def write_figure(self, sweep: Sweep) -> None:
+        """PDF and PNG of a sweep that says what to draw."""
+        figure = sweep.figure
+        if figure is None or (figure.is_picture and self.store is None):
             return
-        table = self.table(spec)
-        artefacts = self.artefacts([table]) if is_picture(spec.name) else []
-        if not write_figure(spec.name, table, artefacts, self.folder) and not self.partial:
-            self.problems.append(f"{spec.name}: nothing to draw yet; its runs left no pictures")
+        table = self.table(sweep)
+        artefacts = self.artefacts([table]) if figure.is_picture else []
+        places = self.inputs(sweep.name).places()
+        if not write_figure(figure, table, places, artefacts, self.folder) and not self.partial:
+            self.problems.append(
+                f"{sweep.name}: nothing to draw yet; "
+                + ("its runs left no pictures" if figure.is_picture else f"no row has a number for {figure.label}")
+            )
 
-    def write_remaining_figures(self) -> None:
-        """Picture figures that no sweep names, from whatever the runs of all tables left."""
-        known = {spec.name[:9] for spec in self.specs}
-        names = [name for name in FALLBACKS if name[:9] not in known]
-        artefacts = self.artefacts(self.readable_tables()) if names and self.store else []
-        for name in names:
-            write_figure(name, None, artefacts, self.folder)
+    def labels_curve(self) -> tuple[Table, Places] | None:
+        """The table that is drawn over the share of labeled scenes, if its inputs can be read."""
+        for sweep in self.sweeps:
+            if sweep.figure and sweep.figure.x == ("protocol.scenes",) and sweep.name in self._tables:
+                return self._tables[sweep.name], self.inputs(sweep.name).places()
+        return None
 
     def write_statistics(self) -> None:
         """Differences, verdicts, resolution and spread over all tables whose inputs can be read, and their figure."""
         self.readable_tables()
-        specs = [spec for spec in self.specs if spec.name in self._inputs]
-        judged = judge(specs, self.inputs, self.store)
-        for name, text in write_statistics(specs, self.inputs, self.store, judged).items():
+        specs = [spec_of(sweep) for sweep in self.sweeps if sweep.name in self._inputs]
+
+        def load(spec: TableSpec) -> Inputs:
+            return self.inputs(spec.name)
+
+        judged = judge(specs, load, self.store)
+        for name, text in write_statistics(specs, load, self.store, judged).items():
             write_text_if_changed(self.folder / name, text)
         write_comparisons(judged, self.folder)
 
@@ -160,13 +163,15 @@ class Report:
                 for key in row.runs:
                     uses.setdefault(key, []).append(f"{table.name}: {row.label}")
         cards, more = load_cards(self.store, uses) if self.store else ([], 0)
-        shown = [table for name, table in self._tables.items() if is_picture(name)]
+        drawn = [sweep for sweep in self.sweeps if sweep.figure]
+        shown = [self._tables[s.name] for s in drawn if s.figure and s.figure.is_picture and s.name in self._tables]
+        figures = {self.folder / f"{s.name}.png": s.figure.title or spec_of(s).title for s in drawn if s.figure}
         made = {p.name: p.read_text(encoding="utf-8") for p in sorted(self.folder.glob("statistics_*"))}
         missing = [text for table in tables for text in (*table.problems, *table.missing)]
         page = Page(
             profile=self.profile,
             tables=tables,
-            figures=sorted(p for p in self.folder.glob("figure_*.png") if is_figure(p.stem)),
+            figures={path: title for path, title in figures.items() if path.is_file()},
             statistics=made,
             comparisons=self.folder / f"{COMPARISONS}.png",
             cards=cards,
@@ -181,8 +186,8 @@ class Report:
     def readable_tables(self) -> list[Table]:
         """The tables of all sweeps whose inputs can be read."""
         tables = []
-        for spec in self.specs:
-            self.attempt(lambda spec=spec: tables.append(self.table(spec)))
+        for sweep in self.sweeps:
+            self.attempt(lambda sweep=sweep: tables.append(self.table(sweep)))
         return tables
 
     def artefacts(self, tables: Iterable[Table]) -> list[Artefact]:
@@ -208,9 +213,10 @@ class Report:
         return 1 if self.problems else 0
 
 
-def make_table(spec: TableSpec, folder: Path, profile: str) -> Table:
-    """The table of one sweep from ``folder/inputs``. Raises UserError as ``load_inputs``."""
-    return build_table(spec, load_inputs(folder / "inputs", spec.name), profile)
+def spec_of(sweep: Sweep) -> TableSpec:
+    """The table of a sweep that has one."""
+    assert sweep.table is not None
+    return sweep.table
 
 
 def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], object] = sys.stdout.write) -> int:
@@ -219,7 +225,7 @@ def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], obj
     Returns:
         0. Raises UserError when no sweep has that name.
     """
-    for spec in select(load_specs(sweeps), name):
+    for spec in map(spec_of, select([sweep for sweep in load_sweeps(sweeps) if sweep.table is not None], name)):
         if not spec.published:
             continue
         write(f"\n## {spec.name}: {spec.title}\n\n")
@@ -233,14 +239,14 @@ def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], obj
     return 0
 
 
-def select(specs: Sequence[TableSpec], name: str | None) -> Sequence[TableSpec]:
-    """All specs, or the one of that name or beginning. Raises UserError naming the choices."""
+def select(sweeps: Sequence[Sweep], name: str | None) -> Sequence[Sweep]:
+    """All sweeps, or the one of that name or beginning. Raises UserError naming the choices."""
     if name is None:
-        return specs
-    exact = [spec for spec in specs if spec.name == name]
-    found = exact or [spec for spec in specs if spec.name.startswith(name)]
+        return sweeps
+    exact = [sweep for sweep in sweeps if sweep.name == name]
+    found = exact or [sweep for sweep in sweeps if sweep.name.startswith(name)]
     if len(found) != 1:
-        known = ", ".join([*(spec.name for spec in (found or specs)), *EXTRAS])
+        known = ", ".join([*(sweep.name for sweep in (found or sweeps)), *EXTRAS])
         raise UserError(f"report {name!r}: {'several match' if found else 'no such report'}; choose one of {known}")
     return found
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.reports.artefacts import upstreams
 from mm3d_benchmarks.reports.style import SERIES
-from mm3d_core.files.untrusted import parse_json
+from mm3d_benchmarks.store import layout
+from mm3d_benchmarks.store.layout import read_json, upstreams
+from mm3d_benchmarks.store.spec import KINDS
 
 CARDS = 300  # runs with a card of their own; a larger store is for `mm3d store show`
 CURVE = 120  # points of a curve
 CURVES = 6  # curves of a card
-LOG_TAIL = 4 * 2**20  # bytes of log.jsonl that are read
-_KIND_ORDER = {"pretrain": 0, "finetune": 1, "evaluate": 2}
+_KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 _NO_CURVE = ("step", "epoch", "time", "seconds_per_step")
 
 
@@ -96,43 +95,35 @@ def curve_svg(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 def _card(store: Path, key: str, uses: tuple[str, ...]) -> Card:
     folder = store / key
-    spec, result = _json(folder / "spec.json"), _json(folder / "metrics.json")
-    failure = _json(folder / "failure.json")
-    missing = "" if result else "no result" + (f": {failure.get('message', failure)}" if failure else "")
+    spec, result = read_json(folder / layout.SPEC) or {}, layout.read_result(folder)
+    error = layout.read_error(folder)
+    missing = "" if result else "no result" + (f": {error}" if error else "")
     if not folder.is_dir():
         missing = "not in this store"
-    found = (result or {}).get("metrics")
-    provenance = {**_json(folder / "provenance.json"), "efficiency": _brief(_json(folder / "efficiency.json"))}
+    provenance = {
+        **(read_json(folder / layout.PROVENANCE) or {}),
+        "efficiency": _brief(read_json(folder / layout.EFFICIENCY) or {}),
+    }
     return Card(
         key=key,
         kind=str(spec.get("kind", "unknown")),
         uses=uses,
         upstream=tuple(upstreams(store, key)),
-        config=_text(folder / "config.yaml"),
+        config=layout.read_text(folder / layout.CONFIG),
         provenance=json.dumps(provenance, indent=1, sort_keys=True) if any(provenance.values()) else "",
-        metrics=_numbers(found) if isinstance(found, Mapping) else {},
-        curves=_curves(folder / "log.jsonl"),
+        metrics=_numbers(result["metrics"]) if result else {},
+        curves=_curves(folder),
         missing=missing,
     )
 
 
-def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+def _curves(folder: Path) -> dict[str, list[tuple[float, float]]]:
     """Name to (step, value), thinned; losses first."""
-    try:
-        with path.open("rb") as stream:
-            lines = stream.read(LOG_TAIL).splitlines()
-    except OSError:
-        return {}
     points: dict[str, list[tuple[float, float]]] = {}
-    for line in lines:
-        try:
-            record = parse_json(line)
-            step = float(record["step"])
-        except (ValueError, KeyError, TypeError, OverflowError):
-            continue
-        for name, value in _numbers(record).items() if math.isfinite(step) else ():
+    for record in map(_numbers, layout.log_records(folder)):
+        for name, value in record.items() if "step" in record else ():
             if name not in _NO_CURVE:
-                points.setdefault(name, []).append((step, value))
+                points.setdefault(name, []).append((record["step"], value))
     names = sorted(points, key=lambda n: (n != "loss", "loss" not in n, n))
     return {n: points[n][:: max(1, -(-len(points[n]) // CURVE))] for n in names[:CURVES] if len(points[n]) > 1}
 
@@ -146,18 +137,3 @@ def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
 def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
     """An efficiency record without its lists."""
     return {k: v for k, v in record.items() if not isinstance(v, list | dict)}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

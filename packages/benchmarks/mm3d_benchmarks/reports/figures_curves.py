@@ -1,4 +1,4 @@
-"""Figures 4, 5 and 9: data efficiency, probes, gap ablation, from the same tables that are printed.
+"""Curves and bars of scores, as in Figures 4, 5 and 9, from the same tables that are printed.
 
 Measured values and published values stand in panels of their own: on synthetic scenes they must not share an axis.
 Whiskers are sample standard deviations over seeds, as in the tables.
@@ -6,49 +6,49 @@ Whiskers are sample standard deviations over seeds, as in the tables.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mm3d_benchmarks.reports.headline import SHARE
+from mm3d_benchmarks.planning.figure_spec import FigureSpec
 from mm3d_benchmarks.reports.style import GRAY, MARKERS, SERIES, new_figure
 from mm3d_benchmarks.reports.tables import NOT_APPLICABLE, NOT_RUN, Row, Table
 from mm3d_benchmarks.results.columns import Column
+from mm3d_benchmarks.results.inputs import Places
 
-_NUMBER = re.compile(r"(?P<x>\d+(?:\.\d+)?)")
 Point = tuple[float, float, float | None]  # x, value, deviation
 
 
-def data_efficiency(table: Table) -> Figure | None:
-    """Figure 4: score over the share of labeled scenes, one curve per pre-training; rows read ``<method> / <x>%``."""
-    parsed = [(match["series"], float(match["x"]), row) for row in table.rows if (match := SHARE.match(row.label))]
-    if not parsed:
+def curves(spec: FigureSpec, table: Table, places: Places) -> Figure | None:
+    """Score over ``x``, one curve for each series; rows whose x is no number are level lines (Figures 4 and 9)."""
+    placed = [(*places[row.name], row) for row in table.rows if row.name in places]
+    points = [(series, float(x), row) for x, series, row in placed if _is_number(x)]
+    levels = [(series, row) for x, series, row in placed if not _is_number(x)]
+    if not points:
         return None
-    names = list(dict.fromkeys(series for series, _, _ in parsed))
-    columns = table.columns
-    figure = new_figure(7.2, 2.9 * len(columns) + 0.5)
-    axes = figure.subplots(len(columns), 2, squeeze=False)
-    for line, col in enumerate(columns):
-        for measured in (True, False):
-            panel = axes[line][0 if measured else 1]
+    names = list(dict.fromkeys([*(series for series, _, _ in points), *(series for series, _ in levels)]))
+    figure = new_figure(7.2, 2.9 * len(table.columns) + 0.5)
+    axes = figure.subplots(len(table.columns), 2, squeeze=False)
+    for line, col in zip(axes, table.columns, strict=True):
+        for panel, measured in zip(line, (True, False), strict=True):
             some = False
             for number, name in enumerate(names):
-                points = [_point(x, row, col, measured) for series, x, row in parsed if series == name]
-                some |= _curve(panel, [p for p in points if p], number, name, measured)
+                found = [_point(x, row, col, measured) for series, x, row in points if series == name]
+                some |= _curve(panel, [p for p in found if p], number, name, measured)
+                for series, row in levels:
+                    some |= series == name and _level(panel, _point(0, row, col, measured), number)
             _finish(panel, col, measured, some)
-            panel.set_xlabel("labeled scenes used for fine-tuning (%)")
-            panel.set_xticks(sorted({x for _, x, _ in parsed}))
-            panel.set_xlim(0, 106)
-    _legend(figure, names, [n for n, _ in enumerate(names)])
+            panel.set_xlabel(spec.label)
+            panel.set_xticks(sorted({x for _, x, _ in points}))
+    _legend(figure, names, list(range(len(names))))
     return figure
 
 
-def probe_bars(table: Table) -> Figure | None:
-    """Figure 5: a group of bars per task; rows read ``<method> / <task>``, or one group for the whole table."""
-    parsed = [tuple(row.label.split(" / ", 1)) if " / " in row.label else (row.label, "") for row in table.rows]
-    entries = [(method, task, row) for (method, task), row in zip(parsed, table.rows, strict=True)]
+def bars(table: Table, places: Places) -> Figure | None:
+    """A panel for each value of ``x`` and column, with one bar for each series (Figure 5)."""
+    entries = [(series, str(x), row) for row in table.rows for x, series in [places.get(row.name, (None, ""))] if x]
     methods = list(dict.fromkeys(method for method, _, _ in entries))
     pairs = [(task, col) for task in dict.fromkeys(task for _, task, _ in entries) for col in table.columns]
     groups = [(task, col) for task, col in pairs if any(t == task and _any(row, col) for _, t, row in entries)] or pairs
@@ -58,62 +58,46 @@ def probe_bars(table: Table) -> Figure | None:
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
     for panel, (task, col) in zip(axes, groups, strict=True):
         for number, method in enumerate(methods):
-            row = next((row for m, t, row in entries if (m, t) == (method, task)), None)
-            cell = row.cells.get(col.name) if row else None
-            if cell and cell.mean is not None:
-                panel.bar(number, cell.mean, 0.75, color=SERIES[number % len(SERIES)], yerr=cell.std, capsize=3)
-                panel.text(number, cell.mean + (cell.std or 0), col.number(cell.mean), ha="center", va="bottom", size=8)
-            else:
-                word = cell.state if cell else ("not run" if row else "")
-                panel.text(number, 0, word, ha="center", va="bottom", rotation=90, size=8, color=GRAY)
-            printed = row.printed.get(col.name) if row else None
-            if printed and printed.value is not None:
-                panel.plot([number - 0.4, number + 0.4], [printed.value] * 2, color="black", linestyle=":")
+            _bar(panel, next((row for m, t, row in entries if (m, t) == (method, task)), None), col, number)
         panel.set_xticks([])
         panel.set_xlim(-0.6, len(methods) - 0.4)
         panel.margins(y=0.15)
-        panel.set_title(f"{task} ({col.title})" if task else col.title)
+        panel.set_title(f"{task}\n({col.title})")
         panel.set_ylabel(f"{col.title} (%)")
         panel.set_ylim(bottom=0)
-    figure.suptitle("Measured, frozen backbone (the paper draws bars without printing numbers)", fontsize=9)
+    figure.suptitle("Measured; dotted: published, where a number is printed", fontsize=9)
     _legend(figure, methods, list(range(len(methods))), bars=True)
     return figure
 
 
-def gap_ablation(table: Table) -> Figure | None:
-    """Figure 9: score over the gap; rows read ``gap 0.1``; a row that says ``random`` stands apart as a line."""
-    random = [row for row in table.rows if "random" in row.label.lower()]
-    fixed = [row for row in table.rows if row not in random]
-    numbered = [(float(m["x"]), row) for row in fixed if (m := _NUMBER.search(row.label))]
-    if not numbered:
-        return None
-    columns = table.columns[:1]
-    figure = new_figure(7.2, 3.1)
-    axes = figure.subplots(1, 2)
-    for panel, measured in zip(axes, (True, False), strict=True):
-        col = columns[0]
-        points = [p for x, row in sorted(numbered, key=lambda e: e[0]) if (p := _point(x, row, col, measured))]
-        some = _curve(panel, points, 0, "fixed gap", measured)
-        for row in random:
-            point = _point(0, row, col, measured)
-            if point:
-                some = True
-                panel.axhline(point[1], color=SERIES[1], linestyle="--", label="random gap")
-                if point[2]:
-                    panel.axhspan(point[1] - point[2], point[1] + point[2], color=SERIES[1], alpha=0.15, linewidth=0)
-        _finish(panel, col, measured, some)
-        panel.set_xlabel("reconstruction gap η")
-        panel.set_xticks(sorted({x for x, _ in numbered}))
-        if some:
-            panel.legend()
-    return figure
+def _bar(panel: Axes, row: Row | None, col: Column, number: int) -> None:
+    """One bar, or the word for why there is none; a dotted line where a number was published."""
+    cell = row.cells.get(col.name) if row else None
+    if cell and cell.mean is not None:
+        panel.bar(number, cell.mean, 0.75, color=SERIES[number % len(SERIES)], yerr=cell.std, capsize=3)
+        panel.text(number, cell.mean + (cell.std or 0), col.number(cell.mean), ha="center", va="bottom", size=8)
+    else:
+        word = cell.state if cell else ("not run" if row else "")
+        panel.text(number, 0, word, ha="center", va="bottom", rotation=90, size=8, color=GRAY)
+    printed = row.printed.get(col.name) if row else None
+    if printed and printed.value is not None:
+        panel.plot([number - 0.4, number + 0.4], [printed.value] * 2, color="black", linestyle=":")
 
 
-CURVES: dict[str, Callable[[Table], Figure | None]] = {
-    "figure_04": data_efficiency,
-    "figure_05": probe_bars,
-    "figure_09": gap_ablation,
-}
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool)
+
+
+def _level(panel: Axes, point: Point | None, number: int) -> bool:
+    """Draw a row without a place as a line from side to side; returns whether there was anything to draw."""
+    if point is None:
+        return False
+    _, value, deviation = point
+    color = SERIES[number % len(SERIES)]
+    panel.axhline(value, color=color, linestyle="--")
+    if deviation:
+        panel.axhspan(value - deviation, value + deviation, color=color, alpha=0.15, linewidth=0)
+    return True
 
 
 def _point(x: float, row: Row, col: Column, measured: bool) -> Point | None:

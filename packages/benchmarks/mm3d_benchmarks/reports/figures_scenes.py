@@ -110,10 +110,10 @@ def reconstruction(found: Sequence[Artefact]) -> Figure | None:
 
 
 PICTURES: dict[str, Callable[[Sequence[Artefact]], Figure | None]] = {
-    "figure_02": statistic_heat_map,
-    "figure_06": segmentation,
-    "figure_07": masks,
-    "figure_08": reconstruction,
+    "statistic": statistic_heat_map,
+    "segmentation": segmentation,
+    "masks": masks,
+    "reconstruction": reconstruction,
 }
 
 

@@ -11,25 +11,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from mm3d_benchmarks.reports.tables import Row, Table
 from mm3d_benchmarks.results.columns import COSTS, Column
+from mm3d_benchmarks.results.inputs import Places
 from mm3d_core.files.atomic import write_text_if_changed
 
-CURVE = "figure_04"
-SHARE = re.compile(r"^(?P<series>.*?)[\s/,]+(?P<x>[\d.]+)\s*%$")  # ``MM-3DScene / 10%``
 
+def write_headlines(tables: Iterable[Table], curve: tuple[Table, Places] | None, metrics: Path, profile: str) -> None:
+    """Write both files; those whose bytes would not change are left alone.
 
-def write_headlines(tables: Iterable[Table], metrics: Path, profile: str) -> None:
-    """Write both files; those whose bytes would not change are left alone."""
-    tables = list(tables)
+    Args:
+        curve: the table that is drawn over the share of labeled scenes, and where its rows stand.
+    """
     numbers = {table.name: found for table in tables if (found := headline(table))}
     write_text_if_changed(metrics / f"{profile}.json", json.dumps(numbers, sort_keys=True, indent=1) + "\n")
-    curve = next((table for table in tables if table.name.startswith(CURVE)), None)
-    write_text_if_changed(metrics / f"{profile}.csv", curve_csv(curve))
+    write_text_if_changed(metrics / f"{profile}.csv", curve_csv(*curve) if curve else "share\n")
 
 
 def headline(table: Table) -> dict[str, float]:
@@ -41,16 +40,15 @@ def headline(table: Table) -> dict[str, float]:
     return {name: round(mean, column.decimals + 2) for name, mean in means.items() if mean is not None}
 
 
-def curve_csv(table: Table | None) -> str:
-    """Rows named ``<method> / <share>%`` as one line a share, one column a method; empty cells where there is none."""
-    rows = [(m["series"], float(m["x"]), row) for row in (table.rows if table else ()) if (m := SHARE.match(row.label))]
-    names = list(dict.fromkeys(series for series, _, _ in rows))
+def curve_csv(table: Table, places: Places) -> str:
+    """One line a share, one column a series, from the first column of scores; empty cells where there is none."""
+    rows = [(*places[row.name], row) for row in table.rows if row.name in places]
+    names = list(dict.fromkeys(series for _, series, _ in rows))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["share", *names])
-    for share in sorted({x for _, x, _ in rows}):
-        assert table is not None
-        means = {series: _mean(row, table.columns[0]) for series, x, row in rows if x == share}
+    for share in sorted({x for x, _, _ in rows if isinstance(x, int | float)}):
+        means = {series: _mean(row, table.columns[0]) for x, series, row in rows if x == share}
         writer.writerow([f"{share:g}", *("" if (v := means.get(n)) is None else f"{v:.4f}" for n in names)])
     return buffer.getvalue()
 

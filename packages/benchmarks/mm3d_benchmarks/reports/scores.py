@@ -15,9 +15,8 @@ import numpy as np
 
 from mm3d_benchmarks.reports.verdicts.statistics import Interval, SceneScores, scene_interval
 from mm3d_benchmarks.results.inputs import Inputs
-from mm3d_core.files.untrusted import parse_json
+from mm3d_benchmarks.store.layout import SCENES, read_json
 
-FILE = "scenes.json"
 MOST_FILES = 400  # files of scene scores that a report reads; beyond, intervals over scenes are left out
 
 
@@ -29,11 +28,7 @@ def readable_store(tables: Iterable[Inputs], store: Path | None) -> Path | None:
 
 def read_scenes(store: Path, key: str) -> dict[str, Any] | None:
     """Scene to what was recorded for it; None when the run left nothing readable."""
-    try:
-        found = parse_json((store / key / FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found else None
+    return read_json(store / key / SCENES) or None
 
 
 def scene_scores(runs: Sequence[Mapping[str, Any]], column: str) -> tuple[SceneScores, bool] | None:

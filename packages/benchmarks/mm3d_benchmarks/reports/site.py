@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.reports.cards import Card, card_html
-from mm3d_benchmarks.reports.figures import TITLES
 from mm3d_benchmarks.reports.markup import to_html
 from mm3d_benchmarks.reports.tables import Table
 from mm3d_benchmarks.reports.webtable import csv_html, table_html
@@ -33,11 +32,11 @@ STATISTICS = {
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows. ``figures`` are PNG files; ``clouds`` as :mod:`clouds` packs them."""
+    """What the page shows. ``figures``: PNG files and their titles; ``clouds`` as :mod:`clouds` packs them."""
 
     profile: str
     tables: Sequence[Table]
-    figures: Sequence[Path] = ()
+    figures: Mapping[Path, str] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
     comparisons: Path | None = None  # a PNG file, which need not exist
     cards: Sequence[Card] = ()
@@ -53,7 +52,11 @@ def render(page: Page) -> str:
     sections = [
         ("overview", "Overview", _overview(page)),
         ("tables", "Tables", "".join(table_html(table) for table in page.tables) or "<p>No table yet.</p>"),
-        ("figures", "Figures", "".join(_figure(path) for path in page.figures) or "<p>No figure yet.</p>"),
+        (
+            "figures",
+            "Figures",
+            "".join(_figure(path, title) for path, title in page.figures.items()) or "<p>No figure yet.</p>",
+        ),
         ("viewer", "Scans", _asset("viewer.html") if page.clouds else "<p>No run left a scan to show.</p>"),
         ("statistics", "Statistics", _statistics(page)),
         ("runs", "Runs", _runs(page)),
@@ -97,8 +100,8 @@ def _overview(page: Page) -> str:
     )
 
 
-def _figure(path: Path, title: str = "") -> str:
-    title = html.escape(title or TITLES.get(path.stem[:9], path.stem))
+def _figure(path: Path, title: str) -> str:
+    title = html.escape(title)
     data = base64.b64encode(path.read_bytes()).decode()
     pdf = html.escape(path.stem + ".pdf")
     return (

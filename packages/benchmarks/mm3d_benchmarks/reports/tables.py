@@ -123,11 +123,6 @@ class _Notes:
         return letters(self.sentences.index(sentence))
 
 
-def reading_order(name: str) -> tuple[int, str]:
-    """Sort key of report names: the paper's tables, then tables of ours, then what figures draw."""
-    return {"table_": 0, "figure": 2}.get(name[:6], 1), name
-
-
 def letters(number: int) -> str:
     """0, 1, ..., 25, 26 as a, b, ..., z, aa."""
     text = ""
@@ -307,14 +302,10 @@ def _caption(spec: TableSpec, inputs: Inputs, profile: str) -> str:
 
 
 def _remarks(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:
-    """Sentences under the table: the sweep's own, the collector's, and mixed provenance."""
+    """Sentences under the table: the sweep's own, the collector's (mixed provenance), and what costs depend on."""
     remarks = list(spec.footnotes)
     footnotes = inputs.provenance.get("footnotes") or []
     remarks += [str(note) for note in footnotes]
-    for key, what in (("commits", "commits"), ("devices", "device kinds"), ("ops_backends", "operation back ends")):
-        found = sorted({str(v) for v in inputs.provenance.get(key) or []})
-        if len(found) > 1:
-            remarks.append(f"The runs of this table come from {len(found)} {what}: {', '.join(found)}.")
     if set(spec.columns) & set(COSTS) and inputs.provenance.get("devices"):
         devices = ", ".join(sorted({str(device) for device in inputs.provenance["devices"]}))
         remarks.append(f"Times and memory depend on the device; measured on: {devices}.")

@@ -10,8 +10,6 @@ Equal results give equal bytes, so whatever depends on a CSV is rebuilt only whe
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,13 +21,15 @@ from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.results.failures import read_failures
 from mm3d_benchmarks.store.result_form import FORM, check_form
 from mm3d_benchmarks.store.spec import KINDS, LISTS, RunSpec
-from mm3d_benchmarks.store.store import Store, read_json
+from mm3d_benchmarks.store.layout import EFFICIENCY, FAILURE, PROVENANCE, read_json
+from mm3d_benchmarks.store.store import Store
+from mm3d_benchmarks.planning.figure_spec import FigureSpec
 from mm3d_benchmarks.planning.sweepfile import Sweep
+from mm3d_benchmarks.results.columns import COSTS, Line, csv_text
 from mm3d_core.files.atomic import write_text_if_changed
 
+
 OWN = "folder"  # the data set of a user's own scans
-HEADER = ("row", "column", "seed", "value", "status", "run")
-MEASURED = ("train_hours", "infer_seconds", "peak_memory_GB")  # differ from run to run; they have a file of their own
 
 
 def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: str, prune: bool) -> None:
@@ -44,13 +44,13 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
         wanted.add(path)  # also one that came from elsewhere: the run is planned
         if not run.is_done:
             continue
-        origin = run.read("provenance.json") or {}
+        origin = run.read(PROVENANCE) or {}
         result = {
             "kind": kind,
             "form": FORM,
             "key": spec.key,
-            "metrics": run.metrics().get("metrics", {}),
-            "efficiency": efficiency_of(run.read("efficiency.json"), run.metrics()),
+            "metrics": run.metrics()["metrics"],
+            "efficiency": run.read(EFFICIENCY) or {},
             "provenance": {name: origin.get(name) for name in ("commit", "device", "device_kind", "ops_backend")},
         }
         write_text_if_changed(path, json.dumps(result, sort_keys=True, indent=1) + "\n")
@@ -63,11 +63,6 @@ def with_result(specs: Iterable[RunSpec], results: Path) -> set[str]:
     """Keys of the runs whose result files are there and whole, wherever they were made."""
     found = Results(results / "runs")
     return {spec.key for spec in specs if found.get(spec.kind, spec.key) is not None}
-
-
-def efficiency_of(record: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The efficiency record of a run, from its own file or its metrics."""
-    return dict(record or metrics.get("efficiency") or {})
 
 
 @dataclass(frozen=True)
@@ -94,16 +89,19 @@ def collect(sweeps: Sequence[Sweep], plan: Plan, results: Path, store: Store | N
         for cell in plan.cells.get(sweep.name, []):
             for column in sweep.columns:
                 line = _line(cell, column, plan.kinds[sweep.name], found, store, failures)
-                (measured if column in MEASURED else lines).append(line)
+                (measured if column in COSTS else lines).append(line)
         target = results / "inputs" / sweep.name
-        write_text_if_changed(target.with_suffix(".csv"), _csv(lines))
-        write_text_if_changed(target.with_suffix(".efficiency.csv"), _csv(measured))
+        write_text_if_changed(target.with_suffix(".csv"), csv_text(lines))
+        write_text_if_changed(target.with_suffix(".efficiency.csv"), csv_text(measured))
         origin = provenance(plan, plan.cells.get(sweep.name, []), found)
         origin["footnotes"] = [*plan.notes.get(sweep.name, []), *origin["footnotes"]]
+        if sweep.figure is not None and sweep.figure.x:
+            cells = reversed(plan.cells.get(sweep.name, []))  # of several seeds the first says it
+            origin["places"] = {cell.row: place_of(sweep.figure, plan, cell) for cell in cells}
         write_text_if_changed(
             target.with_suffix(".provenance.json"), json.dumps(origin, sort_keys=True, indent=1) + "\n"
         )
-        states = [line[4] for line in (*lines, *measured)]
+        states = [line.status for line in (*lines, *measured)]
         summary.append(Collected(sweep.name, states.count("done"), states.count("missing"), states.count("failed")))
     return summary
 
@@ -171,7 +169,7 @@ def _size(records: Mapping[str, Mapping[str, Any]]) -> float | None:
 def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict[str, Any]:
     """Where a table's numbers come from, and what a reader must know about it."""
     rows: dict[str, set[str]] = {}
-    commits, devices, kinds, backends = set(), set(), set(), set()
+    commits, devices, backends = set(), set(), set()
     datasets: dict[str, str] = {}
     dirty = False
     for cell in cells:
@@ -184,17 +182,14 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
             if commit.get("id"):
                 commits.add(commit["id"][:12] + ("+" if commit.get("dirty") else ""))
                 dirty |= bool(commit.get("dirty"))
-            for known, name in ((devices, "device"), (kinds, "device_kind"), (backends, "ops_backend")):
+            for known, name in ((devices, "device"), (backends, "ops_backend")):
                 if origin.get(name):
                     known.add(origin[name])
-    footnotes = []
-    for known, what in (
-        (commits, "commits"),
-        (kinds, "kinds of device"),
-        (backends, "back ends of the point operations"),
-    ):
-        if len(known) > 1:
-            footnotes.append(f"The runs of this table come from {len(known)} {what}: {', '.join(sorted(known))}.")
+    footnotes = [
+        f"The runs of this table come from {len(known)} {what}: {', '.join(sorted(known))}."
+        for known, what in ((commits, "commits"), (devices, "kinds of device"), (backends, "back ends of the point operations"))
+        if len(known) > 1
+    ]
     if dirty:
         footnotes.append("Some runs were made with uncommitted changes (marked +).")
     return {
@@ -208,27 +203,36 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
     }
 
 
-def _line(
-    cell: PlannedCell, column: str, kind: str, found: Results, store: Store | None, failures: set[str]
-) -> tuple[str, ...]:
+def _line(cell: PlannedCell, column: str, kind: str, found: Results, store: Store | None, failures: set[str]) -> Line:
     key = cell.runs[kind]
-    value = value_of(column, cell, kind, found)
+    value, text, status = value_of(column, cell, kind, found), "", "done"
     if value is not None:
-        return (cell.row, column, str(cell.seed), f"{value:.6f}" if math.isfinite(value) else str(value), "done", key)
-    if found.get(kind, key) is not None:
-        return (cell.row, column, str(cell.seed), "", "done", key)
-    failed = any(
-        k in failures or (store is not None and store.run(k).read("failure.json")) for k in cell.runs.values()
-    )
-    return (cell.row, column, str(cell.seed), "", "failed" if failed else "missing", key)
+        text = f"{value:.6f}" if math.isfinite(value) else str(value)
+    elif found.get(kind, key) is None:
+        failed = any(k in failures or (store is not None and store.run(k).read(FAILURE)) for k in cell.runs.values())
+        status = "failed" if failed else "missing"
+    return Line(cell.row, column, str(cell.seed), text, status, key)
 
 
-def _csv(lines: Iterable[tuple[str, ...]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(sorted(lines))
-    return buffer.getvalue()
+def place_of(figure: FigureSpec, plan: Plan, cell: PlannedCell) -> dict[str, Any]:
+    """``x`` and ``series`` of a row, from the configuration of its runs: the last one that has the key says it."""
+
+    def said(key: str) -> Any:
+        for kind in reversed([kind for kind in KINDS if kind in cell.runs]):
+            value: Any = plan.specs[cell.runs[kind]].config
+            for name in key.split("."):
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if value is not None:
+                return value.get("name") if isinstance(value, Mapping) else value
+        return None
+
+    places = [said(key) for key in figure.x]
+    x = places[0] if len(places) == 1 else ", ".join(str(value) for value in places)
+    if figure.series:
+        series = str(said(figure.series) or "none")
+    else:
+        series = "numbers" if isinstance(x, int | float) else str(x)
+    return {"x": x, "series": figure.names.get(series, series)}
 
 
 def _is_result(value: Mapping[str, Any]) -> bool:

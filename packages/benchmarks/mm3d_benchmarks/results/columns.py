@@ -1,12 +1,66 @@
-"""What a column of a table is: its heading, unit, printed decimals, and which direction is better.
+"""The results' CSV, and what a column of a table is: its heading, unit, decimals, and which direction is better.
 
-Scores arrive in percent, as the metrics compute them. A column not named here is a score in percent, unless its name
-starts with a known prefix (``IoU/``, ``AP@0.25/``): then the part after the slash, the class, is the heading.
+Long form, one line per value, the same for ``inputs/<table>.csv`` and ``<table>.efficiency.csv``, which holds the
+columns that differ from run to run (``COSTS``):
+
+    row,column,seed,value,status,run
+
+A status other than ``done`` (``missing``, ``failed``, or any other word) leaves the value out of every mean. Scores
+arrive in percent, as the metrics compute them. A column not named here is a score in percent, unless its name starts
+with a known prefix (``IoU/``, ``AP@0.25/``): then the part after the slash, the class, is the heading.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mm3d_benchmarks.store.layout import KEY
+from mm3d_core.errors import UserError
+
+
+class Line(NamedTuple):
+    """One value: a seed of a row in a column, and the run that gave it, or should have."""
+
+    row: str
+    column: str
+    seed: str
+    value: str
+    status: str
+    run: str
+
+
+def csv_text(lines: Iterable[Line]) -> str:
+    """The file's text; equal lines give equal bytes, whatever their order."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([Line._fields, *sorted(lines)])
+    return buffer.getvalue()
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a CSV, in their order.
+
+    Raises:
+        UserError: unreadable, with other columns, or a run that is no key.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *rest = [line for line in csv.reader(stream, strict=True) if line] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run `mm3d collect` again") from error
+    if tuple(header) != Line._fields:
+        raise UserError(f"{path}: columns are {header}, expected {list(Line._fields)}; run `mm3d collect` again")
+    for number, line in enumerate(rest, start=2):
+        if len(line) != len(header) or (line[-1] and not KEY.fullmatch(line[-1])):
+            raise UserError(
+                f"{path}: line {number} is no value with the key of its run ({','.join(line)[:100]!r}); "
+                "run `mm3d collect` again"
+            )
+    return [Line(*line) for line in rest]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm3d_benchmarks.store.spec import KINDS
-from mm3d_benchmarks.store.store import read_json
+from mm3d_benchmarks.store.layout import read_json
 from mm3d_core.files.atomic import write_text_if_changed
 
 

@@ -1,30 +1,28 @@
 """What `collect` wrote for one table: measured values by row, column and seed, and where they come from.
 
-``inputs/<table>.csv`` is long form, one line per value: ``row,column,seed,value,status,run``; times and memory, which
-differ from run to run, stand in ``<table>.efficiency.csv`` in the same form. A status other than
-``done`` (``missing``, ``failed``, or any other word) leaves the value out of every mean and is named in a footnote.
+The two CSV files of a table are those of :mod:`columns`; what leaves a value out of its mean is named in a footnote.
 ``inputs/<table>.provenance.json`` holds, all optional: ``profile``, ``datasets`` (each ``synthetic`` or ``official``),
-``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys).
+``commits``, ``devices``, ``ops_backends``, ``footnotes``, ``runs`` (row to run keys),
+``places`` (row to ``x`` and ``series`` in the figure).
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mm3d_benchmarks.datasets.manifest import origin_kind
-from mm3d_benchmarks.reports.artefacts import KEY
+from mm3d_benchmarks.results.columns import Line, read_lines
+from mm3d_benchmarks.store.layout import KEY
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
 
 _LISTS = ("commits", "devices", "ops_backends", "footnotes")  # of the provenance
-HEADER = ["row", "column", "seed", "value", "status", "run"]
+
+Places = Mapping[str, tuple[Any, str]]  # row to its x and its series in a figure, from the configuration of its runs
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,12 @@ class Inputs:
         kinds = sorted(set(self.datasets().values()))
         return kinds[0] if len(kinds) == 1 else ("mixed" if kinds else "unknown")
 
+    def places(self) -> Places:
+        """Row to (x, series) in the figure of its sweep."""
+        found = self.provenance.get("places")
+        known = found.items() if isinstance(found, Mapping) else ()
+        return {str(k): (v.get("x"), str(v.get("series", ""))) for k, v in known if isinstance(v, Mapping)}
+
     def datasets(self) -> dict[str, str]:
         """Data set to ``synthetic`` or ``official``."""
         found = self.provenance.get("datasets") or {}
@@ -82,53 +86,30 @@ def load_inputs(folder: Path, name: str) -> Inputs:
     path = folder / f"{name}.csv"
     if not path.exists():
         return Inputs(False, {}, _provenance(folder / f"{name}.provenance.json"), {}, ())
-    frame = read_frame(path)
-    measured = folder / f"{name}.efficiency.csv"
-    if measured.exists():
-        frame = pd.concat([frame, read_frame(measured)], ignore_index=True)
+    costs = folder / f"{name}.efficiency.csv"
+    lines = [*read_lines(path), *(read_lines(costs) if costs.exists() else ())]
     provenance = _provenance(folder / f"{name}.provenance.json")
     return Inputs(
         found=True,
-        cells={key: _measured(part) for key, part in _cells(frame)},
+        cells={key: _measured(part) for key, part in _cells(lines).items()},
         provenance=provenance,
-        runs=_runs(frame, provenance),
-        seeds=tuple(sorted(set(frame["seed"]), key=_seed_order)),
+        runs=_runs(lines, provenance),
+        seeds=tuple(sorted({line.seed for line in lines}, key=_seed_order)),
     )
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """The CSV as text, one column per name in ``HEADER``.
-
-    Raises:
-        UserError: unreadable, or with other columns.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run `mm3d collect` again") from error
-    if list(frame.columns) != HEADER:
-        raise UserError(f"{path}: columns are {list(frame.columns)}, expected {HEADER}; run `mm3d collect` again")
-    strange = next((run for run in frame["run"] if run and not KEY.fullmatch(run)), None)
-    if strange is not None:
-        raise UserError(f"{path}: {strange[:100]!r} is no run's key; run `mm3d collect` again")
-    return frame
-
-
-def _cells(frame: pd.DataFrame) -> Iterable[tuple[tuple[str, str], list[tuple[str, str, str, str]]]]:
+def _cells(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:
     """The lines of each (row, column), in the order of the file."""
-    parts: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {}
-    lines = zip(*(frame[name] for name in HEADER), strict=True)
-    for row, column, seed, value, status, run in lines:
-        parts.setdefault((row, column), []).append((seed, value, status, run))
-    return parts.items()
+    parts: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        parts.setdefault((line.row, line.column), []).append(line)
+    return parts
 
 
-def _measured(lines: list[tuple[str, str, str, str]]) -> Measured:
-    by_seed: dict[str, list[tuple[str, str, str]]] = {}
-    for seed, value, status, run in lines:
-        by_seed.setdefault(seed, []).append((value, status, run))
+def _measured(lines: list[Line]) -> Measured:
+    by_seed: dict[str, list[Line]] = {}
+    for line in lines:
+        by_seed.setdefault(line.seed, []).append(line)
     values: dict[str, float] = {}
     runs: dict[str, str] = {}
     problems: dict[str, str] = {}
@@ -137,22 +118,23 @@ def _measured(lines: list[tuple[str, str, str, str]]) -> Measured:
         claims = by_seed[seed]
         if len(claims) > 1:
             problems[seed] = "conflict"
-            claimants = " and ".join(sorted(run or "?" for _, _, run in claims))
+            claimants = " and ".join(sorted(line.run or "?" for line in claims))
             details.append(f"{_seed(seed)}: claimed by {len(claims)} runs ({claimants}); none is used")
             continue
-        value, problem, detail = _value(*claims[0])
+        value, problem, detail = _value(claims[0])
         if not seed and not problem:
             problem, detail = "no seed", "a value without a seed; it cannot be paired and is left out"
         if problem:
             problems[seed] = problem
             details.append(f"{_seed(seed)}: {detail}")
         else:
-            values[seed], runs[seed] = value, claims[0][2]
+            values[seed], runs[seed] = value, claims[0].run
     return Measured(values, runs, problems, tuple(details))
 
 
-def _value(value: str, status: str, run: str) -> tuple[float, str, str]:
+def _value(line: Line) -> tuple[float, str, str]:
     """(number, problem, sentence); the problem is empty when the number counts."""
+    _, _, _, value, status, run = line
     where = f" (run {run})" if run else ""
     if status in ("", "missing"):
         return math.nan, "missing", "no result yet; `mm3d status` names the run"
@@ -169,12 +151,12 @@ def _value(value: str, status: str, run: str) -> tuple[float, str, str]:
     return number, "", ""
 
 
-def _runs(frame: pd.DataFrame, provenance: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _runs(lines: Iterable[Line], provenance: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Row to the keys of its runs: those that the lines name first, then those they started from."""
     found: dict[str, dict[str, None]] = {}
-    for row, run in sorted(set(zip(frame["row"], frame["run"], strict=True))):
+    for row, run in sorted({(line.row, line.run) for line in lines}):
         if run:
-            found.setdefault(str(row), {})[str(run)] = None
+            found.setdefault(row, {})[run] = None
     recorded = provenance.get("runs")
     for row, keys in sorted(recorded.items()) if isinstance(recorded, Mapping) else ():
         known = [key for key in keys if isinstance(key, str) and KEY.fullmatch(key)] if isinstance(keys, list) else []

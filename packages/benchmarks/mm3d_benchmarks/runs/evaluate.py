@@ -26,27 +26,19 @@ from mm3d_benchmarks.runs.build import (
     split_scenes,
 )
 from mm3d_benchmarks.runs.selection import SELECTION_FILE, best_snapshot, selected_by
-from mm3d_benchmarks.runs.training import (
-    EFFICIENCY_FILE,
-    METRICS_FILE,
-    PROGRESS_FILE,
-    device_of,
-    prepare_process,
-    weights_file,
-)
-from mm3d_benchmarks.store.result_form import FORM
+from mm3d_benchmarks.runs.training import device_of, prepare_process, weights_file
+from mm3d_benchmarks.store import layout
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
 from mm3d_core.training.checkpoint import load_weights
 from mm3d_core.observing.efficiency import device_name, peak_memory
 from mm3d_core.errors import UserError
 from mm3d_core.training.interruption import StopRequest
-from mm3d_core.files.sealed import read_sealed, seal, write_sealed
+from mm3d_core.files.sealed import read_sealed, write_sealed
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
 
-MODEL_WEIGHTS, SCENES_FILE = "model.safetensors", "scenes.json"
 SAVE_SECONDS = 20.0  # of scoring are lost to a kill at most, besides what the protocol keeps of the scene at hand
 PICTURED = 2  # scenes whose segmentation is kept for Figure 6
 
@@ -56,7 +48,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
 
     Args:
         config: resolved and plain: seed, task, backbone, dataset, evaluation, machine.
-        folder: the run's folder; it gets progress.json, scenes.json (of each scene alone), prediction_<scene>.npz
+        folder: the run's folder; it gets partial.json, scenes.json (of each scene alone), prediction_<scene>.npz
             of the first segmented scenes, efficiency.json and, last, metrics.json.
         upstream: ``{"finetune": folder}`` (or a weights file).
 
@@ -81,6 +73,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
         selection = {"selection": best_snapshot(config, source, model, protocol, folder, data, scenes, device)}
     inputs = tuple(part(config, "backbone.input"))
     scores = _Scores(config, facts, folder, scenes)
+    layout.write_progress(folder, len(scenes))
     with StopRequest() as stop, scores:
         for name in tqdm(scenes, initial=len(scores.done), unit="scene", desc=folder.name, disable=_quiet(machine)):
             if name in scores.done:
@@ -96,29 +89,28 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
                 stop.hand_on(len(scores.done))
     for name in scenes:
         (folder / room_file(name)).unlink(missing_ok=True)
-    write_json(folder / SCENES_FILE, scores.done)
-    write_json(folder / EFFICIENCY_FILE, _cost(scores.seconds, model, device))
+    write_json(folder / layout.SCENES, scores.done)
+    write_json(folder / layout.EFFICIENCY, _cost(scores.seconds, model, device))
     named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
-    result = {"kind": "evaluate", "form": FORM, "metrics": scores.metric.compute(), "scenes": len(scenes)}
-    write_json(folder / METRICS_FILE, seal(result | named | selection))
+    layout.write_result(folder, "evaluate", scores.metric.compute(), scenes=len(scenes), **named, **selection)
     (folder / SELECTION_FILE).unlink(missing_ok=True)
-    (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    (folder / layout.PARTIAL).unlink(missing_ok=True)
 
 
 class _Scores:
-    """The metric over the scenes so far, and each scene's own scores; kept in ``progress.json``.
+    """The metric over the scenes so far, and each scene's own scores; kept in ``partial.json``.
 
     Saved every ``SAVE_SECONDS`` and when the work ends early; after every scene would cost more than small scenes do.
     """
 
     def __init__(self, config: Mapping[str, Any], facts: DatasetFacts, folder: Path, scenes: list[str]) -> None:
-        self._config, self._facts, self._folder, self._steps = config, facts, folder, len(scenes)
+        self._config, self._facts, self._folder = config, facts, folder
         self._saved_at, self._finished = time.monotonic(), list[str]()
         self._adding = False
         self.metric: Any = build_metric(config, facts)
         self.done: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
-        state = _read_progress(folder / PROGRESS_FILE, scenes)
+        state = _read_partial(folder / layout.PARTIAL, scenes)
         if state is not None:  # whole, by its checksum
             self.metric.load_state(state["metric"])
             self.done, self.seconds = state["scenes"], state["seconds"]
@@ -144,8 +136,8 @@ class _Scores:
 
     def save(self) -> None:
         """Write the scores so far, then drop what the protocol kept of the scenes in them."""
-        state = {"steps": self._steps, "metric": self.metric.state(), "scenes": self.done, "seconds": self.seconds}
-        write_sealed(self._folder / PROGRESS_FILE, state)
+        state = {"metric": self.metric.state(), "scenes": self.done, "seconds": self.seconds}
+        write_sealed(self._folder / layout.PARTIAL, state)
         for name in self._finished:
             (self._folder / room_file(name)).unlink(missing_ok=True)
         self._finished, self._saved_at = [], time.monotonic()
@@ -156,7 +148,7 @@ def weights_of(upstream: Mapping[str, Path] | None) -> Path:
     source = (upstream or {}).get("finetune")
     if source is None:
         raise UserError("an evaluation needs the fine-tuning run whose network it scores (upstream finetune)")
-    return weights_file(Path(source), MODEL_WEIGHTS)
+    return weights_file(Path(source), layout.MODEL_WEIGHTS)
 
 
 def room_file(name: str) -> str:
@@ -164,7 +156,7 @@ def room_file(name: str) -> str:
     return f"scene_{name}.npz".replace("/", "_").replace("\\", "_")
 
 
-def _read_progress(path: Path, scenes: list[str]) -> dict[str, Any] | None:
+def _read_partial(path: Path, scenes: list[str]) -> dict[str, Any] | None:
     """What an interrupted evaluation left; a damaged or foreign file means starting again."""
     state = read_sealed(path)
     if state is None or not {"metric", "scenes", "seconds"} <= state.keys():

@@ -28,7 +28,6 @@ from mm3d_benchmarks.runs.build import (
     split_scenes,
 )
 from mm3d_benchmarks.runs.training import (
-    EFFICIENCY_FILE,
     Training,
     device_of,
     finish,
@@ -36,6 +35,7 @@ from mm3d_benchmarks.runs.training import (
     train,
     weights_file,
 )
+from mm3d_benchmarks.store import layout
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json, write_text
 from mm3d_core.training.checkpoint import load_weights
@@ -43,11 +43,11 @@ from mm3d_core.training.distributed import run_in_processes
 from mm3d_core.observing.efficiency import device_name
 from mm3d_core.errors import UserError
 from mm3d_core.seeding import generator, seed_everything
-from mm3d_core.observing.log import LOG_FILE
+from mm3d_core.observing.logfile import LOG_FILE
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, ENCODER_WEIGHTS, TRANSFER_FILE = "model.safetensors", "encoder.safetensors", "transfer.json"
+TRANSFER_FILE = "transfer.json"
 
 
 def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
@@ -89,7 +89,7 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
         if protocol.point_list is not None:
             listed = Path(protocol.point_list)
             proof["point_list"] = {"file": listed.name, "sha256": hash_file(listed)}
-        finish(folder, "finetune", folder / WEIGHTS, model, more | proof)
+        finish(folder, "finetune", folder / layout.MODEL_WEIGHTS, model, more | proof)
     distributed.barrier()
 
 
@@ -136,7 +136,7 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, An
         account: dict[str, Any] = {"source": None, "loaded": [], "fresh": sorted(model.state_dict())}
         text = f"{folder.name}: from scratch, {len(account['fresh'])} tensors start from their initial values"
     else:
-        report = load_weights(encoder, weights_file(Path(source), ENCODER_WEIGHTS))
+        report = load_weights(encoder, weights_file(Path(source), layout.ENCODER_WEIGHTS))
         account = {**report.as_dict(), "fresh": outside}
         text = f"{report.describe()}\n  the head starts fresh: {len(outside)} tensors"
     if distributed.is_main():
@@ -158,7 +158,7 @@ def remember(config: Mapping[str, Any], folder: Path, training: Training, model:
         model.remember(shown.points, shown.labels["segment"], generator(int(config["seed"]), "remember", number))
     record = {"step": 0, "remembered": float(model.filled.sum()), "loss": 0.0}
     write_text(folder / LOG_FILE, json.dumps(record) + "\n")
-    write_json(folder / EFFICIENCY_FILE, {"device": device_name(device), "parameters_trainable": 0})
+    write_json(folder / layout.EFFICIENCY, {"device": device_name(device), "parameters_trainable": 0})
 
 
 def _loss(model: Any, batch: Batch, _: torch.Generator) -> dict[str, Tensor]:

@@ -24,14 +24,14 @@ from mm3d_benchmarks.runs.build import (
     split_scenes,
 )
 from mm3d_benchmarks.runs.training import Training, device_of, finish, prepare_process, train
+from mm3d_benchmarks.store.layout import ENCODER_WEIGHTS
 from mm3d_core.training import distributed
 from mm3d_core.training.distributed import run_in_processes
-from mm3d_core.observing.log import read_log
+from mm3d_core.observing.logfile import read_log
 from mm3d_core.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "encoder.safetensors"
 NO_CROPS = (
     "in not one of %d logged steps did two crops of a scan overlap as pretrain.method.views asks (accepted_views is 0): both "
     "views were balls around one point; choose another crop (sphere, box), or a smaller overlap or min_share"
@@ -65,7 +65,7 @@ def _pretrain(config: dict[str, Any], where: str) -> None:
         sampling = training.items.sampling
         warn_of_crops(folder)
         save_artefacts(folder, method, training.data, training.scenes[0], sampling, int(config["seed"]))
-        finish(folder, "pretrain", folder / WEIGHTS, method.encoder, {"scenes": len(training.scenes)})
+        finish(folder, "pretrain", folder / ENCODER_WEIGHTS, method.encoder, {"scenes": len(training.scenes)})
     distributed.barrier()
 
 

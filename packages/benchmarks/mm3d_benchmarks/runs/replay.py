@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from mm3d_benchmarks.store.spec import KINDS
-from mm3d_benchmarks.store.store import read_json
+from mm3d_benchmarks.store.layout import read_json
 from mm3d_benchmarks.runs.training import REPLAY_FILE, Training
 from mm3d_core.training.checkpoint import load_checkpoint
 from mm3d_core.errors import UserError

@@ -15,21 +15,19 @@ from mm3d_benchmarks.loading.loading import SceneLoader, ScenesToItems
 from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
 from mm3d_benchmarks.runs.build import Machine, Recipe
 from mm3d_benchmarks.runs.device import in_words
-from mm3d_benchmarks.store.store import read_json
+from mm3d_benchmarks.store import layout
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
 from mm3d_core.training.checkpoint import save_weights
 from mm3d_core.errors import UserError
-from mm3d_core.files.sealed import seal
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training.snapshots import snapshots_of
 from mm3d_core.training.fit import FAILURE_FOLDER, Objective, fit
-from mm3d_core.observing.log import LOG_FILE, read_log
+from mm3d_core.observing.logfile import LOG_FILE, read_log
 from pointops.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE, EFFICIENCY_FILE, PROGRESS_FILE = "metrics.json", "efficiency.json", "progress.json"
 REPLAY_FILE = "replay.json"
 NOT_RESULTS = ("step", "epoch", "lr", "seconds_per_step", "peak_memory_bytes")  # of a log record
 
@@ -111,7 +109,7 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
     schedule, batch_norm = recipe.schedules()
     settings = recipe.settings(loader.steps_per_epoch, int(config["seed"]))
     if distributed.is_main():
-        write_json(folder / PROGRESS_FILE, {"steps": settings.steps, "steps_per_epoch": loader.steps_per_epoch})
+        layout.write_progress(folder, settings.steps)
     try:
         record = fit(
             training.module,
@@ -134,7 +132,7 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
     record |= {"processes": distributed.world_size(), "workers": machine.workers, "scenes_per_step": recipe.batch}
     record["parameters_beside_encoder"] = _trainable(training.module) - _trainable(training.module.encoder)
     if distributed.is_main():
-        write_json(folder / EFFICIENCY_FILE, record)
+        write_json(folder / layout.EFFICIENCY, record)
     return record
 
 
@@ -151,14 +149,8 @@ def finish(folder: Path, kind: str, weights: Path, module: nn.Module, more: Mapp
     last = records[-1]
     metrics = {name: value for name, value in last.items() if name not in NOT_RESULTS}
     files = [weights, *snapshots_of(folder).values()]
-    result = {
-        "kind": kind,
-        "metrics": metrics,
-        "steps": last["step"],
-        "weights": {path.name: hash_file(path) for path in files},
-        **(more or {}),
-    }
-    write_json(folder / METRICS_FILE, seal(result))
+    hashes = {path.name: hash_file(path) for path in files}
+    layout.write_result(folder, kind, metrics, steps=last["step"], weights=hashes, **(more or {}))
 
 
 def weights_file(source: Path, name: str) -> Path:
@@ -169,7 +161,7 @@ def weights_file(source: Path, name: str) -> Path:
     """
     if source.suffix and not source.is_dir():
         return source
-    path, result = source / name, read_json(source / METRICS_FILE) or {}
+    path, result = source / name, layout.read_json(source / layout.METRICS) or {}
     recorded = result.get("weights")
     expected = recorded.get(name) if isinstance(recorded, dict) else None
     if expected is not None and path.is_file() and hash_file(path) != expected:

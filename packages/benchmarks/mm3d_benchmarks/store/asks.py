@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mm3d_benchmarks.store.layout import read_json
 from mm3d_benchmarks.store.spec import content_key
-from mm3d_benchmarks.store.store import Store, read_json
+from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 

@@ -1,14 +1,4 @@
-"""The run store: ``runs/<key>/``, one folder per run, named by content.
-
-    spec.json         what the run is (kind, configuration, upstream keys, data, code), written when first asked for
-    config.yaml       the same configuration, for people
-    lock              held by the process that runs it
-    attempts.json     how often it was started without getting further
-    job.json          where it was last sent: launcher, job id, submitter
-    log.txt           what it printed;  log.jsonl  its loss, step by step
-    failure.json      why the last attempt ended without a result
-    provenance.json   commit, device, versions of the attempt that finished
-    metrics.json      the result. It is written last, by rename, and is the only sign of being done
+"""The run store: ``runs/<key>/``, one folder per run, named by content; :mod:`layout` says what is in it.
 
 Nothing in here imports torch.
 """
@@ -16,7 +6,6 @@ Nothing in here imports torch.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,16 +15,14 @@ from typing import Any
 
 import yaml
 
-from mm3d_benchmarks.store import locks
+from mm3d_benchmarks.store import layout, locks
+from mm3d_benchmarks.store.layout import KEY, read_json
 from mm3d_benchmarks.store.result_form import check_form
 from mm3d_benchmarks.store.spec import KEY_LENGTH, RunSpec
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json, write_text
-from mm3d_core.files.sealed import seal, unseal
-from mm3d_core.files.untrusted import parse_json
 
 VERSION = 1  # of this layout; raise it when older folders can no longer be read
-_KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ class Store:
         Raises:
             UserError: not a key; a path such as ``../x`` cannot leave the store.
         """
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             raise UserError(f"{key!r} is no run key; a key is {KEY_LENGTH} hex digits, see `mm3d store ls`")
         return Run(self.root / key)
 
@@ -83,23 +70,23 @@ class Store:
         """Keys of all runs in the store, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(entry.name for entry in os.scandir(self.root) if _KEY.fullmatch(entry.name))
+        return sorted(entry.name for entry in os.scandir(self.root) if KEY.fullmatch(entry.name))
 
     def done(self) -> set[str]:
         """Keys of all runs that have a result."""
-        return {key for key in self.keys() if (self.root / key / "metrics.json").exists()}
+        return {key for key in self.keys() if (self.root / key / layout.METRICS).exists()}
 
     def register(self, spec: RunSpec) -> Run:
         """Make the run's folder and write what it is; harmless when that was done before."""
         run = self.run(spec.key)
         if not (self.root / "store.json").exists():
             write_json(self.root / "store.json", {"version": VERSION})
-        known = run.read("spec.json")
+        known = run.read(layout.SPEC)
         if known is None or RunSpec.from_json(known).key != spec.key:
-            write_text(run.folder / "config.yaml", _yaml(spec))
-            run.write("spec.json", spec.to_json())
+            write_text(run.folder / layout.CONFIG, _yaml(spec))
+            run.write(layout.SPEC, spec.to_json())
         elif known["local"] != spec.local:
-            run.write("spec.json", spec.to_json())
+            run.write(layout.SPEC, spec.to_json())
         return run
 
 
@@ -117,17 +104,17 @@ class Run:
     @property
     def exists(self) -> bool:
         """Whether the run was ever asked for."""
-        return (self.folder / "spec.json").exists()
+        return (self.folder / layout.SPEC).exists()
 
     @property
     def is_done(self) -> bool:
         """Whether the result is there."""
-        return (self.folder / "metrics.json").exists()
+        return (self.folder / layout.METRICS).exists()
 
     @property
     def lock_file(self) -> Path:
         """Held by the process that runs it."""
-        return self.folder / "lock"
+        return self.folder / layout.LOCK
 
     def holder(self) -> dict[str, Any] | None:
         """Who runs it now, or None."""
@@ -141,29 +128,25 @@ class Run:
         """Replace one of the run's JSON files in one step."""
         write_json(self.folder / name, value)
 
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write ``metrics.json``, with its checksum: the run is done."""
-        self.write("metrics.json", seal(result))
-
     def spec(self) -> RunSpec:
         """What the run is.
 
         Raises:
             UserError: the folder holds no spec, or one whose content does not match its key.
         """
-        value = self.read("spec.json")
+        value = self.read(layout.SPEC)
         if value is None:
             raise UserError(
-                f"{self.folder / 'spec.json'}: missing or damaged; delete the folder and run the sweep again"
+                f"{self.folder / layout.SPEC}: missing or damaged; delete the folder and run the sweep again"
             )
         try:
             spec = RunSpec.from_json(value)
         except (ValueError, UserError) as error:
             raise UserError(
-                f"{self.folder / 'spec.json'}: damaged ({error}); delete the folder and run the sweep again"
+                f"{self.folder / layout.SPEC}: damaged ({error}); delete the folder and run the sweep again"
             ) from error
-        if spec.key != self.key and not self.read("adopted.json"):
-            raise UserError(f"{self.folder / 'spec.json'}: describes run {spec.key}; delete the folder and run again")
+        if spec.key != self.key and not self.read(layout.ADOPTED):
+            raise UserError(f"{self.folder / layout.SPEC}: describes run {spec.key}; delete the folder and run again")
         return spec
 
     def metrics(self) -> dict[str, Any]:
@@ -172,15 +155,12 @@ class Run:
         Raises:
             UserError: it is missing, damaged, or of a form that this program does not read.
         """
-        try:
-            value = unseal(self.read("metrics.json"), required=False)
-            if not isinstance(value.get("metrics"), dict):
-                raise ValueError("no metrics")
-        except ValueError as error:
+        value = layout.read_result(self.folder)
+        if value is None:
             raise UserError(
-                f"{self.folder / 'metrics.json'}: missing or damaged; `mm3d store rm {self.key}`, then run again"
-            ) from error
-        check_form(value, str(self.folder / "metrics.json"), self.key)
+                f"{self.folder / layout.METRICS}: missing or damaged; `mm3d store rm {self.key}`, then run again"
+            )
+        check_form(value, str(self.folder / layout.METRICS), self.key)
         return value
 
     def checkpoint_mark(self) -> int:
@@ -192,28 +172,28 @@ class Run:
 
     def begin_attempt(self) -> int:
         """Count a start; returns how many starts in a row got no further than this one's checkpoint."""
-        mark, before = self.checkpoint_mark(), self.read("attempts.json") or {}
+        mark, before = self.checkpoint_mark(), self.read(layout.ATTEMPTS) or {}
         count = _count(before, "count") + 1 if before.get("mark") == mark else 1
-        self.write("attempts.json", {"count": count, "mark": mark, "total": _count(before, "total") + 1})
+        self.write(layout.ATTEMPTS, {"count": count, "mark": mark, "total": _count(before, "total") + 1})
         return count
 
     def take_back_attempt(self) -> None:
         """A start that was ended politely (preemption, time limit, Ctrl-C) does not count."""
-        before = self.read("attempts.json")
+        before = self.read(layout.ATTEMPTS)
         if before:
-            self.write("attempts.json", {**before, "count": max(0, _count(before, "count") - 1)})
+            self.write(layout.ATTEMPTS, {**before, "count": max(0, _count(before, "count") - 1)})
 
     def attempts(self) -> int:
         """Starts in a row that got no further."""
-        return _count(self.read("attempts.json") or {}, "count")
+        return _count(self.read(layout.ATTEMPTS) or {}, "count")
 
     def starts(self) -> int:
         """All starts so far."""
-        return _count(self.read("attempts.json") or {}, "total")
+        return _count(self.read(layout.ATTEMPTS) or {}, "total")
 
     def forgive(self) -> None:
         """Forget failures and attempts, so that the run is tried again."""
-        for name in ("attempts.json", "failure.json"):
+        for name in (layout.ATTEMPTS, layout.FAILURE):
             (self.folder / name).unlink(missing_ok=True)
 
     def forget_failure(self) -> None:
@@ -222,14 +202,14 @@ class Run:
 
     def clear(self) -> None:
         """Forget everything that was computed, the result first; what the run is stays."""
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        (self.folder / layout.METRICS).unlink(missing_ok=True)
         for path in sorted(self.folder.iterdir()):
-            if path.name not in ("spec.json", "config.yaml", "lock"):
+            if path.name not in (layout.SPEC, layout.CONFIG, layout.LOCK):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the folder; the result first, so that a half-deleted run does not look done."""
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        (self.folder / layout.METRICS).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def size(self) -> int:
@@ -237,15 +217,10 @@ class Run:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def last_progress(self) -> dict[str, Any]:
-        """The last complete line of ``log.jsonl``: step, loss, speed, whatever the loop wrote."""
-        for line in reversed(tail(self.folder / "log.jsonl", 4096).splitlines()):
-            with suppress(ValueError):
-                value = parse_json(line)
-                if not isinstance(value, dict):
-                    continue
-                numbers = [value.get(name, 0.0) for name in ("step", "loss", "seconds_per_step")]
-                if all(type(number) in (int, float) for number in numbers):
-                    return value
+        """The last record of ``log.jsonl``: step, loss, speed, whatever the loop wrote; empty when there is none."""
+        for record in reversed(list(layout.log_records(self.folder, last=4096))):
+            if all(type(record.get(name, 0.0)) in (int, float) for name in ("loss", "seconds_per_step")):
+                return record
         return {}
 
 
@@ -264,38 +239,18 @@ def adopt(store: Store, old: Run, spec: RunSpec, who: str, why: str) -> Run:
     store.register(spec)
     for path in sorted(old.folder.rglob("*")):
         name = path.relative_to(old.folder)
-        if path.is_file() and name.name not in ("lock", "spec.json", "config.yaml", "metrics.json"):
+        if path.is_file() and name.name not in (layout.LOCK, layout.SPEC, layout.CONFIG, layout.METRICS):
             _link(path, new.folder / name)
-    new.write("adopted.json", {"from": old.key, "who": who, "why": why})
-    shutil.copyfile(old.folder / "metrics.json", new.folder / ".metrics.adopted.tmp")
-    os.replace(new.folder / ".metrics.adopted.tmp", new.folder / "metrics.json")
+    new.write(layout.ADOPTED, {"from": old.key, "who": who, "why": why})
+    shutil.copyfile(old.folder / layout.METRICS, new.folder / ".metrics.adopted.tmp")
+    os.replace(new.folder / ".metrics.adopted.tmp", new.folder / layout.METRICS)
     return new
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None when the file is missing, half-written or not an object."""
-    try:
-        value = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _count(value: Mapping[str, Any], name: str) -> int:
     """A counter of a run's bookkeeping; 0 where damage made something else of it."""
     count = value.get(name)
     return count if type(count) is int and 0 <= count < 2**31 else 0
-
-
-def tail(path: Path, size: int) -> str:
-    """The last ``size`` bytes of a text file; empty when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - size))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _link(source: Path, target: Path) -> None:

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 MAX_OVERFLOWS = 30  # fp16 scale starts at 2**16: after so many halvings in a row the trouble is not the scale
-FAILURE_FOLDER = "failure"
+FAILURE_FOLDER, STEP_FILE = "failure", "step.json"  # the state before a step that failed, and which it was
 
 
 class Batch(Protocol):
@@ -339,7 +339,7 @@ class _Loop:
         if distributed.is_main():
             self.save(step, folder)
             terms = {name: str(value) for name, value in totals.items()}
-            write_json(folder / "failure.json", {"step": step + 1, "what": what, "scenes": names, "terms": terms})
+            write_json(folder / STEP_FILE, {"step": step + 1, "what": what, "scenes": names, "terms": terms})
         replay = f"; replay it with: {self.reporting.replay}" if self.reporting.replay else ""
         raise UserError(
             f"{self.folder}: training stopped at step {step + 1}: {what}, scenes {', '.join(names)}; "

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 
-from mm3d_benchmarks.planning.table_spec import TableSpec, load_spec
+from mm3d_benchmarks.planning.sweepfile import load_sweep
+from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.scores import scene_scores
 from mm3d_benchmarks.reports.verdicts.comparisons import agreement, differences, spreads, write_statistics
 from mm3d_benchmarks.results.inputs import Inputs, load_inputs
@@ -24,7 +25,7 @@ def table_7(tmp_path: Path) -> tuple[TableSpec, Inputs]:
 
 
 def measured(tmp_path: Path, values: dict) -> tuple[TableSpec, Inputs]:
-    spec = load_spec(write_sweep(tmp_path / "sweeps", NAME, TABLE_7) / f"{NAME}.yaml")
+    spec = load_sweep(write_sweep(tmp_path / "sweeps", NAME, TABLE_7) / f"{NAME}.yaml").table
     assert spec is not None
     write_inputs(tmp_path, NAME, done(values), SYNTHETIC)
     return spec, load_inputs(tmp_path / "smoke" / "inputs", NAME)

@@ -11,7 +11,8 @@ import pytest
 from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_values, write_inputs, write_sweep
 from scipy.stats import t
 
-from mm3d_benchmarks.planning.table_spec import TableSpec, load_spec
+from mm3d_benchmarks.planning.sweepfile import load_sweep
+from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.figures_comparisons import comparisons
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.verdicts.resolution import ONE_SEED, resolutions, sentence, smallest_difference, verdicts
@@ -21,7 +22,7 @@ NAME = "table_07_framework_ablation"
 
 
 def measured(folder: Path, values: dict[tuple[str, str], list[float]]) -> tuple[TableSpec, Inputs]:
-    spec = load_spec(write_sweep(folder / "sweeps", NAME, TABLE_7) / f"{NAME}.yaml")
+    spec = load_sweep(write_sweep(folder / "sweeps", NAME, TABLE_7) / f"{NAME}.yaml").table
     assert spec is not None
     write_inputs(folder, NAME, done(values), SYNTHETIC)
     return spec, load_inputs(folder / "smoke" / "inputs", NAME)

@@ -1,0 +1,140 @@
+"""A run's folder: the names of its files, their shapes, and how they are read. Nobody else spells or parses them.
+
+    spec.json         what the run is (kind, configuration, upstream keys, data, code), written when first asked for
+    config.yaml       the same configuration, for people
+    lock              held by the process that runs it
+    attempts.json     how often it was started without getting further
+    job.json          where it was last sent: launcher, job id, submitter
+    adopted.json      from which run, by whom and why it was re-keyed
+    log.txt           what it printed;  log.jsonl  its loss, step by step
+    progress.json     {steps}: how many steps, or scenes, it takes in all
+    partial.json      what an evaluation has scored so far
+    failure.json      {error, traceback, log}: why the last attempt ended without a result
+    provenance.json   commit, device, versions of the attempt that finished
+    efficiency.json   seconds, memory and parameters
+    scenes.json       an evaluation's scores of each scene alone
+    encoder.safetensors, model.safetensors   what a pre-training, a fine-tuning leaves
+    metrics.json      {kind, form, metrics, ...}: the result, written last, by rename; the only sign of being done
+
+Nothing in here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mm3d_benchmarks.store.result_form import FORM
+from mm3d_benchmarks.store.spec import KEY_LENGTH
+from mm3d_core.files.atomic import write_json
+from mm3d_core.files.sealed import seal, unseal
+from mm3d_core.files.untrusted import parse_json
+from mm3d_core.observing.logfile import LOG_FILE
+
+SPEC, CONFIG, LOCK, ATTEMPTS, JOB, ADOPTED = (
+    "spec.json", "config.yaml", "lock", "attempts.json", "job.json", "adopted.json",
+)  # fmt: skip
+PROGRESS, PARTIAL, FAILURE, LOG_TEXT = "progress.json", "partial.json", "failure.json", "log.txt"
+PROVENANCE, EFFICIENCY, SCENES, METRICS = "provenance.json", "efficiency.json", "scenes.json", "metrics.json"
+ENCODER_WEIGHTS, MODEL_WEIGHTS = "encoder.safetensors", "model.safetensors"
+KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+LOG_BYTES = 4 * 2**20  # of log.jsonl that are read
+
+
+def write_result(folder: Path, kind: str, metrics: Mapping[str, Any], **more: Any) -> None:
+    """Write ``metrics.json``, with its checksum: the run is done.
+
+    Args:
+        more: what else the kind of run records, JSON-able.
+    """
+    write_json(folder / METRICS, seal({"kind": kind, "form": FORM, "metrics": dict(metrics), **more}))
+
+
+def write_failure(folder: Path, error: str, traceback: str = "", log: str = "") -> None:
+    """Say why an attempt ended without a result; ``log`` names the file of a job that never started its run."""
+    write_json(folder / FAILURE, {"error": error, "traceback": traceback, "log": log})
+
+
+def write_progress(folder: Path, steps: int) -> None:
+    """Say how many steps (of an evaluation: scenes) the run takes in all."""
+    write_json(folder / PROGRESS, {"steps": steps})
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None when the file is missing, half-written or not an object."""
+    try:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The content of ``metrics.json``, which holds a mapping ``metrics``; None when it is missing or damaged."""
+    try:
+        value = unseal(read_json(folder / METRICS), required=False)
+    except ValueError:
+        return None
+    return value if isinstance(value.get("metrics"), dict) else None
+
+
+def read_error(folder: Path) -> str:
+    """Why the last attempt ended, in one line; empty when no failure is recorded."""
+    return " ".join(str((read_json(folder / FAILURE) or {}).get("error") or "").split())
+
+
+def read_steps(folder: Path) -> int | None:
+    """How many steps the run takes in all, if it said so."""
+    steps = (read_json(folder / PROGRESS) or {}).get("steps")
+    return steps if type(steps) is int and steps > 0 else None
+
+
+def log_records(folder: Path, last: int | None = None) -> Iterator[dict[str, Any]]:
+    """The whole records of ``log.jsonl`` in order, torn and foreign lines passed over.
+
+    Args:
+        last: read only so many bytes from the end; otherwise the first ``LOG_BYTES``.
+    """
+    path = folder / LOG_FILE
+    for line in (tail(path, last) if last is not None else read_text(path, LOG_BYTES)).splitlines():
+        try:
+            value = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and type(value.get("step")) in (int, float):
+            yield value
+
+
+def upstreams(store: Path, key: str) -> list[str]:
+    """Keys of the runs from which a run starts, nearest first; empty when its spec cannot be read."""
+    found, queue = [], [key]
+    while queue:
+        parents = (read_json(store / queue.pop(0) / SPEC) or {}).get("upstream")
+        named = [str(k) for _, k in sorted(parents.items())] if isinstance(parents, dict) else []
+        fresh = [k for k in named if KEY.fullmatch(k) and k not in found and k != key]
+        found += fresh
+        queue += fresh
+    return found
+
+
+def read_text(path: Path, size: int = 2**20) -> str:
+    """The first ``size`` bytes of a text file; empty when there is none."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def tail(path: Path, size: int) -> str:
+    """The last ``size`` bytes of a text file; empty when there is none."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - size))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return ""
