@@ -81,6 +81,8 @@ def prepare(options: argparse.Namespace) -> int:
     raw = Path(settings.pop("raw", Path(data["raw"]) / dataset))
     if options.check:
         return _check(Path(settings["out"]) if "out" in settings else prepared_root(dataset, data))
+    if options.check_raw:
+        return _check_raw(dataset, raw, settings)
     out = Path(settings.pop("out", Path(data["prepared"]) / dataset))
     ready = prepare_dataset(
         dataset,
@@ -137,6 +139,17 @@ def key_values(arguments: Sequence[str]) -> dict[str, Any]:
         text = key in LITERAL or isinstance(parsed, dict | list) or (parsed is None and value)
         settings[key] = value if text else parsed
     return settings
+
+
+def _check_raw(dataset: str, raw: Path, settings: dict[str, Any]) -> int:
+    """Say what is missing of a release; status 1 where something is."""
+    from mm3d_benchmarks.datasets.check_raw import check_raw, report
+    from mm3d_benchmarks.datasets.prepare import make_reader
+
+    settings.pop("out", None)
+    missing = check_raw(dataset, raw, lambda: make_reader(dataset, raw, settings))
+    print("\n".join(report(dataset, raw, missing)))
+    return 1 if missing else 0
 
 
 def _check(out: Path) -> int:

@@ -22,6 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; bad input ends with its message and status 1, Ctrl-C with 130."""
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
+    words = next(
+        (found for name in ("settings", "overrides") if (found := getattr(options, name, None)) is not None), None
+    )
+    if words is not None and all("=" in word and not word.startswith("-") for word in rest):
+        words += rest  # settings behind an option, where a remedy is appended
+        rest = []
     if rest:
         (options.parser or parser).error(f"unknown option {rest[0]}; see mm3d {options.command or ''} --help")
     if not options.command:
@@ -140,6 +146,9 @@ def _prepare(commands) -> None:
         "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
     )
     parser.add_argument("--again", action="store_true", help="read every raw file anew, whatever is prepared already")
+    parser.add_argument(
+        "--check-raw", action="store_true", help="list all that is missing of a download, with counts, and read nothing"
+    )
     parser.add_argument(
         "--check",
         action="store_true",

@@ -25,6 +25,7 @@ def test_every_axis_may_point_up(tmp_path: Path, up: str) -> None:
     normals = [(f"n{a}", "float", (NORMAL @ turn)[:, i]) for i, a in enumerate("xyz")]
     scan = read_scan(ply(tmp_path / "a.ply", [*columns(stored, RGB), *normals]), ScanOptions.of(up=up))
     np.testing.assert_allclose(scan.coord, XYZ, atol=1e-5)
+    assert scan.normal is not None
     np.testing.assert_allclose(scan.normal, NORMAL, atol=1e-6)
     np.testing.assert_allclose(stored @ scan.linear.T + scan.shift, XYZ, atol=1e-5)
 
