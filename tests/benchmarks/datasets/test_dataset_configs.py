@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mm3d_benchmarks.datasets.check import FACTS
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
-from mm3d_benchmarks.datasets.prepare import READERS
+from mm3d_benchmarks.datasets.known import DATASETS, facts_of, reader_classes
+from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.synthetic.generate import CODES
 
 CONFIGS = sorted(Path(str(files("mm3d_benchmarks"))).joinpath("conf", "dataset").glob("*.yaml"))
 
@@ -26,14 +27,13 @@ def test_a_config_names_its_facts_and_has_a_reader(path: Path) -> None:
     assert config["ignore"] == IGNORE
     assert config["root"].endswith(path.stem)
     assert set(config["splits"]) == {"pretrain", "train", "evaluate"}
-    assert FACTS[path.stem]() == facts
-    for reader in READERS[path.stem]:
-        where, _, what = reader.rpartition(".")
-        assert hasattr(getattr(import_module(where), what), "read")
+    assert facts_of(PreparedDataset(path, {"dataset": path.stem, "classes": {"segmentation": []}})) == facts
+    assert all(hasattr(reader, "read") for reader in reader_classes(path.stem))
 
 
 def test_there_is_a_config_for_every_reader() -> None:
-    assert {path.stem for path in CONFIGS} == set(READERS)
+    assert {path.stem for path in CONFIGS} == set(DATASETS)
+    assert {name for name, known in DATASETS.items() if known.generated} == set(CODES)
 
 
 def test_facts_with_palettes_or_sizes_that_do_not_fit_are_refused() -> None:

@@ -31,31 +31,32 @@ LITERAL = (
     "instance",
     "formats",
 )
-SYNTHETIC = ("scannet", "s3dis", "sunrgbd")
 
 
 def generate(options: argparse.Namespace) -> int:
     """Generate a profile's synthetic data sets, in the raw formats of the official ones."""
+    from mm3d_benchmarks.datasets.known import DATASETS
     from mm3d_benchmarks.datasets.manifest import MARK, origin_kind
     from mm3d_benchmarks.synthetic.generate import generate as write
 
     if options.command == "embed":
         print("mm3d embed: is called mm3d generate now; the old name goes with the next release", file=sys.stderr)
     data = profile_of(options.profile)["data"]
+    generated = [name for name, known in DATASETS.items() if known.generated]
     if data["source"] not in SOURCES:
         raise UserError(
             f"profile {options.profile}: data.source is {data['source']!r}"
             f"{did_you_mean(origin_kind(data['source']), SOURCES)}; write one of {', '.join(SOURCES)}"
         )
     if data["source"] != "synthetic":
-        for dataset in options.dataset or SYNTHETIC:
+        for dataset in options.dataset or generated:
             if not (Path(data["raw"]) / dataset).is_dir():
                 raise UserError(
                     f"profile {options.profile} uses the official data, there is nothing to generate: "
                     f"put or link the {dataset} release to {Path(data['raw']) / dataset}"
                 )
         return 0
-    for dataset in options.dataset or SYNTHETIC:
+    for dataset in options.dataset or generated:
         folder = Path(data["raw"]) / dataset
         try:
             write(dataset, folder, profile=data["size"], seed=options.seed, workers=_workers(options))

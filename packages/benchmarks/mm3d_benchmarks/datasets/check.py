@@ -7,20 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.known import facts_of
 from mm3d_benchmarks.datasets.manifest import origin_kind
-from mm3d_benchmarks.datasets.readers import folder, s3dis, scannet, sunrgbd
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, open_dataset
 from mm3d_benchmarks.datasets.summary import told
 from mm3d_core.errors import UserError
-
-FACTS = {"scannet": scannet.facts, "s3dis": s3dis.facts, "sunrgbd": sunrgbd.facts, "folder": folder.facts}
-
-
-def facts_of(dataset: PreparedDataset) -> DatasetFacts:
-    """What is known of a prepared data set; the classes of own scans stand in its manifest."""
-    if dataset.dataset == "folder":
-        return folder.facts(dataset.manifest["classes"]["segmentation"])
-    return FACTS[dataset.dataset]() if dataset.dataset in FACTS else DatasetFacts(dataset.dataset)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from mm3d_benchmarks.datasets.known import DATASETS, reader_classes
 from mm3d_benchmarks.datasets.manifest import WHOLE, build_manifest, origin_of
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader
 from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, check_name, open_dataset, read_record, write_scene
@@ -22,28 +22,6 @@ from mm3d_core.files.atomic import write_json
 
 RECIPE = 2  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
 # data set -> its readers: processed forms, recognized by their files, then the raw release
-READERS = {
-    "scannet": (
-        "mm3d_benchmarks.datasets.readers.processed.scannet.PointceptScanNet",
-        "mm3d_benchmarks.datasets.readers.processed.scannet.VoteNetScanNet",
-        "mm3d_benchmarks.datasets.readers.processed.scannet.MMDetScanNet",
-        "mm3d_benchmarks.datasets.readers.processed.pth.PthScanNet",
-        "mm3d_benchmarks.datasets.readers.scannet.ScanNetReader",
-    ),
-    "s3dis": (
-        "mm3d_benchmarks.datasets.readers.processed.s3dis.PointceptS3DIS",
-        "mm3d_benchmarks.datasets.readers.processed.s3dis.PostechS3DIS",
-        "mm3d_benchmarks.datasets.readers.processed.s3dis.MMDetS3DIS",
-        "mm3d_benchmarks.datasets.readers.processed.pth.PthS3DIS",
-        "mm3d_benchmarks.datasets.readers.s3dis.S3DISReader",
-    ),
-    "sunrgbd": (
-        "mm3d_benchmarks.datasets.readers.processed.sunrgbd.VoteNetSunRgbd",
-        "mm3d_benchmarks.datasets.readers.processed.sunrgbd.MMDetSunRgbd",
-        "mm3d_benchmarks.datasets.readers.sunrgbd.SunRgbdReader",
-    ),
-    "folder": ("mm3d_benchmarks.datasets.readers.folder.FolderReader",),
-}
 Progress = Callable[[int, int], None]  # scenes done, scenes in all
 SKIP = "--skip-broken prepares the other scenes and lists this one"
 
@@ -78,7 +56,7 @@ def prepare_dataset(
     interrupted call continues.
 
     Args:
-        dataset: key of :data:`READERS`.
+        dataset: key of :data:`mm3d_benchmarks.datasets.known.DATASETS`.
         raw: the release's folder, as downloaded.
         out: folder to write (``data/prepared/<dataset>``).
         workers: processes; 0 prepares in this one. Each holds one scene at a time.
@@ -137,11 +115,11 @@ def make_reader(dataset: str, raw: Path, options: Mapping[str, Any]) -> Reader:
     Raises:
         UserError: unknown data set or option, or the raw folder is not there.
     """
-    if dataset not in READERS:
-        raise UserError(f"dataset={dataset}: unknown; choose one of {', '.join(sorted(READERS))}")
+    if dataset not in DATASETS:
+        raise UserError(f"dataset={dataset}: unknown; choose one of {', '.join(sorted(DATASETS))}")
     if not raw.exists():
         raise UserError(f"{raw}: not found; raw must be the folder of the raw {dataset} data")
-    factories = [getattr(import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in READERS[dataset]]
+    factories = reader_classes(dataset)
     factory = next((f for f in factories[:-1] if f.accepts(raw)), factories[-1])
     try:
         return factory(raw, **options)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.check import facts_of
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.known import facts_of
 from mm3d_benchmarks.datasets.scene import Scene, open_dataset
 from mm3d_benchmarks.viewing.image import draw, save, sheet
 from mm3d_benchmarks.viewing.statistic import heat, local_statistic

@@ -1,0 +1,89 @@
+"""The data sets that this suite knows: their readers, their facts, and whether scenes in their format can be generated.
+
+The one place that names a new data set, beside its reader and its config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.scene import PreparedDataset
+
+_READERS = "mm3d_benchmarks.datasets.readers"
+
+
+@dataclass(frozen=True)
+class KnownDataset:
+    """One data set.
+
+    Attributes:
+        readers: import paths below ``datasets.readers``; the first that recognizes a folder reads it, the official
+            release's last.
+        facts: import path, likewise, of the function that gives class names, splits and published numbers.
+        generated: whether ``mm3d generate`` writes scenes in its raw format.
+        own_classes: its classes stand in the manifest of what was prepared, and its facts are made from them.
+    """
+
+    readers: tuple[str, ...]
+    facts: str
+    generated: bool = True
+    own_classes: bool = False
+
+
+DATASETS = {
+    "scannet": KnownDataset(
+        (
+            "processed.scannet.PointceptScanNet",
+            "processed.scannet.VoteNetScanNet",
+            "processed.scannet.MMDetScanNet",
+            "processed.pth.PthScanNet",
+            "scannet.ScanNetReader",
+        ),
+        "scannet.facts",
+    ),
+    "s3dis": KnownDataset(
+        (
+            "processed.s3dis.PointceptS3DIS",
+            "processed.s3dis.PostechS3DIS",
+            "processed.s3dis.MMDetS3DIS",
+            "processed.pth.PthS3DIS",
+            "s3dis.S3DISReader",
+        ),
+        "s3dis.facts",
+    ),
+    "sunrgbd": KnownDataset(
+        (
+            "processed.sunrgbd.VoteNetSunRgbd",
+            "processed.sunrgbd.MMDetSunRgbd",
+            "sunrgbd.SunRgbdReader",
+        ),
+        "sunrgbd.facts",
+    ),
+    "folder": KnownDataset(
+        ("folder.FolderReader",),
+        "folder.facts",
+        generated=False,
+        own_classes=True,
+    ),
+}
+
+
+def reader_classes(name: str) -> list[Any]:
+    """The readers of a known data set."""
+    return [_found(path) for path in DATASETS[name].readers]
+
+
+def facts_of(dataset: PreparedDataset) -> DatasetFacts:
+    """Class names and published numbers of a prepared data set; of an unknown one nothing is known."""
+    known = DATASETS.get(dataset.dataset)
+    if known is None:
+        return DatasetFacts(dataset.dataset)
+    return _found(known.facts)(*([dataset.manifest["classes"]["segmentation"]] if known.own_classes else []))
+
+
+def _found(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(f"{_READERS}.{module}"), name)
