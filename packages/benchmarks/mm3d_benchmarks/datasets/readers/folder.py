@@ -23,7 +23,8 @@ from mm3d_benchmarks.datasets.scans.labels import (
     train_ids,
 )
 from mm3d_benchmarks.datasets.scans.options import ScanOptions
-from mm3d_benchmarks.datasets.scans.scan import Scan, read_scan
+from mm3d_benchmarks.datasets.scans.scan import Reading, Scan, open_scan, read_scan
+from mm3d_benchmarks.datasets.scans.tiles import FEWEST, Tiles, cut
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_core.errors import UserError
 
@@ -61,6 +62,7 @@ class FolderReader:
             :class:`~mm3d_benchmarks.datasets.scans.options.ScanOptions`.
         classes: the user's own classes, see :func:`~mm3d_benchmarks.datasets.scans.labels.parse_classes`.
         formats: see :func:`~mm3d_benchmarks.datasets.scans.discover.find_scans`.
+        tile: side in metres of the squares that each scan is cut into, a scene each (0: a scan is a scene).
         validation: every n-th scan is ``val`` and, where there are classes, not ``train`` (0: none).
 
     Raises:
@@ -78,6 +80,7 @@ class FolderReader:
         instance: str = "",
         classes: Any = (),
         points: int = 100_000,
+        tile: float = 0,
         formats: str = "auto",
         validation: int = 0,
     ) -> None:
@@ -89,8 +92,18 @@ class FolderReader:
         if not isinstance(validation, int) or isinstance(validation, bool) or validation < 0:
             raise UserError(f"validation={validation}: is a whole number, 0 for no validation scene")
         self.validation = validation
+        if not isinstance(tile, int | float) or isinstance(tile, bool) or tile < 0:
+            raise UserError(f"tile={tile}: is the side of a square in metres, 0 for whole scans")
+        self.tile = float(tile)
+        if self.tile:
+            self.options["tile"] = self.tile
         found = find_scans(self.raw, str(formats))
-        self.files, self._notes = found.files, found.notes
+        self.whole = found.files  # scan -> file; with tiles several scenes are of one
+        self.files, self._notes = found.files, list(found.notes)
+        self._open: dict[str, tuple[Reading, Tiles]] = {}  # the scan that is being cut
+        self.tiles: dict[str, tuple[str, str]] = {}  # scene -> scan and tile
+        if self.tile:
+            self._cut_all()
 
     def splits(self) -> dict[str, list[str]]:
         """``train`` and ``val``: by folders of these names, else every n-th scan is for validation if asked for.
@@ -122,9 +135,44 @@ class FolderReader:
         """Files that are no scans."""
         return self._notes
 
+    def _cut_all(self) -> None:
+        """Each scan's tiles become scenes."""
+        files = {}
+        for scan, path in self.whole.items():
+            _, tiles = self._cut(scan)
+            for tile in tiles.names:
+                self.tiles[f"{scan}_{tile}"] = (scan, tile)
+                files[f"{scan}_{tile}"] = path
+            if tiles.left_out:
+                self._notes.append(f"{scan}: {tiles.left_out:,} points in tiles of fewer than {FEWEST} left out")
+        self.files = files
+
+    def _cut(self, scan: str) -> tuple[Reading, Tiles]:
+        """The tiles of a scan; one scan is kept open at a time."""
+        if scan not in self._open:
+            self._open.clear()
+            path = self.whole[scan]
+            try:
+                reading = open_scan(path, self.scans)
+                self._open[scan] = (reading, cut(reading, self.tile))
+            except ValueError as error:
+                raise BrokenSceneError(f"{path}: {error}") from error
+        return self._open[scan]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers open scans themselves."""
+        return self.__dict__ | {"_open": {}}
+
+    def _scan(self, name: str) -> Scan:
+        if not self.tile:
+            return read_scan(self.files[name], self.scans)
+        scan, tile = self.tiles[name]
+        reading, tiles = self._cut(scan)
+        return reading.scan(tiles.rows(tile))
+
     def read(self, name: str) -> ReadScene:
-        """One scan, moved to an origin of its own where it lies far out."""
-        scan = read_scan(self.files[name], self.scans)
+        """One scan or tile, moved to an origin of its own where it lies far out."""
+        scan = self._scan(name)
         coord, offset = settle(scan.coord)
         remarks = list(scan.remarks)
         if any(offset):
