@@ -66,7 +66,7 @@ def generate(
     Args:
         dataset: ``scannet``, ``s3dis`` or ``sunrgbd``.
         out: folder to write; it can be given to ``mm3d prepare`` as ``raw``.
-        profile: one of ``plan.PROFILES``: ``ci``, ``default``, ``full``.
+        profile: one of ``floor_plan.PROFILES``: ``ci``, ``study``, ``default``, ``full``.
         seed: another seed gives other rooms.
         workers: processes; 0 works in this one.
         knobs: difficulty.
@@ -78,13 +78,14 @@ def generate(
     Raises:
         UserError: unknown data set or profile, the folder cannot be written, or it holds other synthetic data.
     """
-    out, knobs = Path(out), knobs or Knobs()
+    out = Path(out)
     if dataset not in CODES:
         raise UserError(f"dataset={dataset}: no synthetic data; choose one of {', '.join(CODES)}")
     if profile not in PROFILES:
         raise UserError(f"profile={profile}: unknown; choose one of {', '.join(PROFILES)}")
+    knobs = knobs or Knobs(variety=PROFILES[profile].variety)
     mark = {
-        "generator": GENERATOR, "dataset": dataset, "profile": profile, "seed": seed, "knobs": asdict(knobs),
+        "generator": GENERATOR, "dataset": dataset, "profile": profile, "seed": seed, "knobs": _told(knobs),
         "numpy": np.__version__,
     }  # fmt: skip
     _adopt(out)
@@ -110,6 +111,12 @@ def make_room(
     layout, appearance = (np.random.default_rng(s) for s in fixed)
     moved, tour, sensor = (np.random.default_rng(s) for s in changing)
     return furnish(kind, style, knobs, layout, appearance, moved, calm=visit == 0, complete=complete), [tour, sensor]
+
+
+def _told(knobs: Knobs) -> dict[str, float]:
+    """The knobs as the mark holds them; what makes no difference is left out, so that earlier data stay valid."""
+    told = asdict(knobs)
+    return told if knobs.variety else {name: value for name, value in told.items() if name != "variety"}
 
 
 def _adopt(out: Path) -> None:
@@ -166,7 +173,14 @@ def _room(out: Path, area: int, name: str, number: int, kind: str, seed: int, pr
     if (out / f"Area_{area}" / name / f"{name}.txt").exists():
         return
     room, (tour, sensor) = make_room(
-        "s3dis", seed, area * 1000 + number, 0, kind, area_style(area, number), knobs, is_complete(profile, name)
+        "s3dis",
+        seed,
+        area * 1000 + number,
+        0,
+        kind,
+        area_style(area, number, knobs.variety),
+        knobs,
+        is_complete(profile, name),
     )
     write_room(out, f"Area_{area}", name, tripod.scan_room(room, profile.s3dis_spacing, knobs, tour, sensor))
 

@@ -41,6 +41,7 @@ class Profile:
         s3dis_spacing: metres between points.
         sunrgbd: (train, test) frames.
         visits: share of the places that are scanned twice.
+        variety: how different the rooms are, see ``Knobs.variety``.
     """
 
     scannet: tuple[int, int]
@@ -49,6 +50,7 @@ class Profile:
     s3dis_spacing: float
     sunrgbd: tuple[int, int]
     visits: float = 0.4
+    variety: float = 0.0
 
     @property
     def small(self) -> bool:
@@ -59,6 +61,7 @@ class Profile:
 PROFILES = {
     "tiny": Profile((2, 1), 0.08, 1, 0.08, (3, 2), visits=0.0),  # for tests
     "ci": Profile((6, 3), 0.06, 2, 0.05, (12, 6), visits=0.0),
+    "study": Profile((160, 40), 0.08, 40, 0.08, (240, 60), visits=0.0, variety=1.0),
     "default": Profile((160, 40), 0.04, 8, 0.025, (300, 100)),
     "full": Profile((600, 150), 0.02, 24, 0.02, (2000, 800)),
 }
@@ -87,8 +90,8 @@ def place_kinds(profile: Profile, seed: int) -> list[str]:
     places = max(place for scans in splits.values() for _, place, _ in scans) + 1
     random = np.random.default_rng([seed, 12])
     names = list(KINDS)
-    share = np.array([KINDS[name][0] for name in names])
-    kinds = random.choice(names, places, p=share / share.sum()).tolist()
+    share = _mixed(np.array([KINDS[name][0] for name in names]), profile.variety)
+    kinds = random.choice(names, places, p=share).tolist()
     first_val = splits["val"][0][1]
     for start, end in ((0, first_val), (first_val, places)):
         cover = COVER[: end - start] if profile.small else ()
@@ -100,7 +103,7 @@ def room_names(profile: Profile, seed: int, area: int) -> list[tuple[str, str]]:
     """(name, kind) of an area's rooms; areas differ in their mix."""
     random = np.random.default_rng([seed, 13, area])
     types = list(AREA_KINDS)
-    share = random.dirichlet(np.array([AREA_KINDS[t][0] for t in types]) * 30)
+    share = _mixed(random.dirichlet(np.array([AREA_KINDS[t][0] for t in types]) * 30), profile.variety)
     chosen = random.choice(types, profile.s3dis, p=share).tolist()
     if profile.small:  # few rooms: let every class occur in every area
         chosen[:2] = ("conferenceRoom" if area % 2 else "office", "lounge")[: profile.s3dis]
@@ -117,8 +120,13 @@ def is_complete(profile: Profile, room: str) -> bool:
     return profile.small or room.startswith("lounge")
 
 
-def area_style(area: int, number: int) -> Style:
-    """Style of an area's room; Area_5, which papers test on, is a shift: more glass and columns, hardly a beam."""
+def area_style(area: int, number: int, variety: float = 0.0) -> Style:
+    """Style of an area's room; Area_5, which papers test on, is a shift: more glass and columns, hardly a beam.
+
+    With ``variety`` every room, Area_5's too, has a style of its own, from ranges that are the wider the more there is.
+    """
+    if variety > 0:
+        return _own_style(np.random.default_rng([14, area, number]), variety)
     if area == 5:
         return Style(
             (2.7, 3.3),
@@ -137,6 +145,26 @@ def area_style(area: int, number: int) -> Style:
         glass=random.uniform(0.5, 0.95), clutter=random.uniform(1.6, 2.4), boards=random.uniform(0.6, 1.1),
         bookcases=random.uniform(1.2, 2.2), roofed=True,
     )  # fmt: skip
+
+
+def _own_style(random: np.random.Generator, variety: float) -> Style:
+    """A style between that of a usual building and anything a building may be."""
+
+    def between(low: float, high: float) -> float:
+        usual = (low + high) / 2
+        return float(usual + variety * (random.uniform(low, high) - usual))
+
+    height = between(2.3, 3.4)
+    return Style(
+        (height, height + 0.3), beams=between(0.0, 0.8), columns=between(0.0, 1.6), glass=between(0.2, 1.4),
+        clutter=between(0.4, 3.2), boards=between(0.0, 1.4), bookcases=between(0.0, 2.4), roofed=True,
+    )  # fmt: skip
+
+
+def _mixed(share: np.ndarray, variety: float) -> np.ndarray:
+    """Chances of the kinds of rooms: between ``share`` and all alike."""
+    share = share / share.sum()
+    return (1 - variety) * share + variety / len(share)
 
 
 def frame_rooms(profile: Profile, seed: int) -> list[tuple[int, int, str, str]]:

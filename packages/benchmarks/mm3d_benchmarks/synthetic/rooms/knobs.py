@@ -17,6 +17,8 @@ class Knobs:
         distractors: factor on the number of things outside the benchmark's classes.
         moved: share of the free-standing objects that a later visit finds elsewhere.
         spare_room: 1 leaves rooms as empty as they come, 0 fills every wall.
+        variety: 0 keeps rooms as alike as those of one building; at 1 each comes from a building of its own: rare
+            kinds are as frequent as common ones, and styles, sizes, heights of furniture and colors lie further apart.
     """
 
     palette_overlap: float = 0.75
@@ -26,3 +28,4 @@ class Knobs:
     distractors: float = 1.0
     moved: float = 0.3
     spare_room: float = 0.05
+    variety: float = 0.0

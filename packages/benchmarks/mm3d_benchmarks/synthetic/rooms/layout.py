@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mm3d_benchmarks.synthetic.rooms import cases, clutter, on_walls
@@ -48,11 +50,11 @@ def furnish(
         complete: see to it that the room has what is typical of its kind (small profiles must hold every class).
     """
     _, mean_width, mean_depth, _ = KINDS[kind]
-    width, depth = np.array([mean_width, mean_depth]) * np.exp(layout.normal(0, 0.16, 2))
+    width, depth = np.array([mean_width, mean_depth]) * np.exp(layout.normal(0, 0.16 * (1 + 0.5 * knobs.variety), 2))
     if layout.random() < 0.5:
         width, depth = depth, width
     height = float(layout.uniform(*style.height))
-    palette = Palette(appearance, knobs.palette_overlap)
+    palette = Palette(appearance, knobs.palette_overlap * (1 - 0.6 * knobs.variety))
     walls = make_walls(width, depth)
     shell = build_shell(walls, width, depth, height, style, palette, layout, complete)
     room = Furnisher(width, depth, height, layout, None if calm else visit, palette, knobs, style.clutter, walls)
@@ -72,4 +74,18 @@ def furnish(
         require(room, label)
     RECIPES[kind](room)
     decorate(room, kind, style)
-    return Room(kind, np.array([width, depth, height]), room.objects, room.parts)
+    return _stretched(Room(kind, np.array([width, depth, height]), room.objects, room.parts), knobs.variety, layout)
+
+
+def _stretched(room: Room, variety: float, layout: np.random.Generator) -> Room:
+    """The room with everything in it larger or smaller by one factor along the floor, and by another one upwards."""
+    if variety <= 0:
+        return room
+    along, up = np.exp(np.clip(variety * layout.normal(0, (0.1, 0.14)), -0.35, 0.35))
+    scale = np.array([along, along, up])
+    parts = [replace(part, center=scale * part.center, axes=scale[:, None] * part.axes) for part in room.parts]
+    objects = [
+        replace(thing, low=scale * thing.low, high=scale * thing.high, origin=scale * thing.origin)
+        for thing in room.objects
+    ]
+    return Room(room.kind, scale * room.size, objects, parts)
