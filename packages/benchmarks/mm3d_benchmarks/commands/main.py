@@ -214,6 +214,10 @@ def _sweep(commands) -> None:
     )
     parser.add_argument("--partial", action="store_true", help="collect and report what there is, even if runs failed")
     _carry_on(parser)
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE",
+        help="only cells whose configuration has this value, such as task=segmentation; can be repeated",
+    )  # fmt: skip
 
 
 def _collect(commands) -> None:

@@ -13,6 +13,7 @@ from mm3d_benchmarks.commands.common import launcher_settings, machine_file, wat
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
+from mm3d_benchmarks.planning.conditions import holds, parse_conditions
 from mm3d_benchmarks.planning.estimate import estimate
 from mm3d_benchmarks.planning.needed import Needed, needed
 from mm3d_benchmarks.planning.planner import Plan, Planner
@@ -48,7 +49,10 @@ def sweep(options: argparse.Namespace) -> int:
     made = _plan_of(options, sweeps)
     store, results = Store(options.store), options.results / options.profile
     need = needed(made.specs.values(), store.done(), collecting.with_result(made.specs.values(), results))
-    planned = [spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind)]
+    wanted = _wanted(made, parse_conditions(options.where))
+    planned = [
+        spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind) and spec.key in wanted
+    ]
     if options.dry_run:
         print("\n".join(filter(None, [summary(made), *estimate(made, planned, store, need), need.sentence()])))
         return 0
@@ -153,6 +157,20 @@ def with_machine(specs: Sequence[RunSpec], machine: Mapping[str, Any]) -> list[R
             raise UserError(f"machine.{strange[0]}: no such setting; see `machine:` in conf/run.yaml")
         changed.append(replace(spec, local=merge(merge({}, spec.local), {"machine": machine})))
     return changed
+
+
+def _wanted(made: Plan, conditions: Mapping[str, str]) -> set[str]:
+    """Keys of the runs behind the cells that the conditions hold for; all without conditions."""
+    if not conditions:
+        return set(made.specs)
+    found: set[str] = set()
+    for cell in (cell for cells in made.cells.values() for cell in cells):
+        if holds({kind: made.specs[key] for kind, key in cell.runs.items()}, conditions):
+            found |= set(cell.runs.values())
+    if not found:
+        told = " ".join(f"{key}={value}" for key, value in conditions.items())
+        raise UserError(f"--where {told}: no cell of these sweeps is so; `mm3d info` prints a run's configuration")
+    return found
 
 
 def _plan_of(options: argparse.Namespace, sweeps: Sequence[Sweep]) -> Plan:

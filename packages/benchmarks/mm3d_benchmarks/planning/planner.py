@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.planning.compose import compose, strip_machine
+from mm3d_benchmarks.planning.conditions import left_out
 from mm3d_benchmarks.planning.fingerprint import fingerprint
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
@@ -169,9 +170,13 @@ class Planner:
                 chains = [self.chain(cell.request, sweep.kind) for cell in cells]
             except UserError as error:
                 raise UserError(f"{sweep.path}: {error}") from error
+            reasons = [left_out(chain, settings.get("leave_out") or []) for chain in chains]
+            dropped = {cell.row: reason for cell, reason in zip(cells, reasons, strict=True) if reason}
+            cells = [cell for cell, reason in zip(cells, reasons, strict=True) if not reason]
+            chains = [chain for chain, reason in zip(chains, reasons, strict=True) if not reason]
             check_fairness(sweep, cells, chains)
             plan.kinds[sweep.name] = sweep.kind
-            plan.notes[sweep.name] = self._notes(cells, chains)
+            plan.notes[sweep.name] = [*_left_out_notes(self.profile, dropped), *self._notes(cells, chains)]
             plan.cells[sweep.name] = [
                 PlannedCell(cell.row, cell.seed, {kind: spec.key for kind, spec in chain.items()})
                 for cell, chain in zip(cells, chains, strict=True)
@@ -287,6 +292,14 @@ class Planner:
             if text not in self._checked:
                 check_targets(config.get(section) or {}, section)
                 self._checked.add(text)
+
+
+def _left_out_notes(profile: str, dropped: Mapping[str, str]) -> list[str]:
+    """One sentence for each reason why rows are not run under a profile."""
+    return [
+        f"Profile {profile} does not run {', '.join(row for row, why in dropped.items() if why == reason)}: {reason}."
+        for reason in dict.fromkeys(dropped.values())
+    ]
 
 
 def left_out_note(dataset: str, manifest: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mm3d_benchmarks.loading.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
 from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
+from mm3d_benchmarks.supervision import batch_norm
 from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_benchmarks.supervision.probe import NeighborProbe, fingerprint
@@ -76,6 +77,7 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
     training = training_of(config)
     model: Any = training.module
     account = transfer(model, source, folder)
+    norms = measured_norms(config, training, protocol) if training.frozen else None
     before = fingerprint(model.encoder)
     if isinstance(model, NeighborProbe):
         remember(config, folder, training, model)
@@ -85,7 +87,7 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
         raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved, so this was no probe")
     if distributed.is_main():
         more = {"scenes": len(training.scenes), "protocol": protocol.train, "loaded_tensors": len(account["loaded"])}
-        proof: dict[str, Any] = {"frozen_encoder": before} if training.frozen else {}
+        proof: dict[str, Any] = {"frozen_encoder": before, "batch_norm": norms} if training.frozen else {}
         if protocol.point_list is not None:
             listed = Path(protocol.point_list)
             proof["point_list"] = {"file": listed.name, "sha256": hash_file(listed)}
@@ -143,6 +145,27 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, An
         logger.info(text)
         write_json(folder / TRANSFER_FILE, account)
     return account
+
+
+def measured_norms(config: Mapping[str, Any], training: Training, protocol: Protocol) -> str:
+    """Give a probe's frozen encoder the statistics that the protocol asks for; says which they are.
+
+    They do not depend on the labels: the scenes are spread over all training scenes, not over the labeled ones.
+    """
+    encoder: Any = training.module.encoder
+    if protocol.batch_norm == "carried":
+        return "carried out of the pre-training"
+    items = training.items
+    sampling = replace(items.sampling, augmentation=(), crop=None, labels=())
+    if sampling.max_points is not None:
+        sampling = replace(sampling, max_points=batch_norm.MAX_POINTS)
+    whole = replace(items, sampling=sampling, targets=None)
+    scenes = batch_norm.spread_over(split_scenes(config, training.data, "train"))
+    device = next(encoder.parameters()).device
+    batches = (whole(training.data.load(name), 0, "batch norm", name) for name in scenes)
+    told = batch_norm.measure(encoder, (batch.points.to(device) for batch in batches))
+    logger.info("batch norm of the frozen encoder: %s", told)
+    return told
 
 
 def remember(config: Mapping[str, Any], folder: Path, training: Training, model: NeighborProbe) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mm3d_benchmarks.supervision import batch_norm
 from mm3d_benchmarks.supervision.data_efficient import FewBoxes, FewPoints, listed_scenes, scene_share
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_core.errors import UserError
@@ -26,6 +27,8 @@ class Protocol:
         points_per_scene, boxes_per_scene: labels left in each scene; None: all.
         point_list: file with the labeled points of each scene instead of a number, see ``protocols.point_lists``.
         train: ``all`` or a form of probe, see ``protocols.probe``.
+        batch_norm: what statistics a probe's frozen encoder reads with: ``measured`` on whole training scenes, or those
+            that it ``carried`` out of its pre-training, see ``supervision.batch_norm``.
         longer: add the steps of the recipe's pre-training, so that a row from scratch takes as many steps in all.
     """
 
@@ -36,6 +39,7 @@ class Protocol:
     boxes_per_scene: int | None = None
     point_list: str | None = None
     train: str = "all"
+    batch_norm: str = "measured"
     longer: bool = False
 
     @classmethod
@@ -50,6 +54,9 @@ class Protocol:
         unknown = [name for name in section if name not in known]
         if unknown:
             raise UserError(f"protocol.{unknown[0]}: there is no such key; known are {', '.join(known)}")
+        choice = section.get("batch_norm", "measured")
+        if choice not in batch_norm.CHOICES:
+            raise UserError(f"protocol.batch_norm={choice}: choose one of {', '.join(batch_norm.CHOICES)}")
         if section.get("list_seed") is None:
             section["list_seed"] = int(config.get("seed", 0))
         seed = section["list_seed"]

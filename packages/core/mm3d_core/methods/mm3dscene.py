@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -24,6 +25,7 @@ from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.distillation import Correspondence, Teacher, correspond
 from mm3d_core.methods.masking import MaskedViews
 from mm3d_core.methods.monitors import enrichment, feature_spread, similarities
+from mm3d_core.methods.moved_views import ORIGIN, MovedViews
 from mm3d_core.methods.nested import planned_together, with_nested_plans
 from mm3d_core.methods.reconstruction import Chamfer, FoldingDecoder
 from mm3d_core.points import PointBatch
@@ -35,7 +37,8 @@ class MM3DScene(nn.Module):
 
     Args:
         encoder: the student (``mm3d_core.encoder.Encoder``).
-        views: makes the student's and the target's view in loader workers.
+        views: makes the student's and the target's view in loader workers, and, if it is a
+            :class:`mm3d_core.methods.moved_views.MovedViews`, one of the teacher's own.
         decoder: options of :class:`FoldingDecoder`, one of which is built for each level.
         chamfer: compares predicted points with all points of the target.
         teacher: options of :class:`Teacher`.
@@ -79,6 +82,10 @@ class MM3DScene(nn.Module):
         if correspondence == "nested" and cast(Encoder, encoder).plan_spec() is None:
             raise ValueError("correspondence='nested' needs an encoder whose sampling can be planned (plan_spec)")
         _check_offers(encoder, outputs, views)
+        if correspondence == "nested" and isinstance(views, MovedViews):
+            raise ValueError(
+                "correspondence='nested' needs views in one frame; take 'interpolate' or 'exact' for moved ones"
+            )
         channels = cast(Encoder, encoder).channels
         self.levels = tuple(range(len(channels))) if levels is None else tuple(levels)
         if not self.levels or not set(self.levels) <= set(range(len(channels))):
@@ -103,7 +110,8 @@ class MM3DScene(nn.Module):
         """The views that a network reads, for which geometry plans are worth making."""
         if self.views.needs_batch or self.nested:
             return ()
-        return ("student", "target") if self.teacher else ("student",)
+        seen = "teacher" if isinstance(self.views, MovedViews) else "target"
+        return ("student", seen) if self.teacher else ("student",)
 
     @property
     def plan_views(self) -> Callable[[Mapping[str, PointBatch], Any], dict[str, PointBatch]] | None:
@@ -136,7 +144,7 @@ class MM3DScene(nn.Module):
             total = total + self._reconstruct(levels, target, terms)
         if self.teacher is not None:
             with record_function("mm3dscene/teacher"):
-                teacher_levels = self._levels_of(self.teacher, target)
+                teacher_levels = self._levels_of(self.teacher, views.get("teacher", target))
             with record_function("mm3dscene/consistency"):
                 total = total + self._agree(levels, teacher_levels, terms, generator)
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
@@ -201,7 +209,7 @@ class MM3DScene(nn.Module):
     def _pair(self, level: PointBatch, teacher: PointBatch, generator: Generator) -> _Pair:
         """Points drawn from each scene of the student's level, and the teacher's features there."""
         with _full_precision(level.feat):
-            level, teacher = level.with_feat(level.feat.float()), teacher.with_feat(teacher.feat.float())
+            level, teacher = _in_the_scan(level), _in_the_scan(teacher)
             drawn = [self.contrast.sample(rows.stop - rows.start, generator) + rows.start for rows in level.scenes()]
             device = level.coord.device
             own = level.select(to_device(torch.cat(drawn), device), make_offset([len(d) for d in drawn], device))
@@ -241,6 +249,12 @@ class _Pair(NamedTuple):
     own: PointBatch
     feat: Tensor
     matched: Tensor
+
+
+def _in_the_scan(level: PointBatch) -> PointBatch:
+    """The level in float32, its points where they lay in the scan before any motion."""
+    coord = level.attributes.get(ORIGIN, level.coord)
+    return replace(level, coord=coord, feat=level.feat.float(), plan=None)
 
 
 def _check_offers(encoder: nn.Module, outputs: str, views: MaskedViews | None) -> None:

@@ -39,6 +39,8 @@ class PairViews:
         budget: ``points`` thins each view so that both together hold no more points than the scan, for equal cost with
             methods of one view; the same points stay in both. ``steps`` leaves the views as they are.
         match_radius: None matches the same point; metres match the nearest point in ``origin`` within them.
+        shuffled: a control: the matched points are matched with one another at random, so that nothing true can be
+            learned from them.
         motion, color_change: of each view on its own; without ``color_change`` they keep the scan's colors.
 
     Raises:
@@ -54,6 +56,7 @@ class PairViews:
     attempts: int = 20
     budget: Literal["points", "steps"] = "points"
     match_radius: float | None = None
+    shuffled: bool = False
     motion: Motion = field(default_factory=Motion)
     color_change: ColorChange | None = field(default_factory=ColorChange)
 
@@ -95,6 +98,8 @@ class PairViews:
             matches = same_point(rows[0], rows[1], points.num_points), same_point(rows[1], rows[0], points.num_points)
         else:
             matches = tuple(near_point(a, b, self.match_radius) for a, b in (views, views[::-1]))
+        if self.shuffled:
+            matches = shuffled_matches(*matches, generator)
         return {
             name: view.with_attributes(match=match)
             for name, view, match in zip(("first", "second"), views, matches, strict=True)
@@ -144,6 +149,20 @@ def same_point(rows: Tensor, others: Tensor, points: int) -> Tensor:
     place = torch.full((points,), -1)
     place[others] = torch.arange(len(others))
     return place[rows]
+
+
+def shuffled_matches(first: Tensor, second: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Matches (N,) and (M,) of two views in which the matched points of ``first`` have exchanged their partners.
+
+    Returns:
+        Both ways, as far as the partners of ``first`` point back; the rest of ``second`` is unmatched.
+    """
+    rows = (first >= 0).nonzero().flatten()
+    others = first[rows][torch.randperm(len(rows), generator=generator)]
+    one, two = torch.full_like(first, -1), torch.full_like(second, -1)
+    one[rows] = others
+    two[others] = rows
+    return one, two
 
 
 def near_point(view: PointBatch, other: PointBatch, radius: float) -> Tensor:
