@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 export MM3D_TORCH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro test slow check docs lint types imports chaos clean
+.PHONY: help install repro study study-detection test slow check docs lint types imports chaos clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -22,6 +22,15 @@ FORCE:
 
 repro: .venv/.installed   ## every table and figure of the profile in params.yaml -> results/
 	$(BIN)/dvc repro
+
+STUDY_SEGMENTATION := table_05 table_07 table_08 table_09 table_12 figure_05 figure_09 rivals controls probes frame_ablation limited_annotations
+STUDY_DETECTION    := table_02 table_03 figure_04 figure_05 rivals controls
+
+study: .venv/.installed   ## profile study, the segmentation half: about two hours on two cores -> results/study/
+	$(BIN)/python tools/study.py segmentation --jobs $(JOBS) $(STUDY_SEGMENTATION)
+
+study-detection: .venv/.installed   ## profile study, the detection half
+	$(BIN)/python tools/study.py detection --jobs $(JOBS) $(STUDY_DETECTION)
 
 test: .venv/.installed   ## the fast tests
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu"
