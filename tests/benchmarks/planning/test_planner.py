@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mm3d_benchmarks.planning.compose import Request, compose
 from mm3d_benchmarks.planning.planner import Plan, Planner
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_benchmarks.results.collect import Results, provenance
@@ -166,7 +167,8 @@ def test_a_longer_training_from_scratch_is_a_run_of_its_own_that_knows_the_pre_t
     plan = planned(sweep(tmp_path, change))
     plain, long = (cell.runs for cell in plan.cells["good"] if cell.seed == 0)
     assert plain["finetune"] != long["finetune"]
-    assert plan.specs[long["finetune"]].config["recipe"]["pretrain"]["steps"] == 4
+    steps = compose(Request({"profile": "smoke"}))["recipe"]["pretrain"]["steps"]
+    assert plan.specs[long["finetune"]].config["recipe"]["pretrain"]["steps"] == steps
     assert "pretrain" not in plan.specs[plain["finetune"]].config["recipe"]
 
 
