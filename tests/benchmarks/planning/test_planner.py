@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mm3d_benchmarks.planning.compose import Request, compose
+from mm3d_benchmarks.planning.compose import compose
 from mm3d_benchmarks.planning.planner import Plan, Planner
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_benchmarks.results.collect import Results, provenance
 from mm3d_core.errors import UserError

@@ -12,7 +12,8 @@ from benchmarks.runs.test_detection_runs import detection
 from benchmarks.small_runs import config, write_rooms
 from safetensors.torch import load_file
 
-from mm3d_benchmarks.planning.compose import Request, compose
+from mm3d_benchmarks.planning.compose import compose
+from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 from mm3d_benchmarks.store.spec import seen_by

@@ -28,7 +28,7 @@ from mm3d_benchmarks.runs.build import (
 )
 from mm3d_benchmarks.runs.controls import control_of, leave_untrained, supervised_config, supervised_loss
 from mm3d_benchmarks.runs.training import Training, device_of, finish, prepare_process, train
-from mm3d_benchmarks.store.layout import EFFICIENCY_FILE, ENCODER_WEIGHTS
+from mm3d_benchmarks.store.layout import EFFICIENCY, ENCODER_WEIGHTS
 from mm3d_core.training import distributed
 from mm3d_core.training.distributed import run_in_processes
 from mm3d_core.observing.logfile import LOG_FILE, read_log
@@ -124,7 +124,7 @@ def _keep_another_start(config: Mapping[str, Any], folder: Path) -> None:
     seed_everything(int(config["seed"]), "another start")
     encoder = build_encoder(config)
     if distributed.is_main():
-        leave_untrained(folder, encoder, LOG_FILE, EFFICIENCY_FILE)
+        leave_untrained(folder, encoder, LOG_FILE, EFFICIENCY)
         finish(folder, "pretrain", folder / ENCODER_WEIGHTS, encoder)
     distributed.barrier()
 
