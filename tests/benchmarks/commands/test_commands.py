@@ -12,7 +12,10 @@ import pytest
 from mm3d_benchmarks.commands import data
 from mm3d_benchmarks.commands import main as cli
 
-COMMANDS = ("generate", "prepare", "plan", "run", "sweep", "collect", "report", "status", "store", "info", "view")
+COMMANDS = (
+    "generate", "prepare", "plan", "run", "sweep", "collect", "report", "complete", "status", "store", "info", "view",
+    "completion",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +132,7 @@ def test_planning_and_reports_start_without_torch() -> None:
 def test_info_counts_the_published_parameters(
     overrides: list[str], parameters: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["info", "--json", *overrides]) == 0
+    assert cli.main(["info", "--json", "--profile", "paper", *overrides]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["parameters"] == parameters
     assert any(module["shapes"] for module in value["modules"])

@@ -18,6 +18,22 @@ from mm3d_core.errors import UserError
 _OVERRIDES = "group choices and values in Hydra's syntax, such as backbone=votenet seed=1 pretrain.method.csd_weight=0"
 
 
+#: Options that people know from Hydra, and what they are called here.
+_INSTEAD = {
+    "--cfg": "--dry-run",
+    "-c": "--dry-run",
+    "--resolve": "--dry-run",
+    "--info": "--dry-run",
+    "--config-dir": "--conf",
+    "-cd": "--conf",
+    "--config-path": "--conf",
+    "-cp": "--conf",
+    "--config-name": "a file in sweeps/ and `mm3d sweep`",
+    "-cn": "a file in sweeps/ and `mm3d sweep`",
+    "--hydra-help": "--help",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; bad input ends with its message and status 1, Ctrl-C with 130."""
     parser = make_parser()
@@ -29,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words += rest  # settings behind an option, where a remedy is appended
         rest = []
     if rest:
-        (options.parser or parser).error(f"unknown option {rest[0]}; see mm3d {options.command or ''} --help")
+        instead = _INSTEAD.get(rest[0].partition("=")[0])
+        help_ = f"here it is {instead}" if instead else f"see mm3d {options.command or ''} --help"
+        (options.parser or parser).error(f"unknown option {rest[0]}; {help_}")
     if not options.command:
         parser.print_help()
         return 2
@@ -67,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
         _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, _view,
+        _completion,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -183,7 +202,7 @@ def _run(commands) -> None:
         metavar="DIR",
         help="further folder with group files (repeatable)",
     )
-    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
+    _profile(parser)
     _places(parser)
     _launching(parser, "", "debug, in this process, for one chain of runs; else local")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
@@ -296,7 +315,7 @@ def _store(commands) -> None:
 def _info(commands) -> None:
     parser = _command(commands, "info", "info:info", "what a run would train: modules, shapes, parameters")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
-    parser.add_argument("--profile", help="the same as profile=NAME (default: paper)")
+    _profile(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
@@ -309,6 +328,15 @@ def _view(commands) -> None:
     )
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="dataset=NAME scene=NAME out=FOLDER")
     _profile(parser)
+
+
+def _completion(commands) -> None:
+    parser = _command(
+        commands, "completion", "completion:completion", "print a script that completes commands, groups and sweeps",
+        'example: eval "$(mm3d completion bash)"',
+    )  # fmt: skip
+    parser.add_argument("shell", nargs="?", default="bash", choices=("bash", "zsh", "fish"))
+    parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":

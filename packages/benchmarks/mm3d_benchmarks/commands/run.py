@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         for chain in chains:
             _show(chain)
         return 0
+    _tell_profile(options)
     named = next((request.choices["launcher"] for request, _ in requests if "launcher" in request.choices), "")
     name = options.launcher or named or ("local" if len(chains) > 1 else "debug")
     settings = launcher_settings(name, options)
@@ -62,11 +63,21 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _tell_profile(options: argparse.Namespace) -> None:
+    """Nobody should take a toy for a training: say which profile was chosen where none was."""
+    words = " ".join([*options.overrides, *sys.argv])
+    if "profile" not in words and "MM3D_PROFILE" not in os.environ:
+        print(
+            f"mm3d: profile {options.profile} (shrunken networks, a few steps); --profile paper trains as published",
+            file=sys.stderr,
+        )
+
+
 def _record(
     store: Store, options: argparse.Namespace, requests: Sequence[tuple[Request, list[str]]], chains: Sequence
 ) -> None:
     """Put on record that these runs are asked for by hand."""
-    profile = options.profile or requests[0][0].choices.get("profile", "paper")
+    profile = requests[0][0].choices["profile"]
     cells = {
         " ".join(differing): {spec.kind: spec.key for spec in chain}
         for (_, differing), chain in zip(requests, chains, strict=True)
@@ -99,7 +110,8 @@ def requests_of(
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--conf {folder}: there is no such folder")
-    named = [*overrides, *([f"profile={profile}"] if profile else [])]
+    chosen = any(word.lstrip("+").startswith("profile=") for word in overrides)
+    named = [*overrides, *([f"profile={profile}"] if profile and not chosen else [])]
     return [(replace(request, folders=tuple(folders)), name) for request, name in parse(named)]
 
 

@@ -20,6 +20,7 @@ import yaml
 from mm3d_benchmarks.planning.groupfiles import read_group
 from mm3d_benchmarks.planning.request import GROUPS, Request, dotted, split_request
 from mm3d_benchmarks.planning.strictness import did_you_mean, set_value
+from mm3d_benchmarks.planning.sweep_values import check_seed, refuse_hydras_own, values_of
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -42,10 +43,12 @@ def compose(request: Request) -> dict[str, Any]:
         raw = json.loads(base.raw)
         for key, value in request.overrides.items():
             set_value(raw, key, value)
-        return _resolve(raw)
-    config = json.loads(base.resolved)
-    for key, value in request.overrides.items():
-        set_value(config, key, value)
+        config = _resolve(raw)
+    else:
+        config = json.loads(base.resolved)
+        for key, value in request.overrides.items():
+            set_value(config, key, value)
+    check_seed(config["seed"])
     return config
 
 
@@ -74,13 +77,11 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
     requests: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
     for override in overrides:
         key = override.get_key_element().lstrip("+~")
+        refuse_hydras_own(key, str(override.input_line))
         if override.is_delete():
             raise UserError(f"~{key}: keys cannot be deleted; set them to null")
         if override.is_sweep_override():
-            from hydra.core.override_parser.types import Transformer
-
-            values = list(override.sweep_iterator(transformer=Transformer.identity))
-            parsed = [OverridesParser.create().parse_override(f"{key}={_text(value)}").value() for value in values]
+            parsed = values_of(override, key, lambda group: available(group) if group in GROUPS else [])
         else:
             parsed = [override.value()]
         requests = [
