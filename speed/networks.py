@@ -41,6 +41,7 @@ from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 from mm3d_core.observing.efficiency import device_name, peak_memory
 from mm3d_core.seeding import seed_everything
+from mm3d_core.training.fit import DTYPES
 
 WARM_UP = 1  # steps left out of the medians
 
@@ -102,7 +103,12 @@ class ModuleClock:
 
 
 def training_cost(
-    model: nn.Module, batches: Sequence[Any], optimizer: torch.optim.Optimizer, steps: int, device: torch.device
+    model: nn.Module,
+    batches: Sequence[Any],
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    device: torch.device,
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """Median seconds of a training step, and where they go.
 
@@ -111,17 +117,19 @@ def training_cost(
         batches: ``loading.Batch`` on ``device``, used in turn.
         optimizer: of the model.
         steps: counted steps.
+        precision: of the recipe; "fp16" is timed without loss scaling.
 
     Returns:
         "seconds_per_step" (median), "shares": of forward (by child module), loss and the rest of the forward pass,
         backward pass and optimizer, as parts of the mean step.
     """
-    spent = {"forward": 0.0, "backward": 0.0, "optimizer": 0.0}
+    spent, dtype = {"forward": 0.0, "backward": 0.0, "optimizer": 0.0}, DTYPES[precision]
 
     def step(number: int) -> None:
         batch = batches[number % len(batches)]
         marks = [clock._now()]
-        loss = model.loss(batch.points, batch.labels)["loss"]  # type: ignore[operator]
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            loss = model.loss(batch.points, batch.labels)["loss"]  # type: ignore[operator]
         marks.append(clock._now())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -178,9 +186,8 @@ def measure(config: Mapping[str, Any], steps: int = 5, scenes: int = 4) -> dict[
     start = time.perf_counter()
     batches = list(loader.stream(0, min(2, steps)))
     loading = (time.perf_counter() - start) / len(batches)
-    training = training_cost(
-        model, [batch.to(device) for batch in batches], recipe.build_optimizer(model), steps, device
-    )
+    there = [batch.to(device) for batch in batches]
+    training = training_cost(model, there, recipe.build_optimizer(model), steps, device, recipe.precision)
     total_steps = recipe.settings(loader.steps_per_epoch, 0).steps
     training |= {
         "scenes_per_step": recipe.batch,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from mm3d_backbones.geometry import plan_of
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
-from pointops import grouping2, interpolate
+from pointops import InverseTable, grouping2, interpolate
 from pointops.plan import GeometryPlan, PlanSpec
 
 HASH_FACTOR = -7046029254386353131  # odd and without structure: 2**64 / golden ratio, as a signed number
@@ -107,7 +107,8 @@ class PointNet2Encoder(nn.Module):
         for number, module in enumerate((self.sa1, self.sa2, self.sa3, self.sa4), start=1):
             before, level = plan.levels[number - 1], plan.levels[number]
             assert level.ball is not None
-            features.append(module(before.coord, features[-1], level.coord, level.ball.index))
+            ball = level.ball
+            features.append(module(before.coord, features[-1], level.coord, ball.index, ball.inverse))
         up = self.fp1(torch.cat([_interpolated(features[4], plan, 4), features[3]], 1))
         return self.fp2(torch.cat([_interpolated(up, plan, 3), features[2]], 1))
 
@@ -185,14 +186,16 @@ class SetAbstraction(nn.Module):
         self.radius = radius
         self.mlp = SharedMLP([3 + widths[0], *widths[1:]])
 
-    def forward(self, coord: Tensor, feat: Tensor, query: Tensor, ball: Tensor) -> Tensor:
-        """See the class."""
+    def forward(
+        self, coord: Tensor, feat: Tensor, query: Tensor, ball: Tensor, inverse: InverseTable | None = None
+    ) -> Tensor:
+        """See the class; ``inverse`` is that of ``ball``, if a plan has it."""
         weight = self.mlp.linears[0].weight
         assert isinstance(weight, Tensor)
         offsets = (grouping2(coord, ball) - query[:, None]) / self.radius
         rows = nn.functional.linear(offsets, weight[:, :3])
         if feat.shape[1]:
-            rows = rows + grouping2(nn.functional.linear(feat, weight[:, 3:]), ball)
+            rows = rows + grouping2(nn.functional.linear(feat, weight[:, 3:]), ball, inverse=inverse)
         return self.mlp.after_first(rows.flatten(0, 1)).view(*ball.shape, -1).max(1).values
 
 
@@ -201,4 +204,4 @@ def _interpolated(feat: Tensor, plan: GeometryPlan, number: int) -> Tensor:
     table = plan.levels[number].up
     assert table is not None
     assert table.weight is not None
-    return interpolate(feat, table.index, table.weight)
+    return interpolate(feat, table.index, table.weight, inverse=table.inverse)

@@ -262,7 +262,7 @@ class TransitionDown(nn.Module):
     def forward(self, feat: Tensor, coarse: PlanLevel) -> Tensor:
         """(n, in) of the fine level -> (m, out); norm and linear work point by point, so they precede the gathering."""
         assert coarse.down is not None
-        return grouping2(self.linear(self.norm(feat)), coarse.down.index).amax(1)
+        return grouping2(self.linear(self.norm(feat)), coarse.down.index, inverse=coarse.down.inverse).amax(1)
 
 
 class TransitionUp(nn.Module):
@@ -276,7 +276,7 @@ class TransitionUp(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor, table: Table) -> Tensor:
         """(n, fine) and (m, coarse) -> (n, fine)."""
         assert table.weight is not None
-        return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight)
+        return self.skip(fine) + interpolate(self.lift(coarse), table.index, table.weight, inverse=table.inverse)
 
 
 def _linear_norm(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from pointops import _check
 from pointops.ball_query import ball_query
 from pointops.grouping import grouping2, relative_coordinates
 from pointops.knn import knn_query
 
-BLOCK = 1 << 14  # points whose influences are in memory at once
+BLOCK = 1 << 14  # points whose influences and neighbors' features are in memory at once, in training too
 
 
 def kpconv_neighbors(nsample: int, radius: float, xyz: Tensor, offset: Tensor, *, order: str = "nearest") -> Tensor:
@@ -67,12 +68,14 @@ def kernel_point_convolution(
         raise ValueError(
             f"feat has {feat.shape[0]} rows, xyz {xyz.shape[0]}, index {index.shape[0]}: one per point is needed"
         )
-    sums = []
+    parts = []
     for low in range(0, max(1, feat.shape[0]), BLOCK):
-        rows = index[low : low + BLOCK]
-        near = _influences(rows, xyz, xyz[low : low + BLOCK], kernel_points, influence)
-        sums.append(torch.bmm(near.to(feat.dtype), grouping2(feat, rows)))
-    return torch.einsum("nkc,kcd->nd", torch.cat(sums), weight.to(feat.dtype))
+        block = (feat, xyz, index[low : low + BLOCK], xyz[low : low + BLOCK], kernel_points, weight, influence)
+        if feat.shape[0] > BLOCK and torch.is_grad_enabled():  # made again for the gradient instead of kept
+            parts.append(checkpoint(_convolved, *block, use_reentrant=False, preserve_rng_state=False))
+        else:
+            parts.append(_convolved(*block))
+    return torch.cat(parts)
 
 
 def kernel_point_convolution_reference(
@@ -88,6 +91,15 @@ def kernel_point_convolution_reference(
                 total = total + (1 - distance / influence).clamp_min(0) * (feat[j] @ weight[m])
         out.append(total)
     return torch.stack(out)
+
+
+def _convolved(
+    feat: Tensor, xyz: Tensor, index: Tensor, centers: Tensor, kernel_points: Tensor, weight: Tensor, influence: float
+) -> Tensor:
+    """(n, D) of one block of points."""
+    near = _influences(index, xyz, centers, kernel_points, influence)
+    sums = torch.bmm(near.to(feat.dtype), grouping2(feat, index))
+    return torch.einsum("nkc,kcd->nd", sums, weight.to(feat.dtype))
 
 
 @torch.no_grad()

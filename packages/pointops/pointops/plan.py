@@ -231,7 +231,7 @@ def _add_local(levels: Sequence[PlanLevel], number: int, level: LevelSpec, spec:
     if level.around is not None:
         radius, nsample = level.around
         index = kpconv_neighbors(nsample, radius, here.coord, here.offset, order=level.around_order)
-        here = replace(here, around=_table(index, number, here.num_points, spec))
+        here = replace(here, around=Table(index, number))  # read block by block, where no inverse helps
     if level.windows is not None:
         wanted = level.windows
         sampled = _sampled_keys(levels, number, wanted.stride)

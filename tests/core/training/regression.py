@@ -124,6 +124,21 @@ def train_in_processes(folder: str, steps: int, accumulation: int, bad: int = -1
         torch.save(network.state_dict(), Path(folder) / "final.pt")
 
 
+def refused_by_the_second(folder: str) -> None:
+    """A group whose second process alone refuses its third batch."""
+    network, optimizer = build(0.0, False)
+    taken: list[int] = []
+
+    def refusing(network: Network, batch: Rows, random: torch.Generator) -> dict[str, Tensor]:
+        taken.append(1)
+        if distributed.rank() == 1 and len(taken) == 3:
+            raise ValueError("too few points")
+        return objective(network, batch, random)
+
+    loader, quiet = RowLoader(), Reporting(log_every=1, progress=False, replay=f"replay {folder}")
+    fit(network, refusing, loader, optimizer, Path(folder), Settings(8), MultiStep([0.6, 0.8]), reporting=quiet)
+
+
 if __name__ == "__main__":
     where, steps, pause, processes = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     if processes == 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.training.regression import Network, RowLoader, Rows, build, train, train_in_processes
+from core.training.regression import Network, RowLoader, Rows, build, refused_by_the_second, train, train_in_processes
 from torch import nn
 
 from mm3d_core.errors import UserError
@@ -175,6 +175,19 @@ def test_two_processes_train_what_one_trains(tmp_path: Path):
 def test_a_bad_loss_in_one_of_two_processes_stops_both_with_a_message(tmp_path: Path):
     with pytest.raises(UserError, match="step 4"):
         run_in_processes(train_in_processes, (str(tmp_path), 8, 1, 3), 2, "cpu")
+
+
+def test_a_batch_refused_by_another_process_than_the_first_leaves_its_failure_and_ends_the_others(tmp_path: Path):
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"stopped at step 3: too few points.*replay"):
+        run_in_processes(refused_by_the_second, (str(tmp_path),), 2, "cpu")
+    assert time.monotonic() - began < 120  # the first waited for the second's gradients, and was ended
+    failure = json.loads((tmp_path / "failure/step.json").read_text())
+    assert (failure["rank"], failure["processes"], failure["step"]) == (1, 2, 3)
+    state = load_checkpoint(tmp_path / "failure")
+    assert state is not None
+    assert state["step"] == 2
+    assert [path.name for path in tmp_path.glob("failure*")] == ["failure"]
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
         _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, _view,
-        _completion,
+        _doctor, _completion,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -274,6 +274,17 @@ def _complete(commands) -> None:
     parser.add_argument(
         "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
     )
+
+
+def _doctor(commands) -> None:
+    parser = _command(
+        commands,
+        "doctor",
+        "doctor:doctor",
+        "what this machine can do, and what is wrong with it; status 1 if a GPU is here that runs would not use",
+    )
+    _places(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _status(commands) -> None:

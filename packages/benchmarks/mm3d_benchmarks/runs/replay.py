@@ -43,23 +43,25 @@ def replay(folder: Path) -> list[str]:
     asked = read_json(request) or {}
     if asked.get("kind") not in KINDS or not isinstance(asked.get("config"), dict):
         raise UserError(f"{request}: damaged; delete the folder of the run and run it again")
-    config = {**asked["config"], "machine": {**asked["config"].get("machine", {}), "device": "cpu", "workers": 0}}
+    here = {"device": "cpu", "workers": 0, "processes": 1}
+    config = {**asked["config"], "machine": {**asked["config"].get("machine", {}), **here}}
     kind = importlib.import_module(f"mm3d_benchmarks.runs.{asked['kind']}")
     training: Training = kind.training_of(config)
     training.module.load_state_dict(state["module"])
     training.module.train()
     for part in training.frozen:
         part.eval()
-    return _report(training, config, int(state["step"]))
+    share = int(asked.get("rank", 0)), max(1, int(asked.get("processes", 1)))
+    return _report(training, config, int(state["step"]), share)
 
 
-def _report(training: Training, config: dict[str, Any], step: int) -> list[str]:
+def _report(training: Training, config: dict[str, Any], step: int, share: tuple[int, int]) -> list[str]:
     lines = [f"step {step + 1} of a {training.kind} run"]
     lines += [f"  parameter {n} is not finite" for n, p in training.module.named_parameters() if not p.isfinite().all()]
-    keys = (int(config["seed"]), "step", step, 0)
+    keys = (int(config["seed"]), "step", step, share[0])
     seed_everything(*keys)
     random = generator(*keys, "objective")
-    for batch in training.loader(config).stream(step, step + 1):
+    for batch in training.loader(config, share).stream(step, step + 1):
         for name, view in batch.views.items():
             for scene, rows in zip(batch.names, view.scenes(), strict=True):
                 lines.append(f"  {scene}, {name}: {rows.stop - rows.start} points, feat {_range(view.feat[rows])}")

@@ -22,7 +22,7 @@ from mm3d_core.training.checkpoint import save_weights
 from mm3d_core.errors import UserError
 from mm3d_core.seeding import set_deterministic
 from mm3d_core.training.snapshots import snapshots_of
-from mm3d_core.training.fit import FAILURE_FOLDER, Objective, fit
+from mm3d_core.training.fit import FAILURE_FOLDER, STEP_FILE, Objective, fit
 from mm3d_core.observing.logfile import LOG_FILE, read_log
 from pointops.memory import keep_freed_memory
 
@@ -74,8 +74,9 @@ class Training:
     items: ScenesToItems
     frozen: Sequence[nn.Module] = ()
 
-    def loader(self, config: Mapping[str, Any]) -> SceneLoader:
-        """This process's batches."""
+    def loader(self, config: Mapping[str, Any], share: tuple[int, int] | None = None) -> SceneLoader:
+        """The batches of this process, or of another: ``share`` is its rank and how many processes there are."""
+        rank, processes = share or (distributed.rank(), distributed.world_size())
         machine = Machine.of(config)
         return SceneLoader(
             self.data,
@@ -88,8 +89,8 @@ class Training:
             accumulation=self.recipe.accumulation,
             max_batch_points=self.recipe.max_batch_points,
             mix=self.recipe.mix,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
+            rank=rank,
+            world_size=processes,
             workers=machine.workers,
             pin_memory=machine.device == "cuda",
         )
@@ -125,8 +126,10 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
             device=device_of(machine),
         )
     except UserError:
-        if distributed.is_main() and (folder / FAILURE_FOLDER).is_dir():
-            replay = {"kind": training.kind, "config": dict(config)}
+        failure = read_json(folder / FAILURE_FOLDER / STEP_FILE) or {}
+        if failure.get("rank") == distributed.rank():
+            share = {"rank": distributed.rank(), "processes": distributed.world_size()}
+            replay = {"kind": training.kind, "config": dict(config), **share}
             write_json(folder / FAILURE_FOLDER / REPLAY_FILE, replay)
         raise
     record |= {"processes": distributed.world_size(), "workers": machine.workers, "scenes_per_step": recipe.batch}

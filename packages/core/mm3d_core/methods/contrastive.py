@@ -61,10 +61,16 @@ class InfoNCE:
         return torch.randperm(matches, generator=generator)[: self.max_points]
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss of M matches, given as (M, C) and (M, C) features; row i of one matches row i of the other."""
+        """The loss of M matches, given as (M, C) and (M, C) features; row i of one matches row i of the other.
+
+        Similarities are made in float32, also under autocast: halves cannot tell the nearest of many negatives apart.
+        """
+        with torch.autocast(first.device.type, enabled=False):
+            return self._loss(first.float(), second.float())
+
+    def _loss(self, first: Tensor, second: Tensor) -> Tensor:
         if self.normalize:
             first, second = functional.normalize(first, dim=1), functional.normalize(second, dim=1)
-        first, second = first.float(), second.float()
         if self.anchor == "first":
             total = diagonal_cross_entropy(first, second, self.temperature)
         elif self.anchor == "second":
@@ -105,8 +111,21 @@ def hardest_contrastive(
     both sides. Margins of facebookresearch/PointContrast.
 
     Args:
-        first: (M, C) unit features; row i matches row i of ``second`` (M, C).
+        first: (M, C) unit features; row i matches row i of ``second`` (M, C). Distances are float32 under autocast too.
     """
+    with torch.autocast(first.device.type, enabled=False):
+        margins = positive_margin, negative_margin
+        return _hardest(first.float(), second.float(), candidates, generator, *margins)
+
+
+def _hardest(
+    first: Tensor,
+    second: Tensor,
+    candidates: int,
+    generator: Generator,
+    positive_margin: float,
+    negative_margin: float,
+) -> Tensor:
     positive = ((first - second).square().sum(1) - positive_margin).clamp_min(0).mean()
     drawn = to_device(torch.randperm(len(first), generator=generator)[:candidates], first.device)
     own = torch.arange(len(first), device=first.device).unsqueeze(1) == drawn
@@ -172,6 +191,13 @@ def partitioned_info_nce(
     Returns:
         The loss, and the share of all ordered pairs that each region holds, (P,).
     """
+    with torch.autocast(first.device.type, enabled=False):
+        return _partitioned_loss(first.float(), second.float(), coord, partitions, temperature)
+
+
+def _partitioned_loss(
+    first: Tensor, second: Tensor, coord: Tensor, partitions: Partitions, temperature: float
+) -> tuple[Tensor, Tensor]:
     total, counts = first.new_zeros(()), torch.zeros(partitions.count, device=first.device)
     for start in range(0, len(first), CHUNK // 4):
         rows = slice(start, start + CHUNK // 4)

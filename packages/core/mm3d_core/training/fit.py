@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -334,12 +336,22 @@ class _Loop:
     def _fail(
         self, step: int, names: list[str], what: str, totals: dict[str, float], cause: Exception | None = None
     ) -> NoReturn:
-        """Save the state before this step, and say what happened where."""
-        folder = self.folder / FAILURE_FOLDER
-        if distributed.is_main():
-            self.save(step, folder)
+        """Save the state before this step, and say what happened where.
+
+        A process that refuses its own batch writes itself: before the step all hold the same state, and the others
+        wait for this one in vain.
+        """
+        folder, alone = self.folder / FAILURE_FOLDER, cause is not None and not distributed.is_main()
+        if distributed.is_main() or alone:
+            made = folder.with_name(f"{FAILURE_FOLDER}.{distributed.rank()}") if alone else folder
+            self.save(step, made, here=True)
             terms = {name: str(value) for name, value in totals.items()}
-            write_json(folder / STEP_FILE, {"step": step + 1, "what": what, "scenes": names, "terms": terms})
+            about = {"rank": distributed.rank(), "processes": distributed.world_size()}
+            write_json(made / STEP_FILE, {"step": step + 1, "what": what, "scenes": names, "terms": terms} | about)
+            if alone:
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # another process was faster: its failure stands
+                    os.rename(made, folder)
         replay = f"; replay it with: {self.reporting.replay}" if self.reporting.replay else ""
         raise UserError(
             f"{self.folder}: training stopped at step {step + 1}: {what}, scenes {', '.join(names)}; "
@@ -368,9 +380,9 @@ class _Loop:
         logger.info("%s: continuing after step %d", self.folder.name, state["step"])
         return int(state["step"])
 
-    def save(self, step: int, folder: Path | None = None) -> None:
-        """Write the state after ``step`` steps (main process only)."""
-        if not distributed.is_main():
+    def save(self, step: int, folder: Path | None = None, here: bool = False) -> None:
+        """Write the state after ``step`` steps: the main process, or ``here`` whichever this is."""
+        if not (here or distributed.is_main()):
             return
         state = {
             "step": step,
