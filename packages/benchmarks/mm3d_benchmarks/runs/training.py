@@ -126,7 +126,7 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
             device=device_of(machine),
         )
     except UserError:
-        failure = read_json(folder / FAILURE_FOLDER / STEP_FILE) or {}
+        failure = layout.read_json(folder / FAILURE_FOLDER / STEP_FILE) or {}
         if failure.get("rank") == distributed.rank():
             share = {"rank": distributed.rank(), "processes": distributed.world_size()}
             replay = {"kind": training.kind, "config": dict(config), **share}
