@@ -15,6 +15,7 @@ from mm3d_benchmarks.commands import sweep as sweeping
 from mm3d_benchmarks.launching import progress
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.launching.slurm_queue import JobState
+from mm3d_benchmarks.store.layout import write_result
 from mm3d_benchmarks.store.store import Store
 
 BY_HAND = ["run", "kind=pretrain", "dataset=s3dis", "pretrain=mm3dscene", "seed=5", "--profile", "smoke"]
@@ -68,7 +69,7 @@ def test_ls_tells_pretraining_row_seconds_and_failures(capsys: pytest.CaptureFix
     store = Store(Path("runs"))
     done = store.run(key_of("pretrain", 0))
     done.write("efficiency.json", {"seconds_total": 42.4})
-    done.write_result({"metrics": {}})
+    write_result(done.folder, "pretrain", {})
     store.run(key_of("finetune", 0)).write("failure.json", {"error": "out of memory"})
     lines = {line.split()[0]: line for line in said(capsys, "store", "ls").splitlines()}
     assert " done " in lines[done.key]
