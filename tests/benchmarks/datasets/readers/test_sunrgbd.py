@@ -221,3 +221,9 @@ def test_a_folder_without_the_release_says_what_is_needed(tmp_path: Path) -> Non
     (tmp_path / "SUNRGBD").mkdir()
     with pytest.raises(UserError, match="v1 or v2"):
         SunRgbdReader(tmp_path, boxes="v3")
+
+
+def test_paths_with_backslashes_are_paths_of_the_release() -> None:
+    assert release_path("D:\\data\\SUNRGBD\\kv1\\a\\depth\\b.png") == "SUNRGBD/kv1/a/depth/b.png"
+    with pytest.raises(ValueError, match="leads out"):
+        release_path("SUNRGBD\\..\\..\\secret")

@@ -208,3 +208,10 @@ def test_a_pointer_and_a_web_page_are_told(tmp_path: Path) -> None:
         (tmp_path / "a.ply").write_bytes(content)
         with pytest.raises(BrokenSceneError, match=rf"a\.ply: is .*{told}"):
             read_scan(tmp_path / "a.ply")
+
+
+def test_a_mesh_with_a_texture_alone_says_how_to_get_its_colors(tmp_path: Path) -> None:
+    faces = "element face 0\nproperty list uchar int vertex_indices\nproperty list uchar float texcoord\n"
+    scan = read_scan(ply(tmp_path / "a.ply", columns(XYZ), faces=faces))
+    same(scan, color=False)
+    assert any("only a texture: bake it" in remark for remark in scan.remarks)

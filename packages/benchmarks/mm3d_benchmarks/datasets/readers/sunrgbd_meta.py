@@ -111,6 +111,7 @@ def release_path(path: str) -> str:
     Raises:
         ValueError: it leads elsewhere.
     """
+    path = path.replace("\\", "/")  # metadata that was rewritten on Windows
     start = path.find("SUNRGBD/")
     if start < 0:
         raise ValueError(f"path {path[:200]!r} does not contain SUNRGBD/")

@@ -26,6 +26,11 @@ ARRAYS = {
     "normal": ("normal", "normals"),
 }  # fmt: skip
 PTS = ("x", "y", "z", "_", "r", "g", "b")  # Leica's: the fourth is the intensity
+HEAD = 4096  # bytes of a file that tell whether it has a texture
+TEXTURED = (
+    "no vertex colors, only a texture: bake it into the vertices (in MeshLab: Transfer Color, Texture to Vertex), "
+    "or export .obj or .glb with the texture"
+)
 Loader = Callable[[Path, ScanOptions], Columns]
 
 
@@ -52,6 +57,11 @@ def _ply(path: Path, options: ScanOptions) -> Columns:
     table, remarks = read_vertices(path)
     columns = named({name: table[name] for name in table.dtype.names or ()})
     columns.remarks += remarks
+    if not columns.has(COLOR):
+        with open(path, "rb") as stream:
+            head = stream.read(HEAD)
+        if b"TextureFile" in head or b"texcoord" in head:
+            columns.remarks.append(TEXTURED)
     return columns
 
 
