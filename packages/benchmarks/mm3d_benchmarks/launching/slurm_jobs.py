@@ -40,7 +40,7 @@ class SlurmLauncher:
         parameters(settings)
         slurm.check_cluster(settings["partition"])
         self._store, self._settings = store, settings
-        self._limit = whole(settings, "max_parallel", 1)
+        self._limit, self._longest = whole(settings, "max_parallel", 1), slurm.longest_array()
         self._jobs: dict[str, tuple[Run, str]] = {}
         self._held: list[Run] = []
         self._strikes: dict[str, int] = {}
@@ -107,10 +107,10 @@ class SlurmLauncher:
         return self._most if alive == 0 else min(self._most, self._limit - alive)
 
     def _send_held(self) -> None:
-        size, longest = whole(self._settings, "runs_per_job", 1), slurm.longest_array()
+        size = whole(self._settings, "runs_per_job", 1)
         if time.monotonic() - self._refused < RETRY_SECONDS:
             return
-        while self._held and (room := min(self._room(), longest)) > 0:
+        while self._held and (room := min(self._room(), self._longest)) > 0:
             chunk = self._held[: room * size]
             groups = [chunk[start : start + size] for start in range(0, len(chunk), size)]
             for run in chunk:
