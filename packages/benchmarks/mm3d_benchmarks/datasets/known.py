@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
-from mm3d_benchmarks.datasets.scene import PreparedDataset
+from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset
+from mm3d_core.errors import UserError
 
 _READERS = "mm3d_benchmarks.datasets.readers"
 
@@ -81,7 +82,13 @@ def facts_of(dataset: PreparedDataset) -> DatasetFacts:
     known = DATASETS.get(dataset.dataset)
     if known is None:
         return DatasetFacts(dataset.dataset)
-    return _found(known.facts)(*([dataset.manifest["classes"]["segmentation"]] if known.own_classes else []))
+    if not known.own_classes:
+        return _found(known.facts)()
+    try:
+        return _found(known.facts)(dataset.manifest["classes"]["segmentation"])
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        where = dataset.root / MANIFEST
+        raise UserError(f"{where}: damaged classes ({error}); delete it and prepare again") from error
 
 
 def _found(path: str) -> Any:
