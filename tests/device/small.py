@@ -25,7 +25,11 @@ def settings(backbone: str, root: Path, pretrain: str = "mm3dscene", **changes: 
     small, found = config(root), {}
     for kind in ("pretrain", "finetune", "evaluate"):
         value = compose(Request({**choices, "profile": "smoke"}))
-        value |= {"kind": kind, "dataset": small["dataset"], "machine": {"device": "cuda", "progress": False}}
+        value |= {
+            "kind": kind,
+            "dataset": small["dataset"],
+            "machine": {"device": "cuda", "progress": False, "workers": 0},
+        }
         section = {"batch": BATCH, "steps": STEPS, "voxel": 0.08}
         if detector:
             section = {"batch": BATCH, "steps": STEPS, "num_points": 700}
