@@ -69,7 +69,8 @@ def _is_of_a_face(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign):
         return all(isinstance(t, ast.Name) and t.id.startswith("__") for t in statement.targets)
     return isinstance(statement, ast.Import | ast.ImportFrom) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        # a bare call, as of what warns at import, gives no name to hand on
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant | ast.Call)
     )
 
 
