@@ -2,7 +2,7 @@
 
 #include "pointops.h"
 
-extern "C" int pointops_version(void) { return 4; }
+extern "C" int pointops_version(void) { return 5; }
 
 extern "C" const char* pointops_flavor(void) {
 #if defined(__AVX512F__) && defined(__AVX512VL__)

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-VERSION = 4  # of the C interface: csrc/info.cpp
+VERSION = 5  # of the C interface: csrc/info.cpp
 FLAVORS = ("avx512", "avx2", "baseline")  # best first; other processors than x86-64 have the last only
 ENVIRONMENT = "POINTOPS_CPU"  # "reference", or the name of a flavor, to choose by hand
 
