@@ -163,7 +163,7 @@ def measured_norms(config: Mapping[str, Any], training: Training, protocol: Prot
     scenes = batch_norm.spread_over(split_scenes(config, training.data, "train"))
     device = next(encoder.parameters()).device
     batches = (whole(training.data.load(name), 0, "batch norm", name) for name in scenes)
-    told = batch_norm.measure(encoder, (batch.points.to(device) for batch in batches))
+    told = batch_norm.measure(encoder, (batch.points.sent_to(device) for batch in batches))
     logger.info("batch norm of the frozen encoder: %s", told)
     return told
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
-from pointops import knn_query
+from pointops import knn_query, to_device
 
 TERMS = ("coord", "color", "embedding", "first_layer")
 Embed = Callable[[PointBatch], Tensor]  # points -> (N, C)
@@ -156,6 +156,6 @@ def point_embedding(points: PointBatch, seed: int = 0, width: int = 16) -> Tenso
     for last in (False, True):
         fan_in = value.shape[1]
         weight = torch.randn(fan_in, width, generator=generator) * (2 / fan_in) ** 0.5
-        value = value @ weight.to(value)
+        value = value @ to_device(weight, value.device).to(value.dtype)
         value = value if last else value.relu()
     return value
