@@ -2,9 +2,8 @@
 
     each step:  batches -> loss -> backward -> clip -> optimizer -> after_step (EMA) -> log -> checkpoint
 
-Every random number of a step comes from (seed, step, process), and the loader gives the batches of any step on request:
-so a training resumed from a checkpoint repeats an undisturbed one exactly (bit for bit on the CPU), and a failed step
-can be replayed alone.
+Random numbers come from (seed, step, process) alone and the loader gives the batches of any step, so a training resumed
+from a checkpoint repeats an undisturbed one (bit for bit on the CPU), and a failed step can be replayed alone.
 """
 
 from __future__ import annotations
