@@ -66,7 +66,7 @@ def measure(points: int, repeats: int = 5) -> tuple[str, float, float]:
             step()
             if turn:
                 kept.append(time.process_time() - start)
-    return name, *(statistics.median(kept) for kept in seconds)
+    return name, statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

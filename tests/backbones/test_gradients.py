@@ -95,6 +95,6 @@ def _wide_plan(plan):
         return tuple(_wide_plan(each) for each in plan)
     if isinstance(plan, tuple):
         return type(plan)(*(_wide_plan(each) for each in plan))
-    if is_dataclass(plan) and type(plan).__name__ != "PlanSpec":
+    if is_dataclass(plan) and not isinstance(plan, type) and type(plan).__name__ != "PlanSpec":
         return replace(plan, **{f.name: _wide_plan(getattr(plan, f.name)) for f in fields(plan) if f.init})
     return plan

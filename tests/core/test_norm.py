@@ -65,7 +65,7 @@ def test_two_processes_take_one_batch():
         port = free.getsockname()[1]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
-        multiprocessing.spawn(_member, (port, results), nprocs=2)
+        multiprocessing.spawn(_member, (port, results), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
         first, second = results[0], results[1]
     network = nn.Sequential(nn.Linear(5, 5), PointNorm(5, 0.0))
     network.load_state_dict(

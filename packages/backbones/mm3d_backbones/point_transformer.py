@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -294,7 +295,7 @@ class VectorAttention(nn.Module):
         Returns:
             (N, C); channel g * (C / share) + m is weighted by the m-th weight.
         """
-        narrow, norm, _, widen = self.position
+        narrow, norm, _, widen = cast(Sequence[Any], self.position)
         hidden = F.pad(norm(narrow(around.relative.to(feat.dtype))), (0, 1), value=1.0)
         spread = torch.cat([widen.weight, widen.bias.unsqueeze(1)], 1)  # (C, 4): what is 1 everywhere takes the bias
         table, inverse = around.index, around.inverse

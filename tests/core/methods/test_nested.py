@@ -75,7 +75,7 @@ def test_loader_workers_make_the_same_plans_scene_by_scene():
     spec = SPECS["point transformer"]
     masks = MaskedViews(keep_ratio=0.4, gap=0.2)
     alone = [planned_together(masks(scan(400, seed), generator(seed)), spec) for seed in range(2)]
-    joined_later, together = joined(alone), with_nested_plans(*(views()[name] for name in ("student", "target")), spec)
+    joined_later, together = joined(alone), with_nested_plans(views()["student"], views()["target"], spec)
     for name, shown in zip(("student", "target"), together, strict=True):
         for one, other in zip(joined_later[name].plan.levels, shown.plan.levels, strict=True):
             assert torch.equal(one.index, other.index)

@@ -94,10 +94,11 @@ class PairViews:
         if self.budget == "points":
             rows = thin(rows, points.num_points, max(1, points.num_points // 2), generator)
         views = [self._view(points, part, tries, generator) for part in rows]
+        first, second = views
         if self.match_radius is None:
             matches = same_point(rows[0], rows[1], points.num_points), same_point(rows[1], rows[0], points.num_points)
         else:
-            matches = tuple(near_point(a, b, self.match_radius) for a, b in (views, views[::-1]))
+            matches = near_point(first, second, self.match_radius), near_point(second, first, self.match_radius)
         if self.shuffled:
             matches = shuffled_matches(*matches, generator)
         return {
