@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from mm3d_benchmarks.launching import slurm_jobs as submit
 from mm3d_benchmarks.launching import slurm_queue as slurm
-from mm3d_benchmarks.launching.outcome import FAILED, REQUEUE
+from mm3d_benchmarks.launching.outcome import FAILED, REQUEUE, Ended
 from mm3d_benchmarks.planning.compose import CONF
 from mm3d_benchmarks.store.store import Store
 
@@ -28,6 +29,15 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make("sinfo", "main")
     make("sacct", status=1)
     return make
+
+
+def polled(launcher: submit.SlurmLauncher) -> list[Ended]:
+    """What the next polls find. One may find nothing: too soon, or the program was busy."""
+    for _ in range(50):
+        if ends := launcher.poll():
+            return ends
+        time.sleep(0.01)
+    return []
 
 
 def test_no_answer_is_told_from_an_empty_one(client):
@@ -53,7 +63,7 @@ def test_while_the_queue_is_silent_no_job_is_given_up(client, tmp_path, monkeypa
     assert capsys.readouterr().err.count("squeue does not answer") == 1
     client("squeue")
     assert launcher.poll() == []
-    [end] = launcher.poll()
+    [end] = polled(launcher)
     assert (end.key, end.state) == (run.key, FAILED)
     assert "job 7 ended as UNKNOWN" in end.reason
 
@@ -70,5 +80,5 @@ def test_a_job_that_failed_before_its_run_started_is_sent_again(client, tmp_path
         launcher = submit.SlurmLauncher(store, {**settings, "poll_seconds": 0, "gone_after": 1})
         assert launcher.attach(run)
         client("squeue", "7|FAILED")
-        [end] = launcher.poll()
+        [end] = polled(launcher)
         assert (end.state, end.key) == (state, run.key)

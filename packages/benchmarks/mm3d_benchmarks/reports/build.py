@@ -54,7 +54,7 @@ def build_report(
     Raises:
         UserError: no report of that name.
     """
-    found = [sweep for sweep in load_sweeps(sweeps) if sweep.table is not None]
+    found = sorted((sweep for sweep in load_sweeps(sweeps) if sweep.table is not None), key=reading_order)
     report = Report(results / profile, profile, found, store, partial)
     for sweep in [] if name in EXTRAS else select(found, name):
         report.attempt(lambda sweep=sweep: report.write_table(sweep))
@@ -64,7 +64,7 @@ def build_report(
     if name in (None, "page"):
         report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
     if name is None:
-        present = [s.name for s in sorted(found, key=reading_order) if (report.folder / f"{s.name}.tex").exists()]
+        present = [s.name for s in found if (report.folder / f"{s.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
         write_headlines(report.readable_tables(), report.labels_curve(), results.parent / "metrics", profile)
     return report.tell()

@@ -15,10 +15,11 @@ from mm3d_benchmarks.reports.figures_curves import bars, curves
 from mm3d_benchmarks.reports.figures_scenes import PICTURES
 from mm3d_benchmarks.reports.style import RC, new_figure, save
 from mm3d_benchmarks.reports.tables import Table
-from mm3d_benchmarks.reports.verdicts.resolution import Verdict
+from mm3d_benchmarks.reports.verdicts.resolution import ONE_SEED, Verdict
 from mm3d_benchmarks.results.inputs import Places
 
 COMPARISONS = "comparisons_with_the_paper"  # the file's name
+NOTHING = "nothing to draw yet, no run left what it shows"
 
 
 def draw(spec: FigureSpec, table: Table, places: Places, artefacts: Sequence[Artefact]) -> Figure | None:
@@ -44,12 +45,12 @@ def write_figure(
     return _save(draw(spec, table, places, artefacts), folder, table.name, spec.title or table.title)
 
 
-def _save(figure: Figure | None, folder: Path, name: str, title: str) -> list[Path]:
+def _save(figure: Figure | None, folder: Path, name: str, title: str, why: str = NOTHING) -> list[Path]:
     if figure is not None:
         return save(figure, folder, name)
     if not (folder / f"{name}.pdf").exists() or not (folder / f"{name}.png").exists():
         note = new_figure(7.2, 1.2)
-        note.text(0.5, 0.5, f"{title}:\nnothing to draw yet, no run left what it shows", ha="center", va="center")
+        note.text(0.5, 0.5, f"{title}:\n{why}", ha="center", va="center")
         save(note, folder, name)
     return []
 
@@ -58,7 +59,9 @@ def write_comparisons(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
     """The figure over all comparisons of the paper, as PDF and PNG; a note where no comparison has an interval."""
     with matplotlib.rc_context(RC):
         figure = comparisons(verdicts)
-    return _save(figure, folder, COMPARISONS, "All comparisons of the paper, with intervals")
+    return _save(
+        figure, folder, COMPARISONS, "All comparisons of the paper, with intervals", ONE_SEED if verdicts else NOTHING
+    )
 
 
 def run_labels(table: Table) -> Mapping[str, str]:

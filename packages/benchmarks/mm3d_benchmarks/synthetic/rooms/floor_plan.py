@@ -60,6 +60,7 @@ class Profile:
 
 PROFILES = {
     "tiny": Profile((2, 1), 0.08, 1, 0.08, (3, 2), visits=0.0),  # for tests
+    "smoke": Profile((6, 3), 0.08, 2, 0.09, (12, 6), visits=0.0),  # what loading costs counts where steps cost little
     "ci": Profile((6, 3), 0.06, 2, 0.05, (12, 6), visits=0.0),
     "study": Profile((160, 40), 0.08, 40, 0.08, (240, 60), visits=0.0, variety=1.0),
     "default": Profile((160, 40), 0.04, 8, 0.025, (300, 100)),
