@@ -9,8 +9,8 @@ import toy
 
 from mm3d_benchmarks.commands import main as cli
 from mm3d_benchmarks.commands import run as running
-from mm3d_benchmarks.commands.run import requests_of
 from mm3d_benchmarks.launching import slurm_queue
+from mm3d_benchmarks.launching.by_hand import requests_of
 from mm3d_benchmarks.launching.execute import FAILED
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.launching.slurm_place import Place

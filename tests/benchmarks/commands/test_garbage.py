@@ -77,7 +77,7 @@ def test_a_run_by_hand_is_kept_and_the_same_command_under_new_code_replaces_it(
     from mm3d_benchmarks.planning import planner
 
     def made_by_hand() -> RunSpec:
-        requests = __import__("mm3d_benchmarks.commands.run", fromlist=["x"]).requests_of(BY_HAND[1:], [])
+        requests = __import__("mm3d_benchmarks.launching.by_hand", fromlist=["x"]).requests_of(BY_HAND[1:], [])
         spec = Planner("smoke").chain(requests[0][0], "pretrain")["pretrain"]
         write_result(Store(Path(os.environ["MM3D_STORE"])).register(spec).folder, "evaluate", {"loss": 1.0})
         return spec

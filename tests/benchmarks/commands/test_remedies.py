@@ -10,8 +10,8 @@ import pytest
 from benchmarks.datasets.scans.made import columns, ply, room
 
 from mm3d_benchmarks.commands.main import main
-from mm3d_benchmarks.commands.own_scans import in_words_of_run
-from mm3d_benchmarks.commands.run import chain_of, requests_of
+from mm3d_benchmarks.launching.by_hand import chain_of, requests_of
+from mm3d_benchmarks.launching.prepared_data import in_words_of_run
 from mm3d_core.errors import UserError
 
 XYZ, RGB, NORMAL = room()

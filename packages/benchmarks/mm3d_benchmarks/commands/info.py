@@ -7,7 +7,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from mm3d_benchmarks.commands.run import requests_of
+from mm3d_benchmarks.launching.by_hand import requests_of
 from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.store.spec import seen_by

@@ -7,23 +7,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file, watcher
-from mm3d_benchmarks.commands.own_scans import SKIP_BROKEN, in_words_of_run, tell
-from mm3d_benchmarks.commands.sweep import with_machine
+from mm3d_benchmarks.launching.by_hand import chain_of, record_by_hand, requests_of, share_out_threads, with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE
-from mm3d_benchmarks.planning.compose import compose, parse
-from mm3d_benchmarks.planning.planner import Planner
-from mm3d_benchmarks.planning.request import Request
-from mm3d_benchmarks.store.asks import BY_HAND, Ask, record
 from mm3d_benchmarks.store.layout import SPEC
-from mm3d_benchmarks.store.spec import KINDS, RunSpec
+from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
 
@@ -44,10 +38,9 @@ def run(options: argparse.Namespace) -> int:
     name = options.launcher or named or ("local" if len(chains) > 1 else "debug")
     settings = launcher_settings(name, options)
     specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
-    for threads in ("OMP_NUM_THREADS",):
-        os.environ.setdefault(threads, str(max(1, len(os.sched_getaffinity(0)))) if name == "debug" else "1")
+    share_out_threads(name)
     store = Store(options.store)
-    _record(store, options, requests, chains)
+    record_by_hand(store, options.overrides, options.conf, requests, chains)
     if options.force:
         _clear(store, options.results, specs if options.force == "chain" else [chain[-1] for chain in chains])
     outcomes = ensure(
@@ -73,19 +66,6 @@ def _tell_profile(options: argparse.Namespace) -> None:
         )
 
 
-def _record(
-    store: Store, options: argparse.Namespace, requests: Sequence[tuple[Request, list[str]]], chains: Sequence
-) -> None:
-    """Put on record that these runs are asked for by hand."""
-    profile = requests[0][0].choices["profile"]
-    cells = {
-        " ".join(differing): {spec.kind: spec.key for spec in chain}
-        for (_, differing), chain in zip(requests, chains, strict=True)
-    }
-    words = [*sorted(options.overrides), *(f"--conf {folder}" for folder in options.conf)]
-    record(store, Ask(profile, BY_HAND, " ".join(words), cells))
-
-
 def _clear(store: Store, results: Path, specs: Sequence[RunSpec]) -> None:
     """Forget the results of these runs, so that they are computed again from their start."""
     keys = {spec.key for spec in specs}
@@ -97,60 +77,6 @@ def _clear(store: Store, results: Path, specs: Sequence[RunSpec]) -> None:
     after = [key for key in store.done() if keys & set((store.run(key).read(SPEC) or {}).get("upstream", {}).values())]
     if after:
         print(f"mm3d: {len(after)} finished runs started from what is run again, and stay as they are", file=sys.stderr)
-
-
-def requests_of(
-    overrides: Sequence[str], folders: Sequence[Path], profile: str | None = None
-) -> list[tuple[Request, list[str]]]:
-    """What the words on the command line ask for, one request for each combination of a multirun.
-
-    Raises:
-        UserError: a group file folder that is not there, or a word that is no override.
-    """
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"--conf {folder}: there is no such folder")
-    chosen = any(word.lstrip("+").startswith("profile=") for word in overrides)
-    named = [*overrides, *([f"profile={profile}"] if profile and not chosen else [])]
-    return [(replace(request, folders=tuple(folders)), name) for request, name in parse(named)]
-
-
-def chain_of(request: Request, dry: bool) -> list[RunSpec]:
-    """The run that a request asks for and those before it, upstreams first.
-
-    A user's own scans are prepared on the way.
-    """
-    config = compose(request)
-    if config["kind"] not in KINDS:
-        raise UserError(f"kind={config['kind']}: there is no such kind of run; choose one of {', '.join(KINDS)}")
-    machine = [key for key in request.overrides if key.startswith(("launcher.", "profile."))]
-    if machine:
-        raise UserError(f"{machine[0]}: is no setting of a run; write launcher settings into a file for --machine")
-    profile = config["profile"]["name"]
-    if config["dataset"].get("path") and not dry:
-        _prepare_own(config, Planner.root_of(config))
-    planner = Planner(profile, needs_data=not dry, folders=request.folders)
-    chain = planner.chain(request, str(config["kind"]))
-    return [chain[kind] for kind in KINDS if kind in chain]
-
-
-def _prepare_own(config: dict, root: Path) -> None:
-    """Prepare ``dataset.path``; what is prepared already stays."""
-    from mm3d_benchmarks.datasets.prepare import prepare_dataset
-
-    dataset = config["dataset"]
-    try:
-        ready = prepare_dataset(
-            dataset["name"],
-            Path(dataset["path"]),
-            root,
-            skip_broken=bool(dataset.get("skip_broken")),
-            options=dataset.get("reader") or {},
-            way_out=SKIP_BROKEN,
-        )
-    except UserError as error:
-        raise UserError(in_words_of_run(str(error))) from error
-    tell(ready, own=True)
 
 
 def _show(chain: Sequence[RunSpec]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
+from mm3d_benchmarks.launching.by_hand import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
@@ -21,7 +20,7 @@ from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
 from mm3d_benchmarks.results import collect as collecting
 from mm3d_benchmarks.results.failures import Failure, write_failures
 from mm3d_benchmarks.store.asks import Ask, record, withdraw
-from mm3d_benchmarks.store.spec import KINDS, RunSpec, merge
+from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
 
@@ -142,21 +141,6 @@ def record_sweeps(store: Store, made: Plan, sweeps: Sequence[Sweep]) -> None:
         if sweep.name in made.cells:
             cells = {f"{cell.row}/{cell.seed}": dict(cell.runs) for cell in made.cells[sweep.name]}
             record(store, Ask(made.profile, sweep.name, str(sweep.path), cells))
-
-
-def with_machine(specs: Sequence[RunSpec], machine: Mapping[str, Any]) -> list[RunSpec]:
-    """The same runs, with this machine's settings; their keys stay.
-
-    Raises:
-        UserError: a setting that ``conf/run.yaml`` does not know.
-    """
-    changed = []
-    for spec in specs:
-        strange = sorted(set(machine) - set(spec.local.get("machine", {})))
-        if strange:
-            raise UserError(f"machine.{strange[0]}: no such setting; see `machine:` in conf/run.yaml")
-        changed.append(replace(spec, local=merge(merge({}, spec.local), {"machine": machine})))
-    return changed
 
 
 def _wanted(made: Plan, conditions: Mapping[str, str]) -> set[str]:
