@@ -98,9 +98,22 @@ def _compute(run: Run, spec: RunSpec) -> None:
         if not before.is_done:
             raise UserError(f"{before.folder}: the {role} run that {run.key} starts from has no result; run it first")
     run.write(layout.PROVENANCE, provenance.gather(_device(spec), _ops_backend()))
+    _prepare_description(run, spec)
     result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
     if not run.is_done:
         layout.write_result(run.folder, **{"kind": spec.kind, "metrics": {}, **(result or {})})
+
+
+def _prepare_description(run: Run, spec: RunSpec) -> None:
+    """Leave in the run's folder what its weights will say about themselves; ``layout.write_result`` puts it in."""
+    backbone = spec.config.get("backbone")
+    if spec.kind == "evaluate" or not isinstance(backbone, dict) or not isinstance(backbone.get("encoder"), dict):
+        return
+    from mm3d_benchmarks.pretrained.compose import description_of  # like the run itself, it brings torch
+
+    description = description_of(run)
+    if description is not None:
+        run.write(layout.DESCRIPTION, description.to_json())
 
 
 def run_function(spec: RunSpec) -> RunFunction:

@@ -24,7 +24,7 @@ MOVES_NO_NUMBER = (
     "mm3d_core.files",
     "mm3d_core.observing",
     *(f"mm3d_benchmarks.{folder}" for folder in (
-        "commands", "launching", "planning", "reports", "results", "store", "synthetic", "viewing",
+        "commands", "launching", "planning", "pretrained", "reports", "results", "store", "synthetic", "viewing",
         "datasets.readers", "datasets.formats",  # what they read is hashed in the manifest of the prepared data
     )),
 )  # fmt: skip

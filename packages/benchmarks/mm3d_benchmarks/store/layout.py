@@ -13,6 +13,7 @@
     provenance.json   commit, device, versions of the attempt that finished
     efficiency.json   seconds, memory and parameters
     scenes.json       an evaluation's scores of each scene alone
+    description.json  what the weights will say about themselves (pretrained/description.py), written before the work
     encoder.safetensors, model.safetensors   what a pre-training, a fine-tuning leaves
     metrics.json      {kind, form, metrics, ...}: the result, written last, by rename; the only sign of being done
 
@@ -21,6 +22,7 @@ Nothing in here imports torch.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -32,6 +34,7 @@ from mm3d_benchmarks.store.spec import KEY_LENGTH
 from mm3d_core.files.atomic import write_json
 from mm3d_core.files.sealed import seal, unseal
 from mm3d_core.files.untrusted import parse_json
+from mm3d_core.files.weights_header import read_header, write_metadata
 from mm3d_core.observing.logfile import LOG_FILE
 
 SPEC, CONFIG, LOCK, ATTEMPTS, JOB, ADOPTED = (
@@ -39,8 +42,10 @@ SPEC, CONFIG, LOCK, ATTEMPTS, JOB, ADOPTED = (
 )  # fmt: skip
 PROGRESS, PARTIAL, FAILURE, LOG_TEXT = "progress.json", "partial.json", "failure.json", "log.txt"
 PROVENANCE, EFFICIENCY, SCENES, METRICS = "provenance.json", "efficiency.json", "scenes.json", "metrics.json"
+DESCRIPTION = "description.json"
 ENCODER_WEIGHTS, MODEL_WEIGHTS = "encoder.safetensors", "model.safetensors"
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+SPEAKS = "mm3dscene"  # the name in a weights file's metadata under which it describes itself
 LOG_BYTES = 4 * 2**20  # of log.jsonl that are read
 
 
@@ -48,9 +53,25 @@ def write_result(folder: Path, kind: str, metrics: Mapping[str, Any], **more: An
     """Write ``metrics.json``, with its checksum: the run is done.
 
     Args:
-        more: what else the kind of run records, JSON-able.
+        more: what else the kind of run records, JSON-able. Weights among it (``weights``: file name -> SHA-256) first
+            learn to describe themselves, where the folder says how; the recorded checksum is that of the final file.
     """
+    description, weights = read_json(folder / DESCRIPTION), more.get("weights")
+    if description is not None and isinstance(weights, Mapping):
+        spoken = {n: describe(folder / n, description) for n in (ENCODER_WEIGHTS, MODEL_WEIGHTS) if n in weights}
+        more["weights"] = {**weights, **spoken}
     write_json(folder / METRICS, seal({"kind": kind, "form": FORM, "metrics": dict(metrics), **more}))
+
+
+def describe(weights: Path, description: Mapping[str, Any], target: Path | None = None) -> str:
+    """Put a description into a weights file's metadata (or into a copy, ``target``); returns the file's new SHA-256.
+
+    Raises:
+        UserError: not a safetensors file, or the folder cannot be written.
+    """
+    told, _ = read_header(weights)
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return write_metadata(weights, {**told, SPEAKS: text}, target)
 
 
 def write_failure(folder: Path, error: str, traceback: str = "", log: str = "") -> None:

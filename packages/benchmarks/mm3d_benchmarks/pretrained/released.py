@@ -1,0 +1,200 @@
+"""Publicly released checkpoints as networks of this suite: which one a file is, is told by its tensors.
+
+The importers stand with the backbones and are found by import path, as everything of a backbone is. What the released
+programs fed their networks with (inputs, voxel, sampling) are the suite's own settings for them, ``profile=paper``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.planning.compose import compose
+from mm3d_benchmarks.planning.request import Request
+from mm3d_benchmarks.pretrained.compose import LICENCES, classes_of
+from mm3d_benchmarks.pretrained.description import Description, Sampling
+from mm3d_benchmarks.runs.build import build_facts, instantiate, part
+from mm3d_core import __version__
+from mm3d_core.errors import UserError
+from mm3d_core.training.checkpoint import LoadReport, read_tensors
+
+RELEASED = (".pth", ".pt", ".tar")
+SEGMENTATION, DETECTION = "mm3d_backbones.released_segmentation", "mm3d_backbones.released_detection"
+CLASSES = {13: "s3dis", 20: "scannet"}  # rows of a released segmentation head
+WIDTHS = {97: "scannet", 143: "scannet", 79: "sunrgbd"}  # rows of a released detection head; VoteNet, H3DNet, both
+VOTENETS = {1: "votenet", 3: "votenet_color", 4: "votenet_color_height"}  # by input channels
+
+
+@dataclass(frozen=True)
+class Release:
+    """Which network a released file holds.
+
+    Attributes:
+        backbone, dataset: names of the suite's settings.
+        task: ``segmentation`` or ``detection``.
+        head: whether the file holds the task's network and not the encoder alone.
+        whose: where it was published.
+    """
+
+    backbone: str
+    dataset: str
+    task: str
+    head: bool
+    whose: str
+
+
+def load_released(path: Path) -> tuple[Description, nn.Module]:
+    """The network of a released checkpoint, with its weights. Nothing is unpickled.
+
+    Raises:
+        UserError: not readable as plain tensors, no known release, or one that does not fit its network.
+    """
+    description, network, _ = import_file(path)
+    return description, network
+
+
+def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
+    """The same, with the account of names: what was taken over and what was not. Raises as :func:`load_released`."""
+    state = released_tensors(path)
+    release = recognized(state, path)
+    config = compose(Request({"backbone": release.backbone, "dataset": release.dataset, "profile": "paper"}))
+    facts = build_facts(config)
+    description = _described(release, config, facts)
+    encoder = instantiate(description.encoder, f"{path}: encoder")
+    whole: Any = instantiate(_head(release, config, facts), f"{path}: head", encoder=encoder)
+    if release.task == "segmentation":
+        report = _importer(SEGMENTATION).import_released(whole, state, facts.segment_classes, source=path.name)
+        _check_encoder(report, whole, path)
+    elif release.head:
+        name = "import_h3dnet" if release.backbone == "h3dnet" else "import_votenet"
+        report = getattr(_importer(DETECTION), name)(whole, state, source=path.name)
+    else:
+        report = _importer(DETECTION).import_encoder(encoder, state, source=path.name)
+    return description, whole if release.head else encoder, report
+
+
+def released_tensors(path: Path) -> dict[str, Tensor]:
+    """The network's tensors in a released file, names without ``module.``.
+
+    Raises:
+        UserError: no such file, not readable without unpickling, or without network weights.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
+    try:
+        content: Any = read_tensors(path)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "
+            "load it once by hand and save its 'state_dict' alone"
+        ) from error
+    for name in ("model_state_dict", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    found = (
+        {str(n).removeprefix("module."): v for n, v in content.items() if isinstance(v, Tensor)}
+        if isinstance(content, dict)
+        else {}
+    )
+    if not found:
+        raise UserError(f"{path}: holds no network weights; choose a checkpoint with a 'state_dict'")
+    return found
+
+
+def recognized(state: Mapping[str, Tensor], path: Path) -> Release:
+    """Which release some tensors are of.
+
+    Raises:
+        UserError: none that is known, or one that this suite cannot feed.
+    """
+    if "backbone_net1.sa1.mlp_module.layer0.conv.weight" in state:
+        return _detector(state, "h3dnet", "pnet_final.conv3.weight", "zaiweizhang/H3DNet", path)
+    first = state.get("backbone_net.sa1.mlp_module.layer0.conv.weight")
+    if first is not None:
+        backbone = VOTENETS.get(first.shape[1] - 3)
+        if backbone is None:
+            raise UserError(f"{path}: is a VoteNet of {first.shape[1] - 3} input channels; read are 1, 3 and 4")
+        return _detector(state, backbone, "pnet.conv3.weight", "facebookresearch/votenet or MingyeXu/mm-3dscene", path)
+    names = ("cls.3.weight", "cls_pt.3.weight", "classifier.3.weight", "PT_model.cls.3.weight")
+    last = next((state[name] for name in names if name in state), None)
+    classes = None if last is None else len(last)
+    if classes is not None and classes not in CLASSES:
+        raise UserError(f"{path}: tells {classes} classes apart; known are S3DIS's 13 and ScanNet's 20")
+    dataset = CLASSES.get(classes or 13, "s3dis")
+    if any(name.removeprefix("PT_model.").startswith("enc1.0.linear") for name in state):
+        return Release("point_transformer", dataset, "segmentation", last is not None, "POSTECH-CVLab or mm-3dscene")
+    if "stem_layer.1.kpconv.weight" in state:
+        raise UserError(
+            f"{path}: is Stratified Transformer's ScanNet network, which reads colors in [-1, 1]; no input of this "
+            "suite has these, so its features would be wrong; fine-tune from it instead (docs/segmentation.md)"
+        )
+    if "stem_layer.0.kpconv.weight" in state:
+        return Release("stratified_transformer", "s3dis", "segmentation", last is not None, "Stratified-Transformer")
+    some = ", ".join(sorted(state)[:3])
+    raise UserError(
+        f"{path}: is none of the released Point Transformer, MM-3DScene, Stratified Transformer, VoteNet or H3DNet "
+        f"checkpoints; it holds {some}"
+    )
+
+
+def _detector(state: Mapping[str, Tensor], backbone: str, last: str, whose: str, path: Path) -> Release:
+    head = state.get(last)
+    if head is None:
+        return Release(backbone, "scannet", "detection", False, whose)
+    dataset = WIDTHS.get(len(head))
+    if dataset is None:
+        raise UserError(
+            f"{path}: its boxes have {len(head)} outputs; known are those of {sorted(set(WIDTHS.values()))}"
+        )
+    return Release(backbone, dataset, "detection", True, whose)
+
+
+def _described(release: Release, config: Mapping[str, Any], facts: DatasetFacts) -> Description:
+    recipe = part(config, "recipe.finetune" if release.head else "recipe.pretrain")
+    inputs = tuple(part(config, "backbone.input"))
+    if release.dataset == "sunrgbd":  # the released program centers its colors there
+        inputs = tuple("color_centered" if name == "color_votenet" else name for name in inputs)
+    holds = release.task if release.head else "encoder"
+    names, colors = classes_of(holds, facts)
+    return Description(
+        holds=holds,
+        name=release.backbone,
+        encoder=part(config, "backbone.encoder"),
+        inputs=inputs,
+        sampling=Sampling(
+            recipe.get("voxel"), recipe.get("max_points"), recipe.get("num_points"), bool(recipe.get("shift", True))
+        ),
+        head=_head(release, config, facts) if release.head else None,
+        classes=names,
+        colors=colors,
+        method={"name": "released", "from": release.whose},
+        data={"name": release.dataset, "origin": "official", "manifest": "", "licence": LICENCES[release.dataset]},
+        suite=__version__,
+    )
+
+
+def _head(release: Release, config: Mapping[str, Any], facts: DatasetFacts) -> dict[str, Any]:
+    head = dict(part(config, f"backbone.task.{release.task}"))
+    if release.task == "segmentation":
+        return head | {"num_classes": facts.num_segment_classes}
+    sizes = [list(size) for size in facts.mean_sizes]
+    bins = facts.num_heading_bins
+    return head | {"num_classes": facts.num_detection_classes, "num_heading_bins": bins, "mean_sizes": sizes}
+
+
+def _check_encoder(report: LoadReport, whole: Any, path: Path) -> None:
+    """Every tensor of the encoder must have come from the file."""
+    ours = {f"encoder.{name}" for name in whole.encoder.state_dict()}
+    lacking = sorted((ours & {*report.fresh, *report.mismatched}) - {n for n in ours if n.endswith("tracked")})
+    if lacking:
+        raise UserError(f"{path}: lacks {len(lacking)} tensors of the encoder, {', '.join(lacking[:3])}; is it whole?")
+
+
+def _importer(module: str) -> Any:
+    return importlib.import_module(module)
