@@ -19,12 +19,12 @@ from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.reports.artefacts import load_arrays
-from mm3d_benchmarks.reports.cards import card_html, load_cards
 from mm3d_benchmarks.reports.latex import to_latex
+from mm3d_benchmarks.reports.page.cards import card_html, load_cards
+from mm3d_benchmarks.reports.page.webtable import table_html
 from mm3d_benchmarks.reports.scores import read_scenes, scene_scores
 from mm3d_benchmarks.reports.tables import build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
-from mm3d_benchmarks.reports.webtable import table_html
 from mm3d_benchmarks.results.collect import collect, write_results
 from mm3d_benchmarks.results.inputs import load_inputs
 from mm3d_benchmarks.store.layout import write_result

@@ -80,7 +80,7 @@ def test_a_curve_stands_where_the_configuration_says_whatever_rows_are_called(wo
     places = json.loads((world.out / f"inputs/{NAME}.provenance.json").read_text())["places"]
     assert places == {row: {"series": "from scratch", "x": share} for row, share in ROWS.items()}
     assert (world.out / f"{NAME}.pdf").stat().st_size > 1000
-    assert f'id="{NAME}"><img' in (world.out / "index.html").read_text()
+    assert f'id="picture_{NAME}"><img' in (world.out / "index.html").read_text()
 
 
 def test_every_result_has_one_shape_and_its_checksum(world):

@@ -14,7 +14,7 @@ from mm3d_benchmarks.reports.build import build_report
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed (apt-get install chromium)")
 
-NAME = "table_07_framework_ablation"
+NAME, DRAWN = "table_07_framework_ablation", "figure_05_bars"
 MEAN_COLUMN = "[...document.querySelectorAll('#table_07_framework_ablation tbody tr')].map(r => r.cells[0].textContent)"
 COLORS = """(() => { const c = document.getElementById('canvas'); const seen = new Set();
   const d = new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer);
@@ -30,6 +30,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sweep(root / "sweeps", NAME, TABLE_7)
     lines = done(table_7_values())
     write_inputs(root / "results", NAME, lines, SYNTHETIC)
+    figure = {**TABLE_7, "figure": {"kind": "bars", "x": "pretrain"}}
+    write_sweep(root / "sweeps", DRAWN, figure)
+    provenance = {**SYNTHETIC, "places": {row: {"x": row, "series": "ours"} for row in ("i", "ii", "iii", "iv")}}
+    write_inputs(root / "results", DRAWN, lines, provenance)
+    write_sweep(root / "sweeps", "ours", TABLE_7)
+    write_inputs(root / "results", "ours", lines, SYNTHETIC)
     for line in lines[:2]:
         write_run(root / "runs", line[5], metrics={"mIoU": 40.0}, upstream={"pretrain": "a" * 12})
     write_run(root / "runs", "a" * 12, "pretrain", {}, pictures={"artefacts": pretrain_picture()})
@@ -106,6 +112,47 @@ def test_a_link_to_a_run_opens_its_card_and_the_filter_hides_others(opened):
     opened.evaluate("(() => { const f = document.getElementById('filter'); f.value = 'nothing like this';"
                     " f.dispatchEvent(new Event('input')); })()")  # fmt: skip
     assert opened.evaluate("[...document.querySelectorAll('.card')].every(c => c.hidden)")
+
+
+def test_no_link_dangles_and_no_id_is_given_twice(opened):
+    ids = opened.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    targets = opened.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash.slice(1))")
+    assert len(targets) > 10
+    assert set(targets) <= set(ids)
+
+
+def test_the_contents_reach_every_table_and_picture_in_the_papers_order(opened):
+    listed = opened.evaluate("[...document.querySelectorAll('#contents a')].map(a => a.hash.slice(1))")
+    there = opened.evaluate("[...document.querySelectorAll('section, section > figure[id]')].map(e => e.id)")
+    assert listed == there
+    first = ["overview", "tables", NAME, "figures", f"picture_{DRAWN}", DRAWN, "ours", "table_ours", "viewer"]
+    assert listed[: len(first)] == first
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_contents_stay_in_view_and_lead_there(page, browser, width: int):
+    browser.open(page, width=width, height=800)
+    browser.evaluate("document.documentElement.scrollTop = 1e6")
+    box = "(({top, bottom}) => ({top, bottom}))(document.querySelector('#contents').getBoundingClientRect())"
+    seen = browser.evaluate(box)
+    assert seen["top"] < 800
+    assert seen["bottom"] > 0
+    browser.evaluate("document.querySelector('#contents details').open = true")
+    browser.evaluate(f"document.querySelector('#contents a[href=\"#{NAME}\"]').click()")
+    place = f"document.getElementById('{NAME}').getBoundingClientRect().top"
+    browser.wait(f"{place} > -5 && {place} < 200")
+    assert browser.evaluate("document.querySelector('#contents details').open") == (width > 1000)
+
+
+def test_a_finger_scrolls_past_the_canvas_and_a_wheel_too_until_the_canvas_is_clicked(opened):
+    canvas = "document.getElementById('canvas')"
+    assert opened.evaluate(f"getComputedStyle({canvas}).touchAction") == "pan-y"
+    wheel = f"{canvas}.dispatchEvent(new WheelEvent('wheel', {{deltaY: -400, cancelable: true}}))"
+    opened.evaluate("document.activeElement.blur()")
+    assert opened.evaluate(wheel)  # nobody prevented the page from scrolling
+    opened.evaluate(f"{canvas}.focus()")
+    assert not opened.evaluate(wheel)
 
 
 def test_dark_mode_follows_the_system_and_the_button_overrides_it(page, browser):

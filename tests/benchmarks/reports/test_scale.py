@@ -37,7 +37,13 @@ def write_store(root: Path) -> None:
             {"cell": f"T{table}-{r}", "row": row, "mIoU": 50 + r / 10, "mAcc": 60.0, "source": "paper"}
             for r, row in enumerate(rows[:12])
         ]
-        text = {"title": f"Table {table}", "columns": ["mIoU", "mAcc"], "baseline": "row 0", "published": published}
+        text = {
+            "title": f"Table {table}",
+            "columns": ["mIoU", "mAcc"],
+            "baseline": "row 0",
+            "axis": "pretrain",
+            "published": published,
+        }
         name = f"table_{table:02d}_synthetic"
         write_sweep(root / "sweeps", name, {"runs": {"each": [{"row": row} for row in rows]}, "table": text})
         lines = []

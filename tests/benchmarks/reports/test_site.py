@@ -15,9 +15,9 @@ from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_value
 from mm3d_benchmarks.planning.figure_spec import PICTURES
 from mm3d_benchmarks.reports.artefacts import find_artefacts
 from mm3d_benchmarks.reports.build import build_report
-from mm3d_benchmarks.reports.cards import CARDS, card_html, load_cards
-from mm3d_benchmarks.reports.clouds import NO_LABEL, pack
-from mm3d_benchmarks.reports.markup import to_html
+from mm3d_benchmarks.reports.page.cards import CARDS, card_html, load_cards
+from mm3d_benchmarks.reports.page.clouds import NO_LABEL, pack
+from mm3d_benchmarks.reports.page.markup import to_html
 
 NAME = "table_07_framework_ablation"
 EVIL = '</script><img src=x onerror="alert(1)">&'

@@ -10,9 +10,9 @@ from benchmarks.reports.synthetic import SYNTHETIC, TABLE_7, done, table_7_value
 
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.reports.latex import to_latex
+from mm3d_benchmarks.reports.page.webtable import table_html
 from mm3d_benchmarks.reports.tables import Table, build_table, letters
 from mm3d_benchmarks.reports.text import cell_text, to_markdown
-from mm3d_benchmarks.reports.webtable import table_html
 from mm3d_benchmarks.results.columns import column
 from mm3d_benchmarks.results.inputs import load_inputs
 
@@ -156,3 +156,38 @@ def test_columns_know_their_units_and_signs():
     assert column("mIoU").gain(-0.04) == "+0.0"
     assert column("mIoU").gain(-0.06) == "-0.1"
     assert not math.isnan(float(column("params_M").number(7.76)))
+
+
+def test_small_scores_are_written_with_two_decimals_and_published_ones_as_printed(tmp_path):
+    small = {key: [value / 10 for value in values] for key, values in table_7_values().items()}
+    small[("iv", "mAcc")] = [99.0, 99.0, 99.0]
+    made = table(tmp_path, done(small))
+    text = to_markdown(made)
+    assert "4.40 ± 0.20 (+0.30)" in text  # nothing of this column reaches 10
+    assert "99.0 ± 0.0" in text  # of this one something does
+    assert "71.9 (+1.5)" in text
+    latex = to_latex(made)
+    assert "S[table-format=1.2]" in latex
+    assert r"\bfseries 4.40" in latex
+    assert r"\bfseries 71.9 " in latex
+
+
+def test_a_source_is_named_only_where_a_number_is_published(tmp_path):
+    noted = {
+        "cell": "T7-09",
+        "row": "i",
+        "mIoU": None,
+        "origin": "run",
+        "source": "a row of words",
+        "note": "drawn only",
+    }
+    published = [noted, *TABLE_7["table"]["published"][1:]]
+    made = table(tmp_path, done(table_7_values()), published=published)
+    assert [row.source for row in made.rows] == [None, 0, 0, 0]
+    assert made.sources == ("paper, Table 7",)
+
+
+def test_captions_carry_the_papers_number(tmp_path):
+    made = table(tmp_path, done(table_7_values()))
+    assert to_markdown(made).startswith("**Table 7. Ablation of the framework")
+    assert made.in_words(made.rows[1]) == "Table 7, ii (Pre-training method: MM-3DScene (MM only), Loss: L_PC)"

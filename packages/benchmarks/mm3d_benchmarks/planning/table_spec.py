@@ -12,6 +12,7 @@ and, all optional, the layout of the printed table:
     describe   {row: {heading: text}}: further text columns, such as Table 8's mask strategy
     groups     [{title, rows, baseline}]: rules between blocks of rows; a group's baseline wins over the table's
     hidden     rows that only serve as a baseline
+    oracles    rows pre-trained with labels: where one does not beat its baseline, a remark says what that means
     show       "gain": only the differences from the baseline, as in Table 1
     footnotes  sentences printed under the table
 
@@ -30,7 +31,7 @@ from mm3d_core.errors import UserError
 
 _KEYS = {
     "title", "columns", "over", "baseline", "axis", "published", "heading", "labels", "describe", "groups", "rows",
-    "hidden", "show", "footnotes",
+    "hidden", "oracles", "show", "footnotes",
 }  # fmt: skip
 _ENTRY_KEYS = {"cell", "row", "delta", "origin", "source", "note", "seeds"}
 
@@ -81,6 +82,7 @@ class TableSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    oracles: tuple[str, ...] = ()
     gain_only: bool = False
     footnotes: tuple[str, ...] = ()
 
@@ -121,7 +123,7 @@ def parse_table(path: Path, table: Mapping[str, Any], run_rows: Sequence[str]) -
 
 def _spec(path: Path, table: Mapping[str, Any], run_rows: tuple[str, ...]) -> TableSpec:
     axis = table.get("axis") or []
-    for name in ("columns", "rows", "hidden", "groups", "published", "footnotes"):
+    for name in ("columns", "rows", "hidden", "oracles", "groups", "published", "footnotes"):
         if not isinstance(table.get(name) or [], list):
             raise UserError(f"{path}: table.{name} is a list")
     if not isinstance(axis, str | list):
@@ -149,6 +151,7 @@ def _spec(path: Path, table: Mapping[str, Any], run_rows: tuple[str, ...]) -> Ta
         labels={str(k): str(v) for k, v in (table.get("labels") or {}).items()},
         describe={str(k): {str(h): _text(t) for h, t in v.items()} for k, v in (table.get("describe") or {}).items()},
         hidden=hidden,
+        oracles=_texts(table, "oracles"),
         gain_only=table.get("show") == "gain",
         footnotes=_texts(table, "footnotes"),
     )
@@ -158,7 +161,9 @@ def _check_rows(path: Path, table: Mapping[str, Any], spec: TableSpec) -> None:
     """Every row that the layout mentions is filled or published, and every measured difference can be held fair."""
     filled = {*spec.run_rows, *(entry.row for entry in spec.published)}
     mentioned = [("groups", row) for group in table.get("groups") or [] for row in group.get("rows") or []]
-    mentioned += [(part, row) for part in ("rows", "labels", "describe", "hidden") for row in table.get(part) or ()]
+    mentioned += [
+        (part, row) for part in ("rows", "labels", "describe", "hidden", "oracles") for row in table.get(part) or ()
+    ]
     mentioned += [("baseline", row) for pair in spec.baselines.items() for row in pair]
     for part, row in mentioned:
         if str(row) not in filled:

@@ -14,17 +14,19 @@ from pathlib import Path
 from mm3d_benchmarks.planning.sweepfile import Sweep, load_sweeps
 from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
-from mm3d_benchmarks.reports.cards import load_cards
-from mm3d_benchmarks.reports.clouds import pack
+from mm3d_benchmarks.reports.chance import chance_levels
 from mm3d_benchmarks.reports.figures import COMPARISONS, run_labels, write_comparisons, write_figure
 from mm3d_benchmarks.reports.headline import write_headlines
 from mm3d_benchmarks.reports.latex import all_tables, to_latex
+from mm3d_benchmarks.reports.page.again import words_of_runs
+from mm3d_benchmarks.reports.page.cards import load_cards
+from mm3d_benchmarks.reports.page.clouds import pack
+from mm3d_benchmarks.reports.page.site import Page, render
 from mm3d_benchmarks.reports.scores import readable_store
-from mm3d_benchmarks.reports.site import Page, render
 from mm3d_benchmarks.reports.tables import Table, build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
-from mm3d_benchmarks.reports.verdicts.resolution import resolutions, sentence
+from mm3d_benchmarks.reports.verdicts.resolution import blind, resolutions, sentence
 from mm3d_benchmarks.results.inputs import Inputs, Places, load_inputs
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_text_if_changed
@@ -100,8 +102,9 @@ class Report:
         """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
         if sweep.name not in self._tables:
             spec, inputs = spec_of(sweep), self.inputs(sweep.name)
-            table = build_table(spec, inputs, self.profile)
-            resolved = sentence(resolutions(spec, inputs, readable_store([inputs], self.store)))
+            scenes = readable_store([inputs], self.store)
+            table = build_table(spec, inputs, self.profile, chance_levels(spec, inputs, scenes))
+            resolved = (*sentence(resolutions(spec, inputs, scenes)), *blind(spec, inputs))
             self._tables[sweep.name] = replace(table, remarks=(*table.remarks, *resolved))
         return self._tables[sweep.name]
 
@@ -161,8 +164,8 @@ class Report:
         for table in tables:
             for row in table.rows:
                 for key in row.runs:
-                    uses.setdefault(key, []).append(f"{table.name}: {row.label}")
-        cards, more = load_cards(self.store, uses) if self.store else ([], 0)
+                    uses.setdefault(key, []).append(table.in_words(row))
+        cards, more = load_cards(self.store, uses, self.words()) if self.store else ([], 0)
         drawn = [sweep for sweep in self.sweeps if sweep.figure]
         shown = [self._tables[s.name] for s in drawn if s.figure and s.figure.is_picture and s.name in self._tables]
         figures = {self.folder / f"{s.name}.png": s.figure.title or spec_of(s).title for s in drawn if s.figure}
@@ -182,6 +185,14 @@ class Report:
             sources=sorted({inputs.data_source() for inputs in self._inputs.values() if inputs.found}),
         )
         write_text_if_changed(self.folder / "index.html", render(page))
+
+    def words(self) -> dict[str, str]:
+        """Key of each row's last run to the words that ask for it by hand."""
+        found: dict[str, str] = {}
+        for sweep in self.sweeps:
+            if sweep.name in self._inputs:
+                found = words_of_runs(sweep, self._inputs[sweep.name], self.profile) | found
+        return found
 
     def readable_tables(self) -> list[Table]:
         """The tables of all sweeps whose inputs can be read."""

@@ -159,6 +159,7 @@ class _Block:
 
     def _format(self, c: Column, measured: bool) -> str:
         """An S column as wide as its widest number."""
+        c = c if measured else c.as_printed
         if self.table.gain_only:
             return f"S[table-format=+2.{c.decimals}]"
         rows = self.table.rows
@@ -218,7 +219,7 @@ class _Block:
         return pieces
 
     def _printed_cell(self, printed: Printed, c: Column) -> list[str]:
-        gain = self.table.gain_only
+        gain, c = self.table.gain_only, c.as_printed
         shown = printed.delta if gain else printed.value
         if shown is None:
             text = r"\textendash{}" if gain or printed.delta is None else _gain(c, printed.delta)

@@ -6,7 +6,9 @@ Rules, the same in every table:
 * its delta is the mean over the seeds that the row and its baseline share of (row - baseline);
 * the best value of a column is marked, measured and published apart, ties at the printed precision included;
 * a published value never enters a mean, a delta or a comparison with a measured one;
-* what is missing is named in the cell, and why in a footnote.
+* what is missing is named in the cell, and why in a footnote;
+* scores of a column that all stay below ``SMALL`` percent are written with two decimals;
+* a segmentation that is no better than predicting one class says so in a footnote (:mod:`chance`).
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mm3d_benchmarks.planning.table_spec import Published, TableSpec
-from mm3d_benchmarks.results.columns import COSTS, Column, column
+from mm3d_benchmarks.reports.captions import caption, number_of, remarks
+from mm3d_benchmarks.results.columns import Column, column
 from mm3d_benchmarks.results.inputs import Inputs, Measured
 
 NOT_RUN = "not run"
 NOT_APPLICABLE = "–"
+SMALL = 10.0  # percent; where nothing measured reaches it, one decimal would hide what differs
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Cell:
         seeds: how many values the mean is of; ``planned`` is how many there should be.
         state: empty when all is well, else the word the cell shows: ``not run``, ``missing``, ``NaN``, ...
         marks: letters of the footnotes that explain the state.
+        at_chance: no better than predicting one class everywhere; the footnote says what that scores.
     """
 
     mean: float | None = None
@@ -43,6 +48,7 @@ class Cell:
     state: str = NOT_RUN
     best: bool = False
     marks: tuple[str, ...] = ()
+    at_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,17 @@ class Table:
     missing: tuple[str, ...] = ()
 
     @property
+    def numbered(self) -> str:
+        """``Table 7. ``, or ``Figure 4 in numbers. `` for what a figure draws; empty for tables of ours."""
+        return number_of(self.name, "{kind} {number}. ", "{kind} {number} in numbers. ")
+
+    def in_words(self, row: Row) -> str:
+        """A row for somebody who does not see the table: ``Table 7, iv (Consistency: yes)``."""
+        described = [f"{name}: {text}" for name, text in zip(self.descriptions, row.descriptions, strict=True) if text]
+        more = f" ({', '.join(described)})" if described else ""
+        return f"{number_of(self.name) or self.title}, {row.label}{more}"
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """All rows, top to bottom."""
         return tuple(row for _, rows in self.groups for row in rows)
@@ -133,22 +150,26 @@ def letters(number: int) -> str:
     return text
 
 
-def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
+def build_table(
+    spec: TableSpec, inputs: Inputs, profile: str, chance: Mapping[tuple[str, str], float] | None = None
+) -> Table:
     """Join what was measured with what was published.
 
     Args:
         profile: named in the caption, so that no smoke figure passes for a result.
+        chance: (row, column) to what predicting one class everywhere scores there, percent, as far as it is known.
     """
     notes = _Notes()
     columns = tuple(column(name) for name in spec.columns)
     published = {entry.row: entry for entry in spec.published}
-    sources = tuple(dict.fromkeys(entry.source for entry in spec.published if entry.source))
+    sources = tuple(dict.fromkeys(entry.source for entry in spec.published if entry.source and _prints(entry)))
     planned = max((len(m.values) + len(m.problems) for m in inputs.cells.values()), default=0)
     groups, problems, missing = [], [], []
     for group in spec.groups:
         rows = []
         for name in group.rows:
             row = _row(spec, inputs, name, published.get(name), sources, notes, planned)
+            row = row if spec.gain_only else _beside_chance(row, chance or {}, notes)
             rows.append(row)
             found, absent = _trouble(row, inputs)
             problems += [f"{spec.name}: {text}" for text in found]
@@ -160,18 +181,20 @@ def build_table(spec: TableSpec, inputs: Inputs, profile: str) -> Table:
         problems += [f"{spec.name}: {text}" for text in found]
         missing += [f"{spec.name}: {text}" for text in absent]
         unseen += [f"Baseline without a line of its own, {text}." for text in (*found, *absent)]
+    shown = [row for _, rows in groups for row in rows]
+    columns = columns if spec.gain_only else tuple(_fine_enough(c, shown) for c in columns)
     return _mark_best(
         Table(
             name=spec.name,
             title=spec.title,
-            caption=_caption(spec, inputs, profile),
+            caption=caption(spec, inputs, profile),
             heading=spec.heading,
             descriptions=spec.descriptions(),
             columns=columns,
             groups=tuple(groups),
             sources=sources,
             footnotes=tuple((letters(i), text) for i, text in enumerate(notes.sentences)),
-            remarks=(*_remarks(spec, inputs), *unseen),
+            remarks=(*remarks(spec, inputs), *unseen),
             gain_only=spec.gain_only,
             problems=tuple(problems),
             missing=tuple(missing),
@@ -196,6 +219,7 @@ def _row(
         else:
             cells[column_name] = _cell(inputs, name, column_name, spec.baseline(name), notes, planned)
     values = {c: Printed(printed.values.get(c), printed.delta.get(c)) for c in spec.columns} if printed else {}
+    says = printed is not None and _prints(printed)
     return Row(
         name=name,
         label=spec.label(name),
@@ -205,10 +229,35 @@ def _row(
         printed=values,
         cell=printed.cell if printed else "",
         origin=printed.origin if printed else "",
-        source=sources.index(printed.source) if printed and printed.source else None,
+        source=sources.index(printed.source) if printed and printed.source and says else None,
         note=printed.note if printed else "",
         runs=inputs.runs.get(name, ()),
     )
+
+
+def _prints(entry: Published) -> bool:
+    """Whether there is a published number at all: some rows only carry a note."""
+    return any(value is not None for value in (*entry.values.values(), *entry.delta.values()))
+
+
+def _fine_enough(c: Column, rows: Sequence[Row]) -> Column:
+    """A score in percent gets a second decimal where all that was measured is small."""
+    means = [cell.mean for row in rows if (cell := row.cells.get(c.name)) and cell.mean is not None]
+    small = bool(means) and max(means) < SMALL and c.unit == "%" and bool(c.better)
+    return c.finer() if small else c
+
+
+def _beside_chance(row: Row, chance: Mapping[tuple[str, str], float], notes: _Notes) -> Row:
+    """The row, with a footnote at each cell that is no better than one class everywhere."""
+    cells = dict(row.cells)
+    for name, cell in row.cells.items():
+        level = chance.get((row.name, name))
+        if level is not None and cell.mean is not None and cell.mean <= level + 1e-9:
+            told = (
+                f"at chance: no better than predicting one class for every point ({column(name).heading} {level:.2f})"
+            )
+            cells[name] = replace(cell, at_chance=True, marks=(*cell.marks, notes.mark(told)))
+    return replace(row, cells=cells)
 
 
 def _applies(spec: TableSpec, inputs: Inputs, row: str, name: str, printed: Published | None) -> bool:
@@ -272,51 +321,6 @@ def _trouble(row: Row, inputs: Inputs) -> tuple[list[str], list[str]]:
     return wrong, absent
 
 
-def _caption(spec: TableSpec, inputs: Inputs, profile: str) -> str:
-    """Title, profile, data source, and how to read the numbers."""
-    where = inputs.data_source()
-    names = ", ".join(inputs.datasets()) or "none recorded"
-    if not inputs.found:
-        data = "no run yet; only published values are shown"
-    elif where == "official":
-        data = f"data: official releases ({names})"
-    elif where == "user":
-        data = "data: user data (own scans and labels), so measured and published values must not be compared"
-    elif where == "synthetic":
-        data = (
-            f"data: synthetic scenes in the format of {names}, not the official data sets, "
-            "so measured and published values must not be compared"
-        )
-    elif where == "mixed":
-        parts = ", ".join(f"{name} {kind}" for name, kind in inputs.datasets().items())
-        data = f"data: {parts}; values on other than official data must not be compared with published ones"
-    else:
-        data = "data source not recorded, so measured and published values must not be compared"
-    seeds = len(inputs.seeds)
-    spread = (
-        f"Mean ± sample standard deviation over {seeds} seeds."
-        if seeds > 1
-        else "A single seed, so without a deviation."
-    )
-    return f"{_sentence(spec.title)} Profile {profile}; {data}. {spread if inputs.found else ''}".strip()
-
-
-def _remarks(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:
-    """Sentences under the table: the sweep's own, the collector's (mixed provenance), and what costs depend on."""
-    remarks = list(spec.footnotes)
-    footnotes = inputs.provenance.get("footnotes") or []
-    remarks += [str(note) for note in footnotes]
-    if set(spec.columns) & set(COSTS) and inputs.provenance.get("devices"):
-        devices = ", ".join(sorted({str(device) for device in inputs.provenance["devices"]}))
-        remarks.append(f"Times and memory depend on the device; measured on: {devices}.")
-    noted: dict[str, list[str]] = {}
-    for entry in spec.published:
-        if entry.note:
-            noted.setdefault(entry.note, []).append(spec.label(entry.row))
-    notes = [f"{', '.join(rows)}: {note}" for note, rows in noted.items()]
-    return tuple(dict.fromkeys(_sentence(text) for text in [*remarks, *notes] if text))
-
-
 def _mark_best(table: Table) -> Table:
     """The same table with the best cells of each column marked, where at least two can be compared."""
     rows = {row.name: row for row in table.rows}
@@ -329,7 +333,7 @@ def _mark_best(table: Table) -> Table:
             cells = dict(rows[name].cells)
             cells[col.name] = replace(cells[col.name], best=True)
             rows[name] = replace(rows[name], cells=cells)
-        for name in _winners(theirs, col):
+        for name in _winners(theirs, col.as_printed):
             printed = dict(rows[name].printed)
             printed[col.name] = replace(printed[col.name], best=True)
             rows[name] = replace(rows[name], printed=printed)
@@ -344,8 +348,3 @@ def _winners(values: Mapping[str, float], col: Column) -> list[str]:
     pick = max if col.better == "higher" else min
     best = pick(values, key=lambda name: values[name])
     return [name for name, text in texts.items() if text == texts[best]]
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if not text or text[-1] in ".!?" else text + "."

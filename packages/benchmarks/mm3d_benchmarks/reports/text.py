@@ -36,6 +36,7 @@ def printed_text(printed: Printed | None, column: Column, gain_only: bool = Fals
     """A published cell in words: ``71.9 (+1.5)``, ``+1.5``, or a dash where the paper prints no number."""
     if printed is None or (printed.value is None and printed.delta is None):
         return DASH
+    column = column.as_printed
     if gain_only or printed.value is None:
         return column.gain(printed.delta) if printed.delta is not None else DASH
     gain = f" ({column.gain(printed.delta)})" if printed.delta is not None else ""
@@ -89,7 +90,13 @@ def to_markdown(table: Table) -> str:
     notes += [f"<sup>{mark}</sup> {escape_markdown(text)}" for mark, text in table.footnotes]
     notes += [f"S{i + 1}: {escape_markdown(source)}" for i, source in enumerate(table.sources)]
     notes += [escape_markdown(remark) for remark in table.remarks]
-    return f"**{escape_markdown(table.caption)}**\n\n" + "\n".join(lines) + "\n\n" + "  \n".join(notes) + "\n"
+    return (
+        f"**{escape_markdown(table.numbered + table.caption)}**\n\n"
+        + "\n".join(lines)
+        + "\n\n"
+        + "  \n".join(notes)
+        + "\n"
+    )
 
 
 def _markdown_row(table: Table, row: Row) -> list[str]:

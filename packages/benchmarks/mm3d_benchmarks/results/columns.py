@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,7 @@ class Column:
         decimals: digits behind the point, of the mean and of its deviation.
         exact: the same for every seed, so printed without a deviation.
         better: ``"higher"``, ``"lower"``, or ``""`` where no value is the best (sizes, hours: the paper marks none).
+        printed_decimals: the same of what a paper printed, where ours are written finer; None: ``decimals``.
     """
 
     name: str
@@ -82,6 +83,16 @@ class Column:
     decimals: int = 1
     better: str = "higher"
     exact: bool = False
+    printed_decimals: int | None = None
+
+    @property
+    def as_printed(self) -> Column:
+        """The column as a paper prints it."""
+        return self if self.printed_decimals is None else replace(self, decimals=self.printed_decimals)
+
+    def finer(self) -> Column:
+        """The same score with one digit more for what was measured."""
+        return replace(self, decimals=self.decimals + 1, printed_decimals=self.as_printed.decimals)
 
     @property
     def title(self) -> str:

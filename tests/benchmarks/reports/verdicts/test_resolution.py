@@ -15,7 +15,14 @@ from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.figures_comparisons import comparisons
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
-from mm3d_benchmarks.reports.verdicts.resolution import ONE_SEED, resolutions, sentence, smallest_difference, verdicts
+from mm3d_benchmarks.reports.verdicts.resolution import (
+    ONE_SEED,
+    blind,
+    resolutions,
+    sentence,
+    smallest_difference,
+    verdicts,
+)
 from mm3d_benchmarks.results.inputs import Inputs, load_inputs
 
 NAME = "table_07_framework_ablation"
@@ -26,6 +33,21 @@ def measured(folder: Path, values: dict[tuple[str, str], list[float]]) -> tuple[
     assert spec is not None
     write_inputs(folder, NAME, done(values), SYNTHETIC)
     return spec, load_inputs(folder / "smoke" / "inputs", NAME)
+
+
+def with_oracle(folder: Path, ours: list[float]) -> tuple[str, ...]:
+    table = {**TABLE_7["table"], "oracles": ["iv"]}
+    spec = load_sweep(write_sweep(folder / "sweeps", NAME, {**TABLE_7, "table": table}) / f"{NAME}.yaml").table
+    assert spec is not None
+    write_inputs(folder, NAME, done({("i", "mIoU"): [10.0, 11.0, 12.0][: len(ours)], ("iv", "mIoU"): ours}), SYNTHETIC)
+    return blind(spec, load_inputs(folder / "smoke" / "inputs", NAME))
+
+
+@pytest.mark.parametrize(("ours", "told"), [([15.0, 16.0, 17.5], 0), ([10.5, 10.5, 13.0], 1), ([10.5], 0), ([10.0], 1)])
+def test_an_oracle_that_does_not_beat_its_baseline_blinds_the_comparison(tmp_path, ours: list[float], told: int):
+    found = with_oracle(tmp_path, ours)
+    assert len(found) == told
+    assert all("cannot resolve anything" in text and "iv does not beat i" in text for text in found)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering, opening the card that a link names, light and dark. The page is complete without any of it.
+// Contents, sorting, filtering, opening what a link names, light and dark. The page is complete without any of it.
 (() => {
   const root = document.documentElement;
   document.getElementById("theme").addEventListener("click", () => {
@@ -7,6 +7,29 @@
     root.dataset.theme = dark ? "light" : "dark";
     document.dispatchEvent(new Event("themechange"));
   });
+
+  const list = document.querySelector("#contents details");
+  const wide = matchMedia("(min-width: 1001px)");
+  const unfold = () => { list.open = wide.matches; };
+  wide.addEventListener("change", unfold);
+  unfold();
+  const links = new Map([...list.querySelectorAll("a")].map((link) => [link.hash.slice(1), link]));
+  list.addEventListener("click", (event) => { if (event.target.closest("a") && !wide.matches) list.open = false; });
+  const seen = new Set();
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) seen[entry.isIntersecting ? "add" : "delete"](entry.target.id);
+    const shown = [...links.keys()].filter((id) => seen.has(id));
+    const here = shown.find((id) => !document.getElementById(id).matches("section")) || shown[0];
+    for (const [id, link] of links) {
+      if (id === here) {
+        link.setAttribute("aria-current", "true");
+        const box = document.getElementById("contents");
+        if (wide.matches) box.scrollTop += Math.max(0, link.getBoundingClientRect().bottom - innerHeight)
+          + Math.min(0, link.getBoundingClientRect().top);
+      } else link.removeAttribute("aria-current");
+    }
+  }, { rootMargin: "0px 0px -55% 0px" });
+  for (const id of links.keys()) watch.observe(document.getElementById(id));
 
   const key = (row, column) => {
     const cell = row.cells[column];

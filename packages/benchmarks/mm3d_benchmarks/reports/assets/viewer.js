@@ -163,7 +163,10 @@
   });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => fingers.delete(event.pointerId));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoom(Math.exp(-event.deltaY * 0.0012)); }, { passive: false });
+  canvas.addEventListener("wheel", (event) => {
+    if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls past a canvas that nobody touched
+    event.preventDefault(); zoom(Math.exp(-event.deltaY * 0.0012));
+  }, { passive: false });
   canvas.addEventListener("keydown", (event) => {
     const keys = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
     if (keys[event.key]) turn(...keys[event.key]);

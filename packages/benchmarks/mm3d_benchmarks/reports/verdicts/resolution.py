@@ -183,6 +183,31 @@ def sentence(found: Sequence[Resolution]) -> tuple[str, ...]:
     )
 
 
+def blind(spec: TableSpec, inputs: Inputs) -> tuple[str, ...]:
+    """A remark for each oracle that beats its baseline in no column: what stands beside it can resolve nothing.
+
+    With two seeds or more, beating means an interval above 0; with one, a difference above 0.
+    """
+    remarks = []
+    for row in spec.oracles:
+        base = spec.baseline(row)
+        told, beats = [], False
+        for name in spec.columns if base is not None and base != row else ():
+            pairs = paired(inputs.cell(row, name).values, inputs.cell(base or "", name).values)
+            if not pairs:
+                continue
+            mean, interval = sum(pairs.values()) / len(pairs), seed_interval(list(pairs.values()))
+            beats = beats or (interval.low if interval else mean) > TIE
+            between = f" ({interval.low:+.1f} to {interval.high:+.1f})" if interval else ""
+            told.append(f"{column(name).heading} {mean:+.1f}{between}")
+        if told and not beats:
+            remarks.append(
+                f"{spec.label(row)} does not beat {spec.label(base or '')} ({', '.join(told)}): "
+                "a comparison in which labels themselves bring nothing cannot resolve anything."
+            )
+    return tuple(remarks)
+
+
 def _verdict(over_seeds: Interval | None, scenes: Interval | None, published: float) -> str:
     if over_seeds is None:
         return UNRESOLVED

@@ -18,6 +18,7 @@ from mm3d_benchmarks.reports.style import UNLABELED, label_colors
 POINTS = 24_000  # of one scan
 SCANS = 16
 NO_LABEL = 255
+PARTS = {"input": "Masked, what the student sees", "target": "Target", "reconstruction": "Reconstruction"}
 
 
 def pack(artefacts: Sequence[Artefact], scans: int = SCANS) -> list[dict[str, Any]]:
@@ -27,8 +28,20 @@ def pack(artefacts: Sequence[Artefact], scans: int = SCANS) -> list[dict[str, An
     packed = [_scan(a) for a in ordered[:scans]]
     for artefact in ordered[:scans]:
         if artefact.has("input", "target", "reconstruction"):
-            packed += [_plain(artefact, name) for name in ("input", "target", "reconstruction")]
+            packed += [_plain(artefact, name) for name in PARTS]
+    titles = [entry["title"] for entry in packed]
+    for entry in packed:  # two runs of one row, as of two seeds, are told apart by their keys
+        if titles.count(entry["title"]) > 1:
+            entry["title"] += f" ({entry['run'][:6]})"
     return packed
+
+
+def _shows(artefact: Artefact) -> str:
+    """What a scan shows, in words: ``Prediction in room Area_5_office_1: MM-3DScene``."""
+    room = artefact.name.removeprefix("prediction_")
+    if artefact.has("prediction"):
+        return f"Prediction in {room}: {artefact.label}" if room != artefact.name else f"Prediction: {artefact.label}"
+    return f"A scan that pre-training sees: {artefact.label}"
 
 
 def _scan(artefact: Artefact) -> dict[str, Any]:
@@ -48,7 +61,7 @@ def _scan(artefact: Artefact) -> dict[str, Any]:
     names = artefact.class_names()
     return {
         **_positions(arrays["coord"][rows]),
-        "title": f"{artefact.label}: {artefact.name}",
+        "title": _shows(artefact),
         "run": artefact.run,
         "modes": modes,
         "palette": [*label_colors(max(classes, 1)), UNLABELED],
@@ -60,7 +73,7 @@ def _plain(artefact: Artefact, name: str) -> dict[str, Any]:
     """Points without anything but positions; the viewer colors them by height."""
     points = artefact.arrays[name]
     points = points[subsample(len(points), POINTS)]
-    title = f"{artefact.label}: {artefact.name}, {name}"
+    title = f"{PARTS[name]}: {artefact.label}"
     return {**_positions(points), "title": title, "run": artefact.run, "modes": {}, "palette": [], "classes": []}
 
 
