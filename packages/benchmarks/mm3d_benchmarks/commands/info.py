@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +22,9 @@ def info(options: argparse.Namespace) -> int:
         raise UserError("mm3d info describes one run; give each key one value")
     config = compose(requests[0][0])
     value = describe(config)
+    memory = _memory(config) if options.memory is not None else None
     if options.json:
-        print(json.dumps(value, indent=1))
+        print(json.dumps(value | ({"memory": asdict(memory)} if memory else {}), indent=1))
         return 0
     print(
         f"{value['kind']}: {value['network']}, {value['parameters']:,} parameters, {value['trainable']:,} of "
@@ -34,11 +36,22 @@ def info(options: argparse.Namespace) -> int:
         print(
             f"and a teacher of {value['teacher_parameters']:,} parameters that follows by moving average (not counted)"
         )
+    if memory is not None:
+        print("\n".join(memory.describe(f"recipe.{value['kind']}", options.memory or None)))
     for module in value["modules"]:
         print(f"  {module['name']:<40} {module['class']:<28} {module['parameters']:>12,}")
         for name, shape in module["shapes"].items():
             print(f"      {name:<52} {'x'.join(map(str, shape)) or 'scalar'}")
     return 0
+
+
+def _memory(config: dict[str, Any]) -> Any:
+    """What a step holds, as the run itself would build it."""
+    from mm3d_benchmarks.runs.memory import estimate
+
+    kind = str(config["kind"])
+    kept, _ = strip_machine(seen_by(kind, config))
+    return estimate(kept | {"kind": kind})
 
 
 def describe(config: dict[str, Any]) -> dict[str, Any]:

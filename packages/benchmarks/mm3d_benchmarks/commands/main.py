@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mm3d_core.errors import UserError
@@ -327,10 +328,22 @@ def _info(commands) -> None:
     parser = _command(commands, "info", "info:info", "what a run would train: modules, shapes, parameters")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
     _profile(parser)
+    parser.add_argument(
+        "--memory", type=_gigabytes, nargs="?", const=0.0, metavar="GB",
+        help="estimate what a training step holds and, given a device's memory, the accumulation that fits",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
     )
+
+
+def _gigabytes(text: str) -> float:
+    """A device's memory; argparse prints the message."""
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: give the device's memory in gigabytes, such as 24")
 
 
 def _view(commands) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
 from mm3d_benchmarks.store import layout, locks, provenance
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
@@ -84,6 +85,8 @@ def _attempt(run: Run) -> int:
     except UserError as error:
         return _fail(run, str(error), None)
     except BaseException as error:
+        if is_out_of_memory(error):
+            return _fail(run, f"{out_of_memory(run.spec())} ({str(error).splitlines()[0]})", traceback.format_exc())
         return _fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
     with suppress(OSError):
         (run.folder / layout.FAILURE).unlink(missing_ok=True)
