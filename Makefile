@@ -2,12 +2,13 @@
 PYTHON ?= python3
 JOBS   ?= 2
 BIN    := .venv/bin
+SHELL  := /bin/bash
 export OMP_NUM_THREADS ?= 1
 export DVC_NO_ANALYTICS := 1
 export MM3D_TORCH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro study study-detection test slow check docs lint types imports chaos clean
+.PHONY: help install repro study study-detection test slow gpu check docs lint types imports chaos clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -37,6 +38,10 @@ test: .venv/.installed   ## the fast tests
 
 slow: .venv/.installed   ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+gpu: .venv/.installed   ## on a machine with a GPU: its tests, then speed and memory -> gpu_report.md
+	$(BIN)/python -m pytest -m gpu -q 2>&1 | tee gpu_tests.txt; test $${PIPESTATUS[0]} -eq 0
+	$(BIN)/python -m speed.gpu --tests gpu_tests.txt --out gpu_report.md
 
 lint: .venv/.installed
 	$(BIN)/ruff format --check .

@@ -110,7 +110,7 @@ def estimate(config: Mapping[str, Any]) -> StepMemory:
 
 def _try(config: Mapping[str, Any], kind: str, scenes: int, points: int, folder: Path) -> tuple[int, int, float]:
     """Points that the network saw in one step, the peak in bytes, and the mean number of points seen a sampled point."""
-    small = _small(config, kind, scenes, points, folder / f"{scenes}_{points}")
+    small = small_config(config, kind, scenes, points, folder / f"{scenes}_{points}")
     training: Training = (pretrain if kind == "pretrain" else finetune).training_of(small)
     batch = next(training.loader(small).stream(0, 1))
     seen = _points_in(batch.views)
@@ -184,7 +184,7 @@ class LiveBytes(TorchDispatchMode):
 # ----------------------------------------------------------------------------- what is tried
 
 
-def _small(config: Mapping[str, Any], kind: str, scenes: int, points: int, root: Path) -> dict[str, Any]:
+def small_config(config: Mapping[str, Any], kind: str, scenes: int, points: int, root: Path) -> dict[str, Any]:
     """The configuration with so many small scans a step, from a prepared data set that is made in ``root``."""
     small = copy.deepcopy(dict(config))
     recipe = small["recipe"][kind]
