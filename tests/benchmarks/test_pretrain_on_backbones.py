@@ -16,7 +16,7 @@ from pointops import memory
 from pointops.plan import make_plan
 
 BACKBONES = available("backbone")
-FOUR = ["point_transformer", "stratified_transformer", "votenet", "h3dnet"]
+FIVE = ["point_transformer", "point_transformer_v3", "stratified_transformer", "votenet", "h3dnet"]
 RIVALS = ["point_contrast", "contrastive_scene_contexts", "masked_scene_contrast", "random_rooms", "four_d_contrast"]
 HEAVY = {"h3dnet"}  # four towers: 10 s on one core
 POINTS = 3000
@@ -79,7 +79,7 @@ def test_mm3dscene_trains_every_backbone(backbone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pretrain", ["mm3dscene_official", "mm3dscene_official_detection", "point_mae", *RIVALS])
-@pytest.mark.parametrize("backbone", FOUR)
+@pytest.mark.parametrize("backbone", FIVE)
 def test_every_method_trains_every_backbone(backbone, pretrain):
     inputs = settings(backbone, pretrain)["backbone"]["input"]
     if pretrain == "masked_scene_contrast" and not FeatureLayout(inputs).color_columns:
@@ -90,6 +90,6 @@ def test_every_method_trains_every_backbone(backbone, pretrain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in FOUR])
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in FIVE])
 def test_masked_colors_train_the_variants_of_the_backbones(backbone):
     step(backbone, "masked_scene_contrast")

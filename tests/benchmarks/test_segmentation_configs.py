@@ -47,6 +47,8 @@ def count(module: nn.Module) -> int:
         ("point_transformer", "scannet", 7_767_960),
         ("stratified_transformer", "s3dis", 8_022_970),
         ("stratified_transformer_scannet", "scannet", 18_798_662),
+        ("point_transformer_v3", "s3dis", 46_166_272 + 5_133),
+        ("point_transformer_v3", "scannet", 46_166_272 + 5_588),
     ],
 )
 def test_each_backbone_config_builds_the_published_network(backbone: str, dataset: str, parameters: int):
@@ -69,16 +71,21 @@ def test_pre_training_adds_one_folding_decoder_for_each_level(backbone: str, tot
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_recipe_builds_its_sampling_optimizer_and_schedule(name: str):
     dataset = "scannet" if "scannet" in name else "s3dis"
-    backbone = "stratified_transformer" if name.startswith("stratified") else "point_transformer"
+    third = name.startswith("point_transformer_v3")
+    backbone = name.removesuffix(f"_{dataset}") if third or name.startswith("stratified") else "point_transformer"
     settings = config(backbone, dataset, name)
     check_targets(settings)
     small = {"channels": [24, 48], "depths": [1, 1], "heads": [3, 6]} if backbone[0] == "s" else {}
+    small = {"depths": [1] * 5, "decoder_depths": [1] * 4} if third else small
     encoder = nn.ModuleDict({"encoder": build({**settings["backbone"]["encoder"], **small}, "backbone.encoder")})
     for kind in ("pretrain", "finetune"):
         recipe = Recipe.of(settings, kind)
         sampling = recipe.sampling(settings["backbone"]["input"])
         assert isinstance(sampling, Sampling)
-        assert (sampling.voxel, sampling.max_points is not None) == (0.02 if dataset == "scannet" else 0.04, True)
+        assert (sampling.voxel, sampling.max_points is not None) == (
+            0.02 if third or dataset == "scannet" else 0.04,
+            True,
+        )
         assert isinstance(recipe.build_optimizer(encoder), torch.optim.Optimizer)
         schedule, _ = recipe.schedules()
         assert 0 < schedule(Position(0, 1000, 10)) <= 1
@@ -95,11 +102,24 @@ def test_attention_blocks_of_stratified_transformer_learn_at_a_tenth():
     assert sum(p.numel() for p in blocks["params"]) == count(encoder.stages)  # pyright: ignore[reportArgumentType]
 
 
-def test_windows_follow_the_voxel_of_the_recipe():
+@pytest.mark.parametrize("dataset", ["s3dis", "scannet"])
+def test_blocks_of_point_transformer_v3_learn_at_a_tenth(dataset: str):
+    settings = config("point_transformer_v3", dataset)
+    encoder = instantiate(settings["backbone"]["encoder"])
+    recipe = Recipe.of(settings, "finetune")
+    blocks, others = recipe.build_optimizer(nn.ModuleDict({"encoder": encoder})).param_groups
+    assert (blocks["lr"], others["lr"]) == (pytest.approx(0.0006), pytest.approx(0.006))
+    stages = [*encoder.encoder, *encoder.decoder]  # pyright: ignore[reportGeneralTypeIssues]
+    assert sum(p.numel() for p in blocks["params"]) == sum(count(stage.blocks) for stage in stages)
+    assert recipe.mix == 0.8
+
+
+@pytest.mark.parametrize("backbone", ["stratified_transformer", "point_transformer_v3"])
+def test_windows_and_voxels_of_a_network_follow_the_voxel_of_the_recipe(backbone: str):
     settings = compose(
         Request(
             {
-                "backbone": "stratified_transformer",
+                "backbone": backbone,
                 "dataset": "s3dis",
                 "evaluation": "segmentation",
                 "profile": "paper",

@@ -12,7 +12,7 @@ from device.pretend import Ledger
 from mm3d_benchmarks.planning.compose import Request, compose
 from mm3d_core.training import fit
 
-BACKBONES = ("point_transformer", "stratified_transformer", "votenet_color_height", "h3dnet")
+BACKBONES = ("point_transformer", "stratified_transformer", "point_transformer_v3", "votenet_color_height", "h3dnet")
 BATCH, STEPS = 4, 2
 
 

@@ -16,7 +16,7 @@ from mm3d_benchmarks.runs.pretrain import run_pretrain
 from pointops.memory import keep_freed_memory
 
 MOST_WAITS = 12  # of the host in one training step of four scenes
-SEGMENTORS = BACKBONES[:2]
+SEGMENTORS = BACKBONES[:3]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,6 +11,7 @@ import pointops
 from pointops import chamfer_nearest, knn_query
 from pointops.grouping import grouping2
 from pointops.inverse import inverse_table
+from pointops.submanifold import submanifold_neighbors
 
 XYZ, OFFSET = torch.rand(30, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 30])
 SEARCHES = {
@@ -24,10 +25,12 @@ SEARCHES = {
     "knn of seven axes": (torch.rand(30, 7, generator=torch.Generator().manual_seed(2)), OFFSET) * 2 + (4, "minus_one"),
     "voxel_grid": (XYZ, OFFSET, torch.tensor(0.3), "scene", None),
     "window_pairs": (XYZ, OFFSET, torch.tensor([1, 4, 12, 25]), 0.3, 0.1, True, "scene"),
+    "submanifold_neighbors": (torch.cartesian_prod(*[torch.arange(3)] * 3), torch.tensor([12, 27]), 3),
     "inverse": (torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1)).int(), 30),
 }
 IDX = torch.randint(-1, 30, (30, 4), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
 TABLE = inverse_table(IDX, 30)
+AROUND = submanifold_neighbors(torch.cartesian_prod(*[torch.arange(3)] * 3), torch.tensor([12, 27]))
 
 
 def feature(*shape: int) -> torch.Tensor:
@@ -62,6 +65,8 @@ FEATURES = {
     "aggregate_backward": (*(t.detach() for t in (feature(30, 8), feature(30, 8), PLACED, LOGIT)), IDX, *TABLE, True),
     "interpolate": (feature(30, 8), IDX, feature(30, 4), None, None),
     "interpolate_backward": (*(t.detach() for t in (feature(30, 8), feature(30, 8))), IDX, LOGIT[..., 0], *TABLE, True),
+    "submanifold": (feature(27, 4), feature(27, 4, 6), AROUND),
+    "submanifold_weight": (feature(27, 4), feature(27, 6), AROUND),
     "batch_norm": (feature(30, 8), None, feature(8), feature(8), None, None, 1e-5, 0.0),
     "batch_norm after an addition": (feature(30, 8), feature(30, 8), None, None, None, None, 1e-5, 0.2),
     "batch_norm float64": (feature(30, 8).detach().double().requires_grad_(), None, *[None] * 4, 1e-5, 1.0),

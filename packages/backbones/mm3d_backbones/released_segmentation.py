@@ -4,7 +4,8 @@
     python -m mm3d_backbones.released_segmentation pretrained.pth encoder.safetensors --encoder
 
 Known are the checkpoints of POSTECH-CVLab/point-transformer, of MingyeXu/mm-3dscene (segmentation; of a pre-training
-the student is taken) and of JIA-Lab-research/Stratified-Transformer, by the names of their tensors. Nothing is
+the student is taken), of JIA-Lab-research/Stratified-Transformer and of Pointcept's Point Transformer V3 (its network;
+its classifier has another form), by the names of their tensors. Nothing is
 unpickled: files are read with ``weights_only=True``. What was not taken over is reported by name.
 """
 
@@ -20,7 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mm3d_backbones import released_point_transformer_v3 as third
 from mm3d_backbones.point_transformer import PointTransformer
+from mm3d_backbones.point_transformer_v3 import PointTransformerV3
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
 from mm3d_core.errors import UserError
@@ -112,7 +115,7 @@ def import_released(
         if ours is None:
             unused.append(name)
         else:
-            translated[ours] = value
+            translated[ours] = third.translated(ours, value)
     _reorder_classes(translated, class_names)
     target = model.state_dict()
     fitting = {name for name in translated.keys() & target.keys() if translated[name].shape == target[name].shape}
@@ -135,6 +138,8 @@ def _translator(encoder: nn.Module, state: Mapping[str, Tensor], levels: int):
     if isinstance(encoder, StratifiedTransformer):
         start = int(any(name.removeprefix("module.").startswith("downsample.") for name in state))
         return lambda name: stratified_name(name, levels, start)
+    if isinstance(encoder, PointTransformerV3):
+        return third.point_transformer_v3_name
     raise ValueError(f"model: no released checkpoint is known for {type(encoder).__name__}")
 
 
@@ -213,6 +218,8 @@ def network_of(state: Mapping[str, Tensor]) -> Segmentor:
     names = {name.removeprefix("module."): value for name, value in state.items()}
     head = next((v for n, v in names.items() if n in ("cls.3.weight", "cls_pt.3.weight", "classifier.3.weight")), None)
     classes = len(head) if head is not None else len(S3DIS_ORDER)
+    if third.STEM in names:
+        return Segmentor(third.encoder_of(names), len(names.get("seg_head.weight", S3DIS_ORDER)))
     first = names.get("enc1.0.linear.weight", names.get("PT_model.enc1.0.linear.weight"))
     if first is not None:
         return Segmentor(PointTransformer(in_channels=first.shape[1]), classes)
@@ -230,8 +237,8 @@ def network_of(state: Mapping[str, Tensor]) -> Segmentor:
     if "stem_layer.0.kpconv.weight" in names:
         return Segmentor(StratifiedTransformer(), classes)
     raise UserError(
-        "the checkpoint is none of Point Transformer, MM-3DScene (segmentation) or Stratified Transformer; it holds "
-        f"{', '.join(sorted(names)[:3])}"
+        "the checkpoint is none of Point Transformer, Point Transformer V3, MM-3DScene (segmentation) or Stratified "
+        f"Transformer; it holds {', '.join(sorted(names)[:3])}"
     )
 
 
