@@ -11,7 +11,7 @@ import torch
 from benchmarks.pretrained.small_networks import BACKBONES, described, redescribe
 from benchmarks.small_runs import config, write_rooms
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from mm3d_benchmarks import pretrained
 from mm3d_benchmarks.datasets.scene import hash_file
@@ -21,7 +21,6 @@ from mm3d_benchmarks.store import layout
 from mm3d_benchmarks.store.spec import RunSpec, seen_by
 from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
-from mm3d_core.files.weights_header import read_header, write_metadata
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +91,6 @@ def test_a_description_survives_its_file(tmp_path: Path, backbone: str) -> None:
         found = read_description(described(tmp_path, backbone, kind))
         assert Description.from_json(found.to_json(), "again") == found
         assert found.holds == "encoder" if kind == "pretrain" else found.classes
-
-
-def test_a_header_changes_and_no_tensor_does(tmp_path: Path) -> None:
-    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2, 3])}
-    save_file(tensors, tmp_path / "a.safetensors", {"imported_from": "x"})
-    told, _ = read_header(tmp_path / "a.safetensors")
-    sha = write_metadata(tmp_path / "a.safetensors", {**told, "mm3dscene": '{"é": "\\n"}'})
-    assert sha == hash_file(tmp_path / "a.safetensors")
-    again = load_file(tmp_path / "a.safetensors")
-    assert all(torch.equal(again[name], value) for name, value in tensors.items())
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        assert file.metadata() == {"imported_from": "x", "mm3dscene": '{"é": "\\n"}'}
-
-
-@pytest.mark.parametrize("damage", [b"", b"\x05", b"\xff" * 30, (2).to_bytes(8, "little") + b"[]"])
-def test_a_damaged_header_is_one_error(tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / "a.safetensors").write_bytes(damage)
-    with pytest.raises(UserError, match="not a whole safetensors file"):
-        read_header(tmp_path / "a.safetensors")
 
 
 def test_a_file_without_a_description_is_refused_with_the_way_to_it(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.pretrained.scan_files import write_scan
 from benchmarks.pretrained.small_networks import BACKBONES, cloud, described
 
 from mm3d_benchmarks import pretrained
-from mm3d_benchmarks.datasets.formats.ply import write_ply
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.evaluation.covers import potential_crops
 from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
@@ -31,18 +31,6 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
     return {name: pretrained.load(described(folder / name, name), device="cpu") for name in BACKBONES}
 
 
-def write(path: Path, coord: np.ndarray, color: np.ndarray) -> Path:
-    """A PLY with double coordinates."""
-    kinds = [(axis, "f8") for axis in "xyz"] + [(c, "u1") for c in ("red", "green", "blue")]
-    table = np.empty(len(coord), np.dtype(kinds))
-    for column, name in enumerate("xyz"):
-        table[name] = coord[:, column]
-    for column, name in enumerate(("red", "green", "blue")):
-        table[name] = color[:, column]
-    write_ply(path, table)
-    return path
-
-
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_row_gets_the_features_of_its_point(encoders: dict[str, Network], backbone: str, tmp_path: Path) -> None:
     encoder = encoders[backbone]
@@ -50,7 +38,7 @@ def test_every_row_gets_the_features_of_its_point(encoders: dict[str, Network], 
     coord[[5, 900]] = np.nan
     coord[17, 2] = np.inf
     coord[1000:1010], color[1000:1010] = coord[30], color[30]  # duplicates
-    found = encoder.features(write(tmp_path / "room.ply", coord, color), progress=False)
+    found = encoder.features(write_scan(tmp_path / "room.ply", coord, color), progress=False)
     assert found.shape == (len(coord), encoder.channels[0])
     assert found.dtype == np.float32
     no_points = [5, 17, 900]

@@ -1,4 +1,4 @@
-"""``mm3d generate``, ``mm3d prepare`` and ``mm3d view``."""
+"""``mm3d generate`` and ``mm3d prepare``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ LITERAL = (
     "raw",
     "out",
     "root",
+    "run",
+    "scan",
+    "features",
+    "modules",
     "dataset",
     "path",
     "dataset.path",
@@ -85,25 +89,6 @@ def prepare(options: argparse.Namespace) -> int:
         again=options.again,
     )
     tell(ready)
-    return 0
-
-
-def view(options: argparse.Namespace) -> int:
-    """Show one prepared scene."""
-    from mm3d_benchmarks.viewing import page as viewing
-
-    settings = key_values(options.settings)
-    if "dataset" not in settings:
-        raise UserError("say which data set and scene: mm3d view dataset=scannet scene=scene0000_00 out=FOLDER")
-    data = profile_of(options.profile)["data"]
-    dataset, root = settings.pop("dataset"), settings.pop("root", None)
-    path = settings.pop("path", None) or settings.pop("dataset.path", None)
-    root = Path(root) if root else prepared_root(dataset, data, path)
-    scene, out = settings.pop("scene", None), Path(settings.pop("out", "view"))
-    if settings:
-        raise UserError(f"{sorted(settings)[0]}: unknown; mm3d view takes dataset, path, scene, root and out")
-    for path in viewing.view_scene(root, None if scene is None else str(scene), out):
-        print(path)
     return 0
 
 

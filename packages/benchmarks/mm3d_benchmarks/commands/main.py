@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from mm3d_benchmarks.commands.parsing import command, profile, store_place
+from mm3d_benchmarks.commands.using import add_features, add_predict, add_view
 from mm3d_core.errors import UserError
 
 _OVERRIDES = "group choices and values in Hydra's syntax, such as backbone=votenet seed=1 pretrain.method.csd_weight=0"
@@ -85,25 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="", parser=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
-        _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, _view,
-        _doctor, _completion,
+        _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, add_view,
+        add_features, add_predict, _doctor, _completion,
     ):  # fmt: skip
         add(commands)
     return parser
-
-
-def _command(commands, name: str, function: str, text: str, epilog: str = "") -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(command=name, function=function, parser=parser)
-    return parser
-
-
-def _profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)"
-    )
 
 
 def _carry_on(parser: argparse.ArgumentParser) -> None:
@@ -115,12 +103,7 @@ def _carry_on(parser: argparse.ArgumentParser) -> None:
 
 
 def _places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--store",
-        type=Path,
-        default=Path(os.environ.get("MM3D_STORE", "runs")),
-        help="run store (default: %(default)s)",
-    )
+    store_place(parser)
     parser.add_argument("--plans", type=Path, default=Path("plan"), help="folder of the plans (default: %(default)s)")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of the results (default: %(default)s)"
@@ -142,15 +125,15 @@ def _launching(parser: argparse.ArgumentParser, default: str, otherwise: str = "
 def _generate(commands) -> None:
     text = "generate the synthetic scenes, in the raw formats of the official data sets"
     for name, said in (("generate", text), ("embed", "the former name of `mm3d generate`, for one more release")):
-        parser = _command(commands, name, "data:generate", said)
-        _profile(parser)
+        parser = command(commands, name, "data:generate", said)
+        profile(parser)
         parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
 
 
 def _prepare(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "prepare", "data:prepare", "turn a raw data set into prepared scenes",
         "examples:\n  mm3d prepare dataset=scannet raw=/data/scannet\n"
         '  mm3d prepare dataset=folder raw=my_scans columns="x y z r g b" scale=0.001',
@@ -161,7 +144,7 @@ def _prepare(commands) -> None:
         metavar="KEY=VALUE",
         help="dataset=NAME, raw=FOLDER, out=FOLDER and options of the data set's reader",
     )
-    _profile(parser)
+    profile(parser)
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
     )
@@ -178,16 +161,16 @@ def _prepare(commands) -> None:
 
 
 def _plan(commands) -> None:
-    parser = _command(commands, "plan", "sweep:plan", "compose every run of the sweeps once and write plan/<profile>/")
+    parser = command(commands, "plan", "sweep:plan", "compose every run of the sweeps once and write plan/<profile>/")
     parser.add_argument(
         "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
     )
-    _profile(parser)
+    profile(parser)
     _places(parser)
 
 
 def _run(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "run", "run:run", "one run by hand (and what it starts from), or a Hydra multirun with -m",
         "examples:\n  mm3d run kind=pretrain backbone=point_transformer dataset=s3dis pretrain=mm3dscene\n"
         "  mm3d run kind=pretrain dataset=folder dataset.path=my_scans recipe.pretrain.max_points=20000\n"
@@ -203,7 +186,7 @@ def _run(commands) -> None:
         metavar="DIR",
         help="further folder with group files (repeatable)",
     )
-    _profile(parser)
+    profile(parser)
     _places(parser)
     _launching(parser, "", "debug, in this process, for one chain of runs; else local")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
@@ -214,7 +197,7 @@ def _run(commands) -> None:
 
 
 def _sweep(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "sweep", "sweep:sweep", "make sure that every run of some sweeps has a result",
         "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm "
         "--machine cluster.yaml",
@@ -222,7 +205,7 @@ def _sweep(commands) -> None:
     parser.add_argument(
         "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
     )
-    _profile(parser)
+    profile(parser)
     _places(parser)
     _launching(parser, "local")
     parser.add_argument("--kind", choices=("pretrain", "finetune", "evaluate"), help="only runs of this kind")
@@ -241,22 +224,22 @@ def _sweep(commands) -> None:
 
 
 def _collect(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "collect", "sweep:collect", "write one input CSV for each table from the results of the runs"
     )
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
-    _profile(parser)
+    profile(parser)
     _places(parser)
     parser.add_argument("--partial", action="store_true", help="missing values are no error")
     _carry_on(parser)
 
 
 def _report(commands) -> None:
-    parser = _command(commands, "report", "report:report", "build tables, figures and the page from what was collected")
+    parser = command(commands, "report", "report:report", "build tables, figures and the page from what was collected")
     parser.add_argument(
         "name", nargs="?", help="one table or figure, or the beginning of its name (default: all, and the page)"
     )
-    _profile(parser)
+    profile(parser)
     _places(parser)
     parser.add_argument(
         "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
@@ -267,10 +250,10 @@ def _report(commands) -> None:
 
 
 def _complete(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "complete", "complete:complete", "the pipeline's last stage: fail where a run or a cell is missing"
     )
-    _profile(parser)
+    profile(parser)
     _places(parser)
     parser.add_argument(
         "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
@@ -278,7 +261,7 @@ def _complete(commands) -> None:
 
 
 def _doctor(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "doctor",
         "doctor:doctor",
@@ -289,18 +272,18 @@ def _doctor(commands) -> None:
 
 
 def _status(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "status", "status:status", "what is queued, running, done and failed, for each sweep and in total"
     )
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
-    _profile(parser)
+    profile(parser)
     _places(parser)
     parser.add_argument("--watch", action="store_true", help="a live table, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _store(commands) -> None:
-    parser = _command(commands, "store", "store:store", "look into the run store, clean it, re-key results")
+    parser = command(commands, "store", "store:store", "look into the run store, clean it, re-key results")
     _places(parser)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("ls", help="all runs: key, kind, state, what it is")
@@ -315,6 +298,9 @@ def _store(commands) -> None:
     garbage.add_argument(
         "--forget", type=Path, metavar="DIR", help="drop what the working folder DIR, gone for good, asked for"
     )
+    describe = actions.add_parser("describe", help="let older weights describe themselves, as new runs' weights do")
+    describe.add_argument("key", nargs="*", help="runs by key, or none for all finished ones")
+    describe.add_argument("--file", type=Path, help="a copy of the weights of the one run that is named")
     adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
     adopt.add_argument(
         "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"
@@ -325,9 +311,9 @@ def _store(commands) -> None:
 
 
 def _info(commands) -> None:
-    parser = _command(commands, "info", "info:info", "what a run would train: modules, shapes, parameters")
+    parser = command(commands, "info", "info:info", "what a run would train: modules, shapes, parameters")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
-    _profile(parser)
+    profile(parser)
     parser.add_argument(
         "--memory", type=_gigabytes, nargs="?", const=0.0, metavar="GB",
         help="estimate what a training step holds and, given a device's memory, the accumulation that fits",
@@ -346,16 +332,8 @@ def _gigabytes(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text}: give the device's memory in gigabytes, such as 24")
 
 
-def _view(commands) -> None:
-    parser = _command(
-        commands, "view", "data:view", "a prepared scene as an HTML page that opens from disk, and as pictures"
-    )
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="dataset=NAME scene=NAME out=FOLDER")
-    _profile(parser)
-
-
 def _completion(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "completion", "completion:completion", "print a script that completes commands, groups and sweeps",
         'example: eval "$(mm3d completion bash)"',
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from mm3d_benchmarks.commands.common import forget_results, idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
@@ -26,11 +27,14 @@ from mm3d_benchmarks.store.layout import (
 )
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store, adopt
+from mm3d_core.errors import UserError
 
 
 def store(options: argparse.Namespace) -> int:
     """Do one action."""
-    return {"ls": _list, "show": _show, "rm": _remove, "gc": collect_garbage, "adopt": _adopt}[options.action](options)
+    return {"ls": _list, "show": _show, "rm": _remove, "gc": collect_garbage, "adopt": _adopt, "describe": _describe}[
+        options.action
+    ](options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -73,6 +77,28 @@ def _remove(options: argparse.Namespace) -> int:
     forget_results(options.results, run.key)
     print(f"removed {run.key}")
     return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    """Let the weights of finished runs, or a copy of one run's, describe themselves."""
+    from mm3d_benchmarks.pretrained.describe_old import WEIGHTS, describe_copy, describe_run
+
+    where = Store(options.store)
+    if options.file:
+        if len(options.key) != 1:
+            raise UserError("--file: name the one run that the file was copied from, by its key")
+        print(describe_copy(where.find(options.key[0]), options.file))
+        return 0
+    named = [where.find(key) for key in options.key]
+    failed = 0
+    for run in named or [where.run(key) for key in sorted(where.done()) if where.run(key).spec().kind in WEIGHTS]:
+        try:
+            with idle(run):
+                print(describe_run(run))
+        except UserError as error:
+            print(f"mm3d store describe: {error}", file=sys.stderr)
+            failed = 1
+    return failed
 
 
 def _adopt(options: argparse.Namespace) -> int:

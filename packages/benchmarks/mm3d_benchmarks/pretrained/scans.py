@@ -80,9 +80,14 @@ def read_points(
         color, normal: (N, 3), of coordinates given as an array.
         reading: see :class:`Reading`.
 
+        The points of another call are taken as they are.
+
     Raises:
         UserError: missing, empty or damaged, in other units than the options say, or without what the network reads.
     """
+    if isinstance(scan, Points):
+        _check_inputs(scan, inputs)
+        return scan
     unknown = sorted(set(reading) - set(Reading.__annotations__))
     if unknown:
         raise UserError(f"{unknown[0]}=: is no option of a scan; there are {', '.join(Reading.__annotations__)}")
@@ -111,11 +116,15 @@ def _of_file(path: Path, options: ScanOptions) -> Points:
         reading = open_scan(path, options)
         scan = reading.scan(np.flatnonzero(reading.kept))
     except BrokenSceneError as error:
-        raise UserError(str(error)) from error
+        raise UserError(_with_remedy(str(error))) from error
     except ValueError as error:
-        raise UserError(f"{path}: {error}; export it again") from error
+        raise UserError(_with_remedy(f"{path}: {error}")) from error
     coord, offset = settle(scan.coord)
     return Points(Scene(NAME, coord, scan.color, scan.normal, offset=offset), scan.rows, len(reading.kept), str(path))
+
+
+def _with_remedy(message: str) -> str:
+    return message if ";" in message else f"{message}; export the scan again"
 
 
 def _of_arrays(coord: Any, color: Any, normal: Any, options: ScanOptions) -> Points:

@@ -70,8 +70,12 @@ def describe(weights: Path, description: Mapping[str, Any], target: Path | None 
         UserError: not a safetensors file, or the folder cannot be written.
     """
     told, _ = read_header(weights)
-    text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return write_metadata(weights, {**told, SPEAKS: text}, target)
+    return write_metadata(weights, {**told, SPEAKS: spoken(description)}, target)
+
+
+def spoken(description: Mapping[str, Any]) -> str:
+    """A description as it stands in the metadata."""
+    return json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def write_failure(folder: Path, error: str, traceback: str = "", log: str = "") -> None:
