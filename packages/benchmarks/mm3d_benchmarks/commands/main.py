@@ -301,6 +301,10 @@ def _store(commands) -> None:
     describe = actions.add_parser("describe", help="let older weights describe themselves, as new runs' weights do")
     describe.add_argument("key", nargs="*", help="runs by key, or none for all finished ones")
     describe.add_argument("--file", type=Path, help="a copy of the weights of the one run that is named")
+    pruning = actions.add_parser(
+        "prune", help="list checkpoints of finished runs and folders of ended jobs; --yes deletes"
+    )
+    pruning.add_argument("--yes", action="store_true", help="delete them")
     adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
     adopt.add_argument(
         "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"

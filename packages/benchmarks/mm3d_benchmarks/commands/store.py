@@ -8,6 +8,7 @@ import sys
 
 from mm3d_benchmarks.commands.common import forget_results, idle
 from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
+from mm3d_benchmarks.commands.prune import prune
 from mm3d_benchmarks.commands.standing import pretraining_of
 from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.progress import look, what
@@ -32,9 +33,11 @@ from mm3d_core.errors import UserError
 
 def store(options: argparse.Namespace) -> int:
     """Do one action."""
-    return {"ls": _list, "show": _show, "rm": _remove, "gc": collect_garbage, "adopt": _adopt, "describe": _describe}[
-        options.action
-    ](options)
+    actions = {
+        "ls": _list, "show": _show, "rm": _remove, "gc": collect_garbage, "prune": prune, "adopt": _adopt,
+        "describe": _describe,
+    }  # fmt: skip
+    return actions[options.action](options)
 
 
 def _list(options: argparse.Namespace) -> int:

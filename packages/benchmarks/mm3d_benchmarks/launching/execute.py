@@ -21,6 +21,7 @@ from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 
 FAILED, PREEMPTED, BUSY = 1, 75, 76  # exit statuses; 75 is "try again later", as in mm3d_core.training.interruption
+KEEP = "MM3D_KEEP_CHECKPOINTS"  # an environment variable: 1 keeps the checkpoints of finished runs
 RunFunction = Callable[[dict[str, Any], Path, dict[str, Path]], dict[str, Any] | None]
 
 
@@ -90,6 +91,8 @@ def _attempt(run: Run) -> int:
         return _fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
     with suppress(OSError):
         (run.folder / layout.FAILURE).unlink(missing_ok=True)
+    if os.environ.get(KEEP, "0") in ("", "0"):
+        run.drop_checkpoints()
     return 0
 
 

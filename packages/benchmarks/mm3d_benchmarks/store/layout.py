@@ -7,6 +7,7 @@
     job.json          where it was last sent: launcher, job id, submitter
     adopted.json      from which run, by whom and why it was re-keyed
     log.txt           what it printed;  log.jsonl  its loss, step by step
+    checkpoint.pt     the state to go on from (checkpoint.previous.pt: the one before); dropped once the result is safe
     progress.json     {steps}: how many steps, or scenes, it takes in all
     partial.json      what an evaluation has scored so far
     failure.json      {error, traceback, log}: why the last attempt ended without a result
@@ -43,6 +44,7 @@ SPEC, CONFIG, LOCK, ATTEMPTS, JOB, ADOPTED = (
 PROGRESS, PARTIAL, FAILURE, LOG_TEXT = "progress.json", "partial.json", "failure.json", "log.txt"
 PROVENANCE, EFFICIENCY, SCENES, METRICS = "provenance.json", "efficiency.json", "scenes.json", "metrics.json"
 DESCRIPTION = "description.json"
+CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 ENCODER_WEIGHTS, MODEL_WEIGHTS = "encoder.safetensors", "model.safetensors"
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 SPEAKS = "mm3dscene"  # the name in a weights file's metadata under which it describes itself

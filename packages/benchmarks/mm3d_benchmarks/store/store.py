@@ -170,6 +170,22 @@ class Run:
             marks += [e.stat().st_mtime_ns for e in os.scandir(self.folder) if e.name.startswith("checkpoint")]
         return max(marks)
 
+    def checkpoints(self) -> list[Path]:
+        """Files that a training would go on from; a finished run needs them no more."""
+        with suppress(OSError):
+            return sorted(path for path in self.folder.iterdir() if path.name in layout.CHECKPOINTS)
+        return []
+
+    def drop_checkpoints(self) -> int:
+        """Delete the checkpoints of a finished run; returns the bytes that they took. Any other run keeps its own."""
+        freed = 0
+        for path in self.checkpoints() if self.is_done else ():
+            with suppress(OSError):
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
+        return freed
+
     def begin_attempt(self) -> int:
         """Count a start; returns how many starts in a row got no further than this one's checkpoint."""
         mark, before = self.checkpoint_mark(), self.read(layout.ATTEMPTS) or {}
