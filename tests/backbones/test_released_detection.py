@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 import torch
-from torch import Tensor, nn
+from backbones.released_states import h3dnet, votenet
+from torch import nn
 
 from mm3d_backbones.h3dnet import FourTowers, H3DNet
 from mm3d_backbones.pointnet2 import PointNet2Encoder
@@ -20,85 +19,6 @@ from mm3d_backbones.released_detection import (
 from mm3d_backbones.votenet import VoteNet
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights
-
-
-class Released:
-    """Builds a state dict by the released programs' names; every tensor is random, so a mix-up of two shows."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Tensor] = {}
-        self._random = torch.Generator().manual_seed(0)
-
-    def conv(self, name: str, out: int, inputs: int, dimensions: int = 1, bias: bool = True) -> None:
-        self.state[f"{name}.weight"] = torch.randn(out, inputs, *[1] * dimensions, generator=self._random)
-        if bias:
-            self.state[f"{name}.bias"] = torch.randn(out, generator=self._random)
-
-    def norm(self, name: str, channels: int) -> None:
-        for tensor in ("weight", "bias", "running_mean", "running_var"):
-            self.state[f"{name}.{tensor}"] = torch.rand(channels, generator=self._random)
-        self.state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    def mlp(self, name: str, *widths: int) -> None:
-        for number, (first, second) in enumerate(pairwise(widths)):
-            self.conv(f"{name}.layer{number}.conv", second, first, dimensions=2, bias=False)
-            self.norm(f"{name}.layer{number}.bn.bn", second)
-
-    def backbone(self, name: str, channels: int) -> None:
-        self.mlp(f"{name}.sa1.mlp_module", 3 + channels, 64, 64, 128)
-        self.mlp(f"{name}.sa2.mlp_module", 131, 128, 128, 256)
-        self.mlp(f"{name}.sa3.mlp_module", 259, 128, 128, 256)
-        self.mlp(f"{name}.sa4.mlp_module", 259, 128, 128, 256)
-        self.mlp(f"{name}.fp1.mlp", 512, 256, 256)
-        self.mlp(f"{name}.fp2.mlp", 512, 256, 256)
-
-    def head(self, name: str, width: int, out: int) -> None:
-        for number in (1, 2):
-            self.conv(f"{name}.conv{number}", width, width)
-            self.norm(f"{name}.bn{number}", width)
-        self.conv(f"{name}.conv3", out, width)
-
-
-def votenet(channels: int = 1, out: int = 97) -> dict[str, Tensor]:
-    released = Released()
-    released.backbone("backbone_net", channels)
-    released.head("vgen", 256, 259)
-    released.mlp("pnet.vote_aggregation.mlp_module", 259, 128, 128, 128)
-    released.head("pnet", 128, out)
-    return released.state
-
-
-def h3dnet(channels: int = 1, classes: int = 18, out: int = 143) -> dict[str, Tensor]:
-    released = Released()
-    for tower in range(1, 5):
-        released.backbone(f"backbone_net{tower}", channels)
-    for name, width, inputs in (("agg1", 512, 1024), ("agg2", 256, 512)):
-        released.conv(f"conv_{name}", width, inputs)
-        released.norm(f"bn_{name}", width)
-    released.head("vgen", 256, 259)
-    for kind, extents in (("z", 2), ("xy", 1), ("line", 0)):
-        released.conv(f"conv_flag_{kind}1", 128, 256)
-        released.norm(f"bn_flag_{kind}1", 128)
-        released.conv(f"conv_flag_{kind}2", 2, 128)
-        released.head(f"vgen_{kind}", 256, 259)
-        released.mlp(f"pnet_{kind}.vote_aggregation.mlp_module", 259, 128, 128, 128)
-        released.head(f"pnet_{kind}", 128, 3 + extents + classes)
-    released.mlp("pnet_final.vote_aggregation.mlp_module", 259, 128, 128, 128)
-    released.mlp("pnet_final.match_surface_center.mlp_module", 137, 128, 64, 32)
-    released.mlp("pnet_final.match_line_center.mlp_module", 143, 128, 64, 32)
-    released.head("pnet_final", 128, out)
-    for name in ("match", "match_sem"):
-        released.conv(f"pnet_final.conv_{name}1", 32, 32)
-        released.norm(f"pnet_final.bn_{name}1", 32)
-        released.conv(f"pnet_final.conv_{name}2", 2, 32)
-    for name in ("surface1", "surface2", "line1", "line2"):
-        released.conv(f"pnet_final.conv_{name}", 32, 32)
-        released.norm(f"pnet_final.bn_{name}", 32)
-    for number, inputs in ((1, 576), (2, 128), (3, 128)):
-        released.conv(f"pnet_final.conv_refine{number}", 128, inputs)
-        released.norm(f"pnet_final.bn_refine{number}", 128)
-    released.conv("pnet_final.conv_refine4", out, 128)
-    return released.state
 
 
 def scannet_votenet(channels: int = 1) -> VoteNet:

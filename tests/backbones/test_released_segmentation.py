@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from backbones.released_states import point_transformer_state, stratified_state
 from torch import Tensor, nn
 
 from mm3d_backbones import released_segmentation as released
@@ -30,124 +31,6 @@ OURS = [
     "board",
     "clutter",
 ]
-
-
-def linear(out: int, into: int, bias: bool = True) -> nn.Module:
-    return nn.Linear(into, out, bias)
-
-
-class Tree(nn.Module):
-    """Modules under dotted names: the released structure, spelled out."""
-
-    def put(self, name: str, module: nn.Module | nn.Parameter) -> None:
-        parts, here = name.split("."), self
-        for part in parts[:-1]:
-            if not hasattr(here, part):
-                here.add_module(part, Tree())
-            here = getattr(here, part)
-        if isinstance(module, nn.Parameter):
-            here.register_parameter(parts[-1], module)
-        else:
-            here.add_module(parts[-1], module)
-
-
-def random_state(tree: Tree) -> dict[str, Tensor]:
-    random = torch.Generator().manual_seed(0)
-    return {
-        n: torch.randn(v.shape, generator=random) if v.is_floating_point() else v + 7
-        for n, v in tree.state_dict().items()
-    }
-
-
-def point_transformer_state(prefix: str = "", head: str = "cls", classes: int = 13) -> dict[str, Tensor]:
-    """As POSTECH-CVLab/point-transformer saves it."""
-    tree, planes, before = Tree(), (32, 64, 128, 256, 512), 6
-    for level, width in enumerate(planes, start=1):
-        tree.put(f"enc{level}.0.linear", linear(width, before + (3 if level > 1 else 0), False))
-        tree.put(f"enc{level}.0.bn", nn.BatchNorm1d(width))
-        before = width
-        for block in range(1, (2, 3, 4, 6, 3)[level - 1]):
-            attention_block(tree, f"enc{level}.{block}", width)
-    for level, width in reversed(list(enumerate(planes, start=1))):
-        coarse = 2 * width if level == 5 else width
-        tree.put(f"dec{level}.0.linear1.0", linear(width, coarse))
-        tree.put(f"dec{level}.0.linear1.1", nn.BatchNorm1d(width))
-        tree.put(f"dec{level}.0.linear2.0", linear(width, width if level == 5 else planes[level]))
-        if level < 5:
-            tree.put(f"dec{level}.0.linear2.1", nn.BatchNorm1d(width))
-        attention_block(tree, f"dec{level}.1", width)
-    state = {f"{prefix}{name}": value for name, value in random_state(tree).items()}
-    top = Tree()
-    for place, module in (("0", linear(32, 32)), ("1", nn.BatchNorm1d(32)), ("3", linear(classes, 32))):
-        top.put(f"{head}.{place}", module)
-    return {f"module.{name}": value for name, value in {**state, **random_state(top)}.items()}
-
-
-def attention_block(tree: Tree, name: str, width: int) -> None:
-    for linear_name in ("linear1", "linear3"):
-        tree.put(f"{name}.{linear_name}", linear(width, width, False))
-    for norm in ("bn1", "bn2", "bn3"):
-        tree.put(f"{name}.{norm}", nn.BatchNorm1d(width))
-    layer, share = f"{name}.transformer2", width // 8
-    for part in "qkv":
-        tree.put(f"{layer}.linear_{part}", linear(width, width))
-    for place, module in (("0", linear(3, 3)), ("1", nn.BatchNorm1d(3)), ("3", linear(width, 3))):
-        tree.put(f"{layer}.linear_p.{place}", module)
-    for place, module in (
-        ("0", nn.BatchNorm1d(width)),
-        ("2", linear(share, width)),
-        ("3", nn.BatchNorm1d(share)),
-        ("5", linear(share, share)),
-    ):
-        tree.put(f"{layer}.linear_w.{place}", module)
-
-
-def stratified_state(scannet: bool = False) -> dict[str, Tensor]:
-    """As JIA-Lab-research/Stratified-Transformer saves it."""
-    channels = (48, 96, 192, 384, 384) if scannet else (48, 96, 192, 384)
-    depths, length, classes = ((3, 9, 3, 3), 80, 20) if scannet else ((2, 2, 6, 2), 64, 13)
-    tree, start = Tree(), int(scannet)
-    kernel(tree, "stem_layer.0", 6, 48)
-    tree.put("stem_layer.0.bn.batch_norm", nn.BatchNorm1d(48))
-    if scannet:
-        kernel(tree, "stem_layer.1", 12, 12)
-        tree.put("stem_layer.1.bn.batch_norm", nn.BatchNorm1d(48))
-        for unary, into, out in (("unary_1", 48, 12), ("unary_2", 12, 48)):
-            tree.put(f"stem_layer.1.{unary}.0", linear(out, into, False))
-            tree.put(f"stem_layer.1.{unary}.1.batch_norm", nn.BatchNorm1d(out))
-        tree.put("downsample.norm", nn.LayerNorm(48))
-        tree.put("downsample.linear", linear(96, 48, False))
-    for layer, depth in enumerate(depths):
-        width = channels[layer + start]
-        for block in range(depth):
-            window_block(tree, f"layers.{layer}.blocks.{block}", width, length)
-        if layer < len(depths) - 1:
-            tree.put(f"layers.{layer}.downsample.norm", nn.LayerNorm(width))
-            tree.put(f"layers.{layer}.downsample.linear", linear(channels[layer + start + 1], width, False))
-    for place, level in enumerate(range(len(channels) - 1, 0, -1)):
-        fine, coarse = channels[level - 1], channels[level]
-        for name, width in (("linear1", fine), ("linear2", coarse)):
-            tree.put(f"upsamples.{place}.{name}.0", nn.LayerNorm(width))
-            tree.put(f"upsamples.{place}.{name}.1", linear(fine, width))
-    for place, module in (("0", linear(48, 48)), ("1", nn.BatchNorm1d(48)), ("3", linear(classes, 48))):
-        tree.put(f"classifier.{place}", module)
-    return {f"module.{name}": value for name, value in random_state(tree).items()}
-
-
-def kernel(tree: Tree, name: str, into: int, out: int) -> None:
-    tree.put(f"{name}.kpconv.K_points", nn.Parameter(torch.zeros(15, 3), requires_grad=False))
-    tree.put(f"{name}.kpconv.weight", nn.Parameter(torch.zeros(15, into, out)))
-
-
-def window_block(tree: Tree, name: str, width: int, length: int) -> None:
-    for table in ("query", "key", "value"):
-        tree.put(f"{name}.attn.relative_pos_{table}_table", nn.Parameter(torch.zeros(length, width // 16, 16, 3)))
-    tree.put(f"{name}.attn.qkv", linear(3 * width, width))
-    tree.put(f"{name}.attn.proj", linear(width, width))
-    for norm in ("norm1", "norm2"):
-        tree.put(f"{name}.{norm}", nn.LayerNorm(width))
-    tree.put(f"{name}.mlp.fc1", linear(4 * width, width))
-    tree.put(f"{name}.mlp.fc2", linear(width, 4 * width))
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,16 @@ def import_encoder(
     Raises:
         UserError: a tensor is missing or, unless skipped, of another shape.
     """
-    pairs = [(theirs, ours.removeprefix("encoder.")) for theirs, ours in _encoder_pairs("backbone_net", "encoder")]
-    return _load(encoder, _renamed(released, iter(pairs)), source, allow_unused=True, skip_mismatched=skip_mismatched)
+    layers = iter(encoder_layers())
+    return _load(encoder, _renamed(released, layers), source, allow_unused=True, skip_mismatched=skip_mismatched)
+
+
+def encoder_layers(towers: int = 0) -> list[tuple[str, str]]:
+    """Released layer -> our layer inside the encoder: VoteNet's, or with ``towers`` H3DNet's."""
+    if not towers:
+        return [(theirs, ours.removeprefix("encoder.")) for theirs, ours in _encoder_pairs("backbone_net", "encoder")]
+    pairs = [pair for pair in _h3dnet_pairs() if pair[1].startswith("encoder.")]
+    return [(theirs, ours.removeprefix("encoder.")) for theirs, ours in pairs]
 
 
 def convert_file(source: Path, target: Path, network: str) -> list[str]:

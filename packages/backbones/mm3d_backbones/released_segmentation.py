@@ -143,6 +143,20 @@ def _translator(encoder: nn.Module, state: Mapping[str, Tensor], levels: int):
     raise ValueError(f"model: no released checkpoint is known for {type(encoder).__name__}")
 
 
+def encoder_name(encoder: nn.Module, name: str, state: Mapping[str, Tensor]) -> str | None:
+    """Our name, inside the encoder, of a released tensor; None if it has no place there.
+
+    Args:
+        state: the whole checkpoint, which tells two stems apart.
+
+    Raises:
+        ValueError: an encoder of which no released checkpoint is known.
+    """
+    levels = len(tuple(encoder.channels))  # pyright: ignore[reportArgumentType]
+    ours = _translator(encoder, state, levels)(name.removeprefix("module."))
+    return ours.removeprefix("encoder.") if ours is not None and ours.startswith("encoder.") else None
+
+
 def point_transformer_name(name: str, levels: int = 5) -> str | None:
     """Our name of a tensor of POSTECH's or MM-3DScene's Point Transformer; None if it has no place (a teacher's)."""
     name = re.sub(r"^PT_model\.", "", name)
