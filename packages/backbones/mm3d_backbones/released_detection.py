@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mm3d_core.errors import UserError
+from mm3d_core.files.plain_arrays import array_globals
 from mm3d_core.training.checkpoint import LoadReport, read_tensors, save_weights
 
 LAYER_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -27,7 +28,7 @@ def read_released(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
     try:
-        content = read_tensors(path)
+        content = read_tensors(path, array_globals())
     except ValueError as error:
         raise UserError(f"{path}: cannot be read as a checkpoint of tensors ({error})") from error
     for key in ("model_state_dict", "state_dict"):

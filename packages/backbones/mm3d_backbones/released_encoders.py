@@ -2,7 +2,8 @@
 
 One entrance for all networks of which checkpoints are released: Point Transformer (POSTECH-CVLab, MM-3DScene
 segmentation, of whose pre-training the student is taken), Stratified Transformer, VoteNet (with MM-3DScene detection)
-and H3DNet. The names are those of :mod:`released_segmentation` and :mod:`released_detection`.
+and H3DNet; and for models of this suite. The names are those of :mod:`released_segmentation` and
+:mod:`released_detection`.
 """
 
 from __future__ import annotations
@@ -103,9 +104,15 @@ def import_encoder(encoder: nn.Module, released: Mapping[str, Tensor], source: s
 def encoder_names(encoder: nn.Module, released: Mapping[str, Tensor]) -> dict[str, str]:
     """Released name -> our name inside the encoder, of every released tensor that belongs there.
 
+    Tensors under our own names are taken too, alone or as the part ``encoder`` of a model.
+
     Raises:
         UserError: an encoder of which no released checkpoint is known.
     """
+    ours = encoder.state_dict().keys()
+    for prefix in ("", "encoder."):
+        if {f"{prefix}{name}" for name in ours} <= released.keys():
+            return {f"{prefix}{name}": name for name in ours}
     if isinstance(encoder, PointTransformer | StratifiedTransformer):
         found = {name: encoder_name(encoder, name, released) for name in released}
         return {theirs: ours for theirs, ours in found.items() if ours is not None}

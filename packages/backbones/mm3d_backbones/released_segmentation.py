@@ -27,6 +27,7 @@ from mm3d_backbones.point_transformer_v3 import PointTransformerV3
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
 from mm3d_core.errors import UserError
+from mm3d_core.files.plain_arrays import array_globals
 from mm3d_core.training.checkpoint import LoadReport, read_tensors, save_weights
 
 S3DIS_ORDER = (
@@ -76,7 +77,7 @@ def read_released(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; download the released checkpoint first")
     try:
-        content: Any = read_tensors(path)
+        content: Any = read_tensors(path, array_globals())
     except ValueError as error:
         raise UserError(
             f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "

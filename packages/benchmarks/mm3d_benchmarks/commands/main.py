@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mm3d_benchmarks.commands.parsing import command, profile, store_place
-from mm3d_benchmarks.commands.using import add_features, add_predict, add_view
+from mm3d_benchmarks.commands.using import add_features, add_import, add_predict, add_view
 from mm3d_core.errors import UserError
 
 _OVERRIDES = "group choices and values in Hydra's syntax, such as backbone=votenet seed=1 pretrain.method.csd_weight=0"
@@ -88,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
         _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, add_view,
-        add_features, add_predict, _doctor, _completion,
+        add_features, add_predict, add_import, _doctor, _completion,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -1,8 +1,9 @@
-"""The parsers of ``mm3d features``, ``mm3d predict`` and ``mm3d view``: looking at scans, with a network or without."""
+"""The parsers of ``mm3d features``, ``predict``, ``view`` and ``import``: scans and weights of one's own."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mm3d_benchmarks.commands.parsing import command, profile, store_place
 
@@ -47,6 +48,26 @@ def add_view(commands) -> None:
     )  # fmt: skip
     profile(parser)
     store_place(parser)
+
+
+def add_import(commands) -> None:
+    """``mm3d import``."""
+    parser = command(
+        commands, "import", "weights:import_weights",
+        "bring in the encoder of a released checkpoint, with an account of its names and a weights card",
+        "examples:\n  mm3d import model_best.pth backbone=point_transformer out=encoder.safetensors licence=MIT\n"
+        "  mm3d run pretrain=file pretrain.path=encoder.safetensors backbone=point_transformer --profile paper",
+    )  # fmt: skip
+    parser.add_argument("file", metavar="FILE", help="what torch.save wrote (.pth, .tar), or a model.safetensors")
+    parser.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE",
+        help="backbone=NAME, out=FILE.safetensors, overrides such as backbone.encoder.channels=[...], and for the card "
+        "from=, licence=, trained_on=, method=, citation=, note=",
+    )  # fmt: skip
+    parser.add_argument("--names", action="store_true", help="print every name that was taken, left out, missing")
+    parser.add_argument(
+        "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
+    )
 
 
 def _network_settings(parser: argparse.ArgumentParser, own: str) -> None:

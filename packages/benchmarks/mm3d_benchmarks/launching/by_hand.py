@@ -10,6 +10,7 @@ from typing import Any
 
 from mm3d_benchmarks.launching.prepared_data import prepare_own
 from mm3d_benchmarks.planning.compose import compose, parse
+from mm3d_benchmarks.planning.given_weights import is_given
 from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.store.asks import BY_HAND, Ask, record
@@ -50,6 +51,10 @@ def chain_of(request: Request, dry: bool) -> list[RunSpec]:
         prepare_own(config["dataset"], Planner.root_of(config))
     planner = Planner(profile, needs_data=not dry, folders=request.folders)
     chain = planner.chain(request, str(config["kind"]))
+    if is_given(config) and not dry:
+        from mm3d_benchmarks.runs.given import check_fit  # it brings torch
+
+        check_fit(Path(config["pretrain"]["path"]), config)
     return [chain[kind] for kind in KINDS if kind in chain]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
+from mm3d_benchmarks.planning.given_weights import is_given
 from mm3d_benchmarks.store import layout, locks, provenance
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
@@ -103,7 +104,8 @@ def _compute(run: Run, spec: RunSpec) -> None:
     for role, before in upstream.items():
         if not before.is_done:
             raise UserError(f"{before.folder}: the {role} run that {run.key} starts from has no result; run it first")
-    run.write(layout.PROVENANCE, provenance.gather(_device(spec), _ops_backend()))
+    inherited = provenance.of_weights(before.folder for before in upstream.values())
+    run.write(layout.PROVENANCE, {**provenance.gather(_device(spec), _ops_backend()), **inherited})
     _prepare_description(run, spec)
     result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
     if not run.is_done:
@@ -111,9 +113,17 @@ def _compute(run: Run, spec: RunSpec) -> None:
 
 
 def _prepare_description(run: Run, spec: RunSpec) -> None:
-    """Leave in the run's folder what its weights will say about themselves; ``layout.write_result`` puts it in."""
+    """Leave in the run's folder what its weights will say about themselves; ``layout.write_result`` puts it in.
+
+    Weights that were given say it already, or nobody knows.
+    """
     backbone = spec.config.get("backbone")
-    if spec.kind == "evaluate" or not isinstance(backbone, dict) or not isinstance(backbone.get("encoder"), dict):
+    if (
+        spec.kind == "evaluate"
+        or is_given(spec.config)
+        or not isinstance(backbone, dict)
+        or not isinstance(backbone.get("encoder"), dict)
+    ):
         return
     from mm3d_benchmarks.pretrained.compose import description_of  # like the run itself, it brings torch
 

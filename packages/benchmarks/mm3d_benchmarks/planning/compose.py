@@ -21,10 +21,11 @@ from mm3d_benchmarks.planning.groupfiles import read_group
 from mm3d_benchmarks.planning.request import GROUPS, Request, dotted, split_request
 from mm3d_benchmarks.planning.strictness import did_you_mean, set_value
 from mm3d_benchmarks.planning.sweep_values import check_seed, refuse_hydras_own, values_of
+from mm3d_benchmarks.store.spec import LISTS, WEIGHTS
 from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-PATHS = ("dataset.path", "dataset.root", "protocol.scene_list", "protocol.point_list")  # keys whose values are paths
+PATHS = ("dataset.path", "dataset.root", *LISTS, WEIGHTS)  # keys whose values are paths
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
 

@@ -53,4 +53,5 @@ def group(spec: RunSpec) -> tuple[Any, ...]:
     """Runs that should take about equally long."""
     config = spec.config
     method = config.get("pretrain") or {}
-    return (spec.kind, config["backbone"]["name"], config["dataset"]["name"], method.get("name"), config.get("task"))
+    dataset = (config.get("dataset") or {}).get("name")  # weights that were given have none
+    return (spec.kind, config["backbone"]["name"], dataset, method.get("name"), config.get("task"))

@@ -19,6 +19,7 @@ from typing import Any
 from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.conditions import left_out
 from mm3d_benchmarks.planning.fingerprint import fingerprint
+from mm3d_benchmarks.planning.given_weights import given_note, given_spec, is_given
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.planning.sweepfile import Cell, Sweep
@@ -192,7 +193,9 @@ class Planner:
         )
         config = compose(request)
         chain: dict[str, RunSpec] = {}
-        if config.get("pretrain", {}).get("name", "none") != "none":
+        if is_given(config):
+            chain["pretrain"] = given_spec(config, self.root_of(config), self.needs_data)
+        elif config.get("pretrain", {}).get("name", "none") != "none":
             chain["pretrain"] = self._spec("pretrain", self._pretraining(request, config), {})
         elif kind == "pretrain":
             raise UserError("kind=pretrain with pretrain=none: there is nothing to pre-train; choose a method")
@@ -217,6 +220,7 @@ class Planner:
         roots = {Path(spec.local["dataset"]["root"]) for chain in chains for spec in chain.values()}
         left_out = [note for root in sorted(roots) if (note := self._left_out.get(root))]
         replaced, adapted, chosen = set(), {}, dict[str, None]()
+        given: dict[str, str] = {}
         for cell, chain in zip(cells, chains, strict=True):
             wanted = cell.request.choices.get("evaluation")
             done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
@@ -225,11 +229,13 @@ class Planner:
             if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
                 chosen[cell.row] = None
             method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
+            if is_given({"pretrain": method}):
+                given.setdefault(cell.row, given_note(cell.row, chain["pretrain"]))
             if method.get("adaptation"):
                 adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
         if chosen:
             replaced.add(f"{CHOSEN_ON_TEST} (rows: {', '.join(chosen)}).")
-        return left_out + sorted(replaced) + [adapted[name] for name in sorted(adapted)]
+        return left_out + sorted(replaced) + [adapted[name] for name in sorted(adapted)] + list(given.values())
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration of the pre-training, which may see another data set than the fine-tuning."""
@@ -345,7 +351,10 @@ def _differences(own: Mapping[str, RunSpec], other: Mapping[str, RunSpec]) -> li
             found.add("pretrain" if kind == "pretrain" else "kind")
         elif kind in own:
             mine, theirs = flatten(own[kind].config), flatten(other[kind].config)
-            found |= {key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)}
+            names = mine.keys() | theirs.keys()
+            if is_given(own[kind].config) or is_given(other[kind].config):  # weights come with no recipe and no data
+                names = {*(mine.keys() & theirs.keys()), "pretrain.name"}
+            found |= {key for key in names if mine.get(key) != theirs.get(key)}
     return sorted(found)
 
 

@@ -22,6 +22,7 @@ from mm3d_benchmarks.pretrained.description import Description, Sampling
 from mm3d_benchmarks.runs.build import build_facts, instantiate, part
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
+from mm3d_core.files.plain_arrays import array_globals
 from mm3d_core.training.checkpoint import LoadReport, read_tensors
 
 RELEASED = (".pth", ".pt", ".tar")
@@ -88,7 +89,7 @@ def released_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
     try:
-        content: Any = read_tensors(path)
+        content: Any = read_tensors(path, array_globals())
     except ValueError as error:
         raise UserError(
             f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "

@@ -20,7 +20,7 @@ from typing import Any
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.results.failures import read_failures
 from mm3d_benchmarks.store.result_form import FORM, check_form
-from mm3d_benchmarks.store.spec import KINDS, LISTS, RunSpec
+from mm3d_benchmarks.store.spec import KINDS, LISTS, WEIGHTS, RunSpec
 from mm3d_benchmarks.store.layout import EFFICIENCY, FAILURE, PROVENANCE, read_json
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.planning.figure_spec import FigureSpec
@@ -51,7 +51,8 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
             "key": spec.key,
             "metrics": run.metrics()["metrics"],
             "efficiency": run.read(EFFICIENCY) or {},
-            "provenance": {name: origin.get(name) for name in ("commit", "device", "device_kind", "ops_backend")},
+            "provenance": {name: origin.get(name) for name in ("commit", "device", "device_kind", "ops_backend")}
+            | ({"weights": origin["weights"]} if "weights" in origin else {}),
         }
         write_text_if_changed(path, json.dumps(result, sort_keys=True, indent=1) + "\n")
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +176,7 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
     for cell in cells:
         for kind, key in cell.runs.items():
             rows.setdefault(cell.row, set()).add(key)
-            for name in plan.specs[key].data.keys() - set(LISTS):
+            for name in plan.specs[key].data.keys() - {*LISTS, WEIGHTS}:
                 datasets[name] = "user" if name == OWN else plan.source
             origin = (found.get(kind, key) or {}).get("provenance") or {}
             commit = origin.get("commit") or {}

@@ -8,9 +8,12 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from mm3d_benchmarks.store.layout import PROVENANCE, read_json
 
 _PACKAGES = ("torch", "numpy", "scipy", "mm3dscene", "mm3d-pointops")
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_PARTITION", "SLURM_NNODES")
@@ -37,6 +40,12 @@ def gather(device: str, ops_backend: str = "") -> dict[str, Any]:
         "versions": versions(),
         "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
     }
+
+
+def of_weights(upstream: Iterable[Path]) -> dict[str, Any]:
+    """``{"weights": ...}``: the given file (name, SHA-256, card) that runs in these folders started from, if any."""
+    told = [(read_json(folder / PROVENANCE) or {}).get("weights") for folder in upstream]
+    return next(({"weights": found} for found in told if isinstance(found, dict)), {})
 
 
 @lru_cache(maxsize=1)

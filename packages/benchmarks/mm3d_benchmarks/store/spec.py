@@ -19,6 +19,7 @@ from mm3d_core.errors import UserError
 KINDS = ("pretrain", "finetune", "evaluate")
 KEY_LENGTH = 12
 LISTS = ("protocol.scene_list", "protocol.point_list")  # keys that name a file whose content moves numbers
+WEIGHTS = "pretrain.path"  # the same, of weights that were given in the place of a pre-training
 
 #: Sections of the composed configuration that each kind does not read; what a kind cannot see cannot change its key.
 _UNSEEN = {
@@ -54,7 +55,7 @@ class RunSpec:
         kind: ``pretrain``, ``finetune`` or ``evaluate``.
         config: resolved, plain and JSON-able; only what moves a number.
         upstream: role -> key of the runs it starts from; roles are ``pretrain`` and ``finetune``.
-        data: data set name -> hash of its prepared manifest; key of ``LISTS`` -> hash of that file.
+        data: data set name -> hash of its prepared manifest; key of ``LISTS``, or ``WEIGHTS`` -> hash of that file.
         code: fingerprint of the reachable code.
         local: machine settings laid over ``config`` when the run starts; not part of the key.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_core.files.plain_arrays import array_globals
 
 CONVERT = "write its arrays as .npy where you trust the file"
 
@@ -25,7 +26,7 @@ def load_pth(path: Path) -> Any:
     from mm3d_core.training.checkpoint import read_tensors
 
     try:
-        value, size = read_tensors(path, _array_globals()), path.stat().st_size
+        value, size = read_tensors(path, array_globals()), path.stat().st_size
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
     except ValueError as error:  # damaged bytes come out as errors of many kinds
@@ -37,16 +38,3 @@ def load_pth(path: Path) -> Any:
     if any(isinstance(part, np.ndarray) and part.nbytes > size for part in parts):
         raise BrokenSceneError(f"{path}: promises arrays that are larger than the file; {CONVERT}")
     return value
-
-
-def _array_globals() -> list[Any]:
-    """What an array of numbers is pickled with, under the names of NumPy 1 and 2."""
-    from _codecs import encode
-
-    from numpy._core import multiarray
-
-    rebuild, scalar = multiarray._reconstruct, multiarray.scalar  # type: ignore[attr-defined]
-    dtypes = [type(np.dtype(kind)) for kind in "?bhilqBHILQefdSU"]
-    names = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    names += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return [*names, np.ndarray, np.dtype, encode, *dtypes]
