@@ -14,7 +14,7 @@ from mm3d_benchmarks.commands import main as cli
 
 COMMANDS = (
     "generate", "prepare", "plan", "run", "sweep", "collect", "report", "complete", "status", "store", "info", "view",
-    "completion", "features", "predict",
+    "completion", "features", "predict", "import",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mm3d_benchmarks.launching.by_hand import requests_of
 from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.given_weights import description_in
+from mm3d_benchmarks.planning.request import GROUPS, Request
 from mm3d_benchmarks.pretrained.description import Description, Sampling, read_description
 from mm3d_benchmarks.pretrained.network import build
 from mm3d_benchmarks.pretrained.released import released_tensors
@@ -27,7 +28,6 @@ from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights, save_weights
 
 IMPORTERS = "mm3d_backbones.released_encoders"  # stands with the networks; found by import path, as they are
-TASKS = ("segmentation", "detection")
 DATASETS = ("s3dis", "scannet", "sunrgbd")  # whose recipe is read where none is named, in this order
 SAFE = ".safetensors"
 
@@ -113,22 +113,29 @@ def _of_release(source: Path, words: Mapping[str, str], known: Mapping[str, str]
 
 
 def _composed(words: Mapping[str, str], conf: Sequence[Path]) -> dict[str, Any]:
-    """The backbone's configuration with a recipe and a task that exist for it."""
+    """The backbone's configuration with a recipe that exists for it."""
     words, backbone = dict(words), words["backbone"]
     recipes = available("recipe", tuple(conf))
     if "recipe" not in words and "dataset" not in words:
         words["dataset"] = next((d for d in DATASETS if f"{backbone}_{d}" in recipes), DATASETS[0])
         if backbone in recipes:  # a backbone that is of one data set has that recipe's name
             words |= {"recipe": backbone, "dataset": backbone.rpartition("_")[2]}
-    failure: UserError | None = None
-    for task in [words.pop("evaluation")] if "evaluation" in words else TASKS:
-        asked = [f"{key}={value}" for key, value in {**words, "evaluation": task}.items()]
-        try:
-            return compose(requests_of(asked, conf, "paper")[0][0])
-        except UserError as error:  # a detector's recipe has no voxel, which a segmentation reads
-            failure = failure or error
-    assert failure is not None
-    raise failure
+    groups = {key: value for key, value in words.items() if key in GROUPS}
+    if "evaluation" not in words and not _composes({**groups, "evaluation": "segmentation"}, conf):
+        words["evaluation"] = "detection"  # a detector's recipe has no voxel, which a segmentation reads
+    return compose(_request(words, conf))
+
+
+def _composes(words: Mapping[str, str], conf: Sequence[Path]) -> bool:
+    try:
+        compose(_request(words, conf))
+    except UserError:
+        return False
+    return True
+
+
+def _request(words: Mapping[str, str], conf: Sequence[Path]) -> Request:
+    return requests_of([f"{key}={value}" for key, value in words.items()], conf, "paper")[0][0]
 
 
 def _check_finite(encoder: nn.Module, source: Path) -> None:
