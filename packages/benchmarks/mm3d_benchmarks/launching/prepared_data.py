@@ -13,7 +13,7 @@ from mm3d_core.errors import UserError
 
 # Options of the reader of own scans, as messages name them.
 OPTIONS = (
-    "columns", "up", "scale", "color_range", "segment", "instance", "classes", "formats", "points", "tile",
+    "columns", "up", "scale", "color_range", "segment", "instance", "classes", "formats", "points", "faces", "tile",
     "validation",
 )  # fmt: skip
 SKIP_BROKEN = "dataset.skip_broken=true prepares the other scenes and lists this one"

@@ -166,6 +166,19 @@ def test_a_texture_colors_the_points_and_is_hashed(tmp_path: Path) -> None:
     assert {Path(name).suffix for name in record["source"]["files"]} >= {".obj", ".mtl", ".png"}
 
 
+def test_a_ply_with_faces_gives_its_vertices_unless_told(tmp_path: Path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    square(trimesh).export(tmp_path / "a.ply")
+    vertices = read_scan(tmp_path / "a.ply")
+    assert len(vertices.coord) == 4
+    assert any("2 faces passed over" in remark and "faces=true" in remark for remark in vertices.remarks)
+    sampled = read_scan(tmp_path / "a.ply", ScanOptions.of(faces=True, points=5000))
+    assert len(sampled.coord) == 5000
+    assert sampled.coord.std(0).max() > 0.2
+    with pytest.raises(UserError, match="faces=3"):
+        ScanOptions.of(faces=3)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("suffix", "content"),
     [

@@ -78,7 +78,9 @@ def read_vertices(path: Path) -> tuple[np.ndarray, list[str]]:
     Raises:
         BrokenSceneError: missing, not PLY, or with fewer rows of any element than its header says.
     """
-    vertices, _, remarks = _read(path)
+    vertices, faces, remarks = _read(path)
+    if faces is not None and len(faces):
+        remarks.append(f"{len(faces):,} faces passed over: the vertices are the points (faces=true samples the faces)")
     return vertices, remarks
 
 

@@ -58,7 +58,7 @@ class FolderReader:
 
     Args:
         raw: the folder or file.
-        columns, up, scale, color_range, segment, instance, points: see
+        columns, up, scale, color_range, segment, instance, points, faces: see
             :class:`~mm3d_benchmarks.datasets.scans.options.ScanOptions`.
         classes: the user's own classes, see :func:`~mm3d_benchmarks.datasets.scans.labels.parse_classes`.
         formats: see :func:`~mm3d_benchmarks.datasets.scans.discover.find_scans`.
@@ -80,6 +80,7 @@ class FolderReader:
         instance: str = "",
         classes: Any = (),
         points: int = 100_000,
+        faces: bool = False,
         tile: float = 0,
         formats: str = "auto",
         validation: int = 0,
@@ -87,7 +88,7 @@ class FolderReader:
         self.raw = Path(raw)
         self.facts = facts(classes)
         self.classes = parse_classes(classes)
-        self.scans = ScanOptions.of(columns, up, scale, color_range, segment, instance, points)
+        self.scans = ScanOptions.of(columns, up, scale, color_range, segment, instance, points, faces)
         self.options: dict[str, Any] = dict(self.scans.given) | ({"classes": self.classes} if self.classes else {})
         if not isinstance(validation, int) or isinstance(validation, bool) or validation < 0:
             raise UserError(f"validation={validation}: is a whole number, 0 for no validation scene")

@@ -53,7 +53,8 @@ def load_columns(path: Path, options: ScanOptions) -> Columns:
 
 
 def _ply(path: Path, options: ScanOptions) -> Columns:
-    del options
+    if options.faces and options.points:
+        return _mesh(path, options)
     table, remarks = read_vertices(path)
     columns = named({name: table[name] for name in table.dtype.names or ()})
     columns.remarks += remarks

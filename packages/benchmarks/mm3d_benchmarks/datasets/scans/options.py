@@ -26,6 +26,7 @@ class ScanOptions:
         segment: the column of labels; empty: the first with a usual name (``label``, ``segment``, ``class``, ...).
         instance: the column of objects; empty: likewise.
         points: points sampled from a mesh that has faces; 0 takes its vertices.
+        faces: sample them from a PLY's faces too, whose vertices are the points otherwise: most PLYs are scans.
 
     Raises:
         UserError: a value that is none of these.
@@ -38,6 +39,7 @@ class ScanOptions:
     segment: str = ""
     instance: str = ""
     points: int = 100_000
+    faces: bool = False
     given: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -50,6 +52,7 @@ class ScanOptions:
         segment: str = "",
         instance: str = "",
         points: int = 100_000,
+        faces: bool = False,
     ) -> ScanOptions:
         """From the words of a command line or a configuration."""
         names = tuple((columns if isinstance(columns, str) else " ".join(columns)).replace(",", " ").split())
@@ -67,14 +70,17 @@ class ScanOptions:
             raise UserError(f"color_range={color_range}: is the number of white, 1, 255 or 65535 for example")
         if not isinstance(points, int) or isinstance(points, bool) or points < 0:
             raise UserError(f"points={points}: is a whole number, 0 for the vertices of a mesh")
+        if not isinstance(faces, bool):
+            raise UserError(f"faces={faces}: is true or false")
         parse_up(up)
         values = {
             "columns": " ".join(names), "up": str(up), "scale": float(scale),
             "color_range": None if color_range is None else float(color_range),
             "segment": str(segment or ""), "instance": str(instance or ""), "points": points,
+            **({"faces": True} if faces else {}),  # said only where it is so: what was prepared before stays valid
         }  # fmt: skip
         return cls(
-            names, up, float(scale), values["color_range"], values["segment"], values["instance"], points, values
+            names, up, float(scale), values["color_range"], values["segment"], values["instance"], points, faces, values
         )
 
 
