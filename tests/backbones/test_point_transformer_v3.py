@@ -281,7 +281,7 @@ def test_without_a_decoder_the_levels_are_those_of_the_way_down():
     bare, points, whole = network(decoder_channels=(), decoder_depths=(), decoder_heads=()), scene(100), network()
     assert bare.channels == (8, 16, 24)
     bare.load_state_dict({n: v for n, v in whole.state_dict().items() if not n.startswith("decoder.")})
-    for one, other in zip(bare(points), whole.encode(points), strict=True):
+    for one, other in zip(bare(points), whole.descend(points), strict=True):
         torch.testing.assert_close(one.feat, other.feat)
 
 

@@ -105,6 +105,7 @@ class PointTransformerV3(nn.Module):
             self.encoder.append(Stage(down, width, heads[level], [next(rates) for _ in range(depth)]))
         up = (*decoder_channels, channels[-1])
         self.channels = up if len(decoder_channels) else tuple(channels)
+        self.down_channels = tuple(channels)  # of descend()
         rising = torch.linspace(0, drop_path, sum(decoder_depths)).tolist()
         self.decoder = nn.ModuleList()
         for level, (width, coarser) in enumerate(pairwise(up)):
@@ -131,8 +132,8 @@ class PointTransformerV3(nn.Module):
             feat = feats[level] = stage(feat, here, patches[level], turns[level])
         return self._levels(points, plan, feats)
 
-    def encode(self, points: PointBatch) -> list[PointBatch]:
-        """The features at every level on the way down, finest first."""
+    def descend(self, points: PointBatch) -> list[PointBatch]:
+        """The features at every level on the way down, finest first, ``down_channels`` wide; raises as ``forward``."""
         plan = self._plan_of(points)
         return self._levels(points, plan, self._down(points, plan)[0])
 
