@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mm3d_benchmarks.planning.compose import CONF, available, compose, compose_by_hydra, parse
+from mm3d_benchmarks.planning.compose import CONF, available, compose, compose_by_hydra, parse, plain_override
 from mm3d_benchmarks.planning.groupfiles import read_group
 from mm3d_benchmarks.planning.request import GROUPS, Request
 from mm3d_benchmarks.planning.strictness import check_targets, set_value
@@ -115,3 +118,23 @@ def test_a_group_file_that_is_its_own_parent_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pretrain" / "loop.yaml").write_text("defaults: [loop, _self_]\n")
     with pytest.raises(UserError, match="its own parent"):
         compose(Request({"pretrain": "loop"}, folders=(tmp_path,)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["3", "-3", "+3", "0", "007", "1_000", "0.5", "-0.25", "1.", ".5", "1e-3", "inf", "nan", "NaN", "true", "False",
+     "NULL", "null", "none", "None", "word", "two.words", "a-b", "_x", "x1", "1x", "1.0.0", "0.50"],
+)  # fmt: skip
+def test_plain_overrides_read_as_hydra_reads_them(value: str) -> None:
+    by_hydra = OverridesParser.create().parse_overrides([f"a.b={value}"])[0].value()
+    found = plain_override(f"a.b={value}")
+    assert found is None or (found[0] == "a.b" and type(found[1]) is type(by_hydra) and found[1] == by_hydra)
+
+
+def test_most_commands_need_no_hydra() -> None:
+    code = (
+        "import sys; from mm3d_benchmarks.planning.compose import parse, compose; "
+        "compose(parse(['kind=pretrain', 'backbone=votenet', 'dataset=scannet', 'profile=smoke', 'seed=3'])[0][0]); "
+        "print('hydra' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

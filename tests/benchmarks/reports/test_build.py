@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,15 @@ def test_reports_never_import_torch():
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=120).returncode == 0
+
+
+def test_a_report_shows_its_table_and_says_what_it_wrote(tmp_path, capsys):
+    write_sweep(tmp_path / "sweeps", NAME, TABLE_7)
+    write_inputs(tmp_path / "results", NAME, done(table_7_values()), SYNTHETIC)
+    build_report("table_07", "smoke", tmp_path / "results", tmp_path / "sweeps")
+    told = capsys.readouterr().out
+    assert "Table 7. Ablation of the framework" in told
+    assert re.search(r"iv +MM-3DScene +L_PC, L_CSD +44\.0 ± 2\.0 \(\+3\.0\)\* +53\.0", told)
+    assert f"{tmp_path}/results/smoke/{NAME}.{{csv,md,tex}}" in told
+    build_report(None, "smoke", tmp_path / "results", tmp_path / "sweeps")
+    assert "results/smoke/index.html" in capsys.readouterr().out

@@ -1,18 +1,15 @@
-"""What several subcommands share: machine settings, progress, profiles."""
+"""What several subcommands share: machine settings, changes of a run's folder."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
-from mm3d_benchmarks.launching.outcome import DONE, Outcome
 from mm3d_benchmarks.launching.slurm_queue import may_still_run
 from mm3d_benchmarks.planning.compose import CONF, available
 from mm3d_benchmarks.store import locks
@@ -86,30 +83,6 @@ def forget_results(results: Path, key: str) -> None:
     """Remove a run's result files: they would count as its result where the run itself is gone."""
     for path in results.glob(f"*/runs/*/{key}.json"):
         path.unlink(missing_ok=True)
-
-
-def watcher(title: str, already: int) -> Any:
-    """A progress bar over runs on a terminal, a line for each finished run elsewhere."""
-    bar = tqdm(desc=title, unit="run", disable=not sys.stderr.isatty())
-    seen: set[str] = set()
-
-    def watch(outcomes: Mapping[str, Outcome], total: int) -> None:
-        bar.total = total - already
-        for key, outcome in list(outcomes.items()):
-            if key in seen or not (outcome.computed or outcome.state != DONE):
-                continue
-            seen.add(key)
-            bar.update()
-            if bar.disable:
-                print(
-                    f"{outcome.state} {outcome.spec.kind} {key} ({len(outcomes)} of {total})",
-                    file=sys.stderr,
-                    flush=True,
-                )
-        if len(outcomes) == total:
-            bar.close()
-
-    return watch
 
 
 def _other_keys(known: list[str]) -> set[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
 
 from mm3d_benchmarks.planning.compose import available
 from mm3d_benchmarks.planning.request import GROUPS
+from mm3d_benchmarks.planning.sweepfile import find_sweeps
 from mm3d_benchmarks.store.spec import KINDS
 
 _SHELLS = {
@@ -71,7 +71,7 @@ def _values(command: str, before: str, last: str, parser: argparse.ArgumentParse
             return [f"{name}=" for name in ("kind", "seed", *GROUPS)]
         return [f"{key}={value}" for value in (KINDS if key == "kind" else available(key) if key in GROUPS else ())]
     if command in ("plan", "sweep", "status", "collect", "report"):
-        return sorted(path.stem for path in Path("sweeps").glob("*.yaml"))
+        return sorted(path.stem for path in find_sweeps([]))
     return _subparsers(parser)
 
 

@@ -40,8 +40,10 @@ def info(options: argparse.Namespace) -> int:
         print("\n".join(memory.describe(f"recipe.{value['kind']}", options.memory or None)))
     for module in value["modules"]:
         print(f"  {module['name']:<40} {module['class']:<28} {module['parameters']:>12,}")
-        for name, shape in module["shapes"].items():
+        for name, shape in module["shapes"].items() if options.tensors else ():
             print(f"      {name:<52} {'x'.join(map(str, shape)) or 'scalar'}")
+    if not options.tensors:
+        print("  (--tensors lists every tensor with its shape)")
     return 0
 
 

@@ -85,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         "$MM3D_PROFILE, $MM3D_LAUNCHER, $MM3D_MACHINE (file with your cluster's settings).",
     )
     parser.set_defaults(command="", parser=None)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the versions of this suite and of pointops")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
         _generate, _prepare, _plan, _run, _sweep, _collect, _report, _complete, _status, _store, _info, add_view,
@@ -92,6 +93,22 @@ def make_parser() -> argparse.ArgumentParser:
     ):  # fmt: skip
         add(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """``--version``; the versions are looked up only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        found = []
+        for name in ("mm3dscene", "mm3d-pointops", "torch"):
+            try:
+                found.append(f"{name} {version(name)}")
+            except PackageNotFoundError:
+                found.append(f"{name} not installed")
+        print(", ".join(found))
+        parser.exit(0)
 
 
 def _carry_on(parser: argparse.ArgumentParser) -> None:
@@ -242,7 +259,7 @@ def _report(commands) -> None:
     profile(parser)
     _places(parser)
     parser.add_argument(
-        "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
+        "--sweeps", type=Path, help="folder of the sweep files (default: sweeps, else the paper's in the package)"
     )
     parser.add_argument("--partial", action="store_true", help="missing cells are shown but are no error")
     _carry_on(parser)
@@ -256,7 +273,7 @@ def _complete(commands) -> None:
     profile(parser)
     _places(parser)
     parser.add_argument(
-        "--sweeps", type=Path, default=Path("sweeps"), help="folder of the sweep files (default: %(default)s)"
+        "--sweeps", type=Path, help="folder of the sweep files (default: sweeps, else the paper's in the package)"
     )
 
 
@@ -323,6 +340,7 @@ def _info(commands) -> None:
         help="estimate what a training step holds and, given a device's memory, the accumulation that fits",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--tensors", action="store_true", help="every tensor with its shape, not only the modules")
     parser.add_argument(
         "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file
+from mm3d_benchmarks.commands.watching import Watcher
 from mm3d_benchmarks.launching.by_hand import chain_of, record_by_hand, requests_of, share_out_threads, with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
@@ -43,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
     record_by_hand(store, options.overrides, options.conf, requests, chains)
     if options.force:
         _clear(store, options.results, specs if options.force == "chain" else [chain[-1] for chain in chains])
-    outcomes = ensure(
-        specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again, watcher("runs", 0)
-    )
+    with Watcher("runs", specs, sum(store.run(spec.key).is_done for spec in specs), store, {}) as watch:
+        launcher = make_launcher(settings, store, specs)
+        outcomes = ensure(specs, store, launcher, settings["max_attempts"], options.again, watch)
     failed = [outcome for outcome in outcomes if outcome.state != DONE]
     if failed:
         print(describe(failed, {}, store, 0 if name == "debug" else 5), file=sys.stderr)

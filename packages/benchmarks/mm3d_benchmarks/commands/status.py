@@ -14,6 +14,7 @@ from mm3d_benchmarks.planning.planner import Plan
 from mm3d_benchmarks.planning.sweepfile import find_sweeps
 from mm3d_benchmarks.store.store import Store
 
+WIDE = 240  # columns where no terminal says how many there are: a name that is cut helps nobody
 SHOWN = 30  # open runs in the table; the rest is counted
 
 
@@ -35,7 +36,10 @@ def status(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     if not options.watch:
-        Console().print(table(plan, standings(plan, store, results), store))
+        console = Console()
+        if not console.is_terminal:
+            console.width = WIDE
+        console.print(table(plan, standings(plan, store, results), store))
         return 0
     from rich.live import Live
 
@@ -52,7 +56,7 @@ def table(plan: Plan, found: list[Standing], store: Store) -> Any:
     from rich.table import Table
 
     overview = Table(title=f"profile {plan.profile}", title_justify="left")
-    overview.add_column("sweep")
+    overview.add_column("sweep", overflow="fold")
     for state in STATES:
         overview.add_column(state, justify="right")
     for sweep, numbers in by_sweep(plan, found).items():
@@ -66,7 +70,7 @@ def table(plan: Plan, found: list[Standing], store: Store) -> Any:
     detail = Table()
     users = plan.used_by()
     for heading in ("run", "kind", "for", "pre-training", "state", "step", "loss", "s/step", "left", "job", "why"):
-        detail.add_column(heading, overflow="fold" if heading in ("for", "why") else "ellipsis")
+        detail.add_column(heading, overflow="fold")
     for s in open_runs[:SHOWN]:
         steps = f"{s.step or ''}{f'/{s.steps}' if s.steps else ''}"
         detail.add_row(

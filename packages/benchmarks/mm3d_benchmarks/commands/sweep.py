@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mm3d_benchmarks.commands.common import launcher_settings, machine_file, watcher
+from mm3d_benchmarks.commands.common import launcher_settings, machine_file
+from mm3d_benchmarks.commands.watching import Watcher
 from mm3d_benchmarks.launching.by_hand import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
@@ -61,10 +62,11 @@ def sweep(options: argparse.Namespace) -> int:
     specs = with_machine(specs, machine_file(options.machine).get("machine") or {})
     _announce(made, planned, need)
     already = len(specs) - sum(spec.key in need.to_do for spec in specs)
-    outcomes = ensure(
-        specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again,
-        watcher(options.kind or "runs", already), settings.get("poll_seconds", 0.05), options.carry_on,
-    )  # fmt: skip
+    with Watcher(options.kind or "runs", specs, already, store, made.used_by()) as watch:
+        outcomes = ensure(
+            specs, store, make_launcher(settings, store, specs), settings["max_attempts"], options.again,
+            watch, settings.get("poll_seconds", 0.05), options.carry_on,
+        )  # fmt: skip
     write_all(made, store, results, options.kind, prune=options.planned and not options.sweeps)
     failed = [outcome for outcome in outcomes if outcome.state != DONE]
     if options.carry_on:

@@ -6,6 +6,7 @@ The order of files is the contract: the lock first, the attempt and the provenan
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -107,6 +108,7 @@ def _compute(run: Run, spec: RunSpec) -> None:
     inherited = provenance.of_weights(before.folder for before in upstream.values())
     run.write(layout.PROVENANCE, {**provenance.gather(_device(spec), _ops_backend()), **inherited})
     _prepare_description(run, spec)
+    _for_the_debug_log("mm3d_benchmarks.runs.training", "memory setting")
     result = function(spec.effective_config(), run.folder, {role: before.folder for role, before in upstream.items()})
     if not run.is_done:
         layout.write_result(run.folder, **{"kind": spec.kind, "metrics": {}, **(result or {})})
@@ -130,6 +132,17 @@ def _prepare_description(run: Run, spec: RunSpec) -> None:
     description = description_of(run)
     if description is not None:
         run.write(layout.DESCRIPTION, description.to_json())
+
+
+def _for_the_debug_log(name: str, beginning: str) -> None:
+    """Keep a logger's lines with this beginning for those whose root logger shows debug messages."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return logging.getLogger().isEnabledFor(logging.DEBUG) or not record.getMessage().startswith(beginning)
+
+    logger = logging.getLogger(name)
+    if not any(getattr(known, "__name__", "") == "wanted" for known in logger.filters):
+        logger.addFilter(wanted)
 
 
 def run_function(spec: RunSpec) -> RunFunction:

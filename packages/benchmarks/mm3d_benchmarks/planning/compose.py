@@ -26,6 +26,9 @@ from mm3d_core.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PATHS = ("dataset.path", "dataset.root", *LISTS, WEIGHTS)  # keys whose values are paths
+DETECTION = "detection"  # the evaluation of a detector, where none is named
+_PLAIN = re.compile(r"([A-Za-z_][\w.]*)=([\w.+-]+)")
+_WORDS = {"null": None, "true": True, "false": False}
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
 
@@ -38,7 +41,7 @@ def compose(request: Request) -> dict[str, Any]:
     """
     for group, choice in request.choices.items():
         _check_choice(group, choice, request.folders)
-    choices = _replaced(dict(request.choices), request.folders)
+    choices = _replaced(_with_defaults(dict(request.choices), request.folders), request.folders)
     base = _composed(tuple(sorted(choices.items())), request.folders)
     if any(_related(key, target) for key in request.overrides for target in base.interpolated):
         raw = json.loads(base.raw)
@@ -68,6 +71,11 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
     Raises:
         UserError: not Hydra's override syntax.
     """
+    plain = [plain_override(argument) for argument in arguments]
+    if all(found is not None for found in plain):
+        for found in plain:
+            refuse_hydras_own(found[0], f"{found[0]}={found[1]}") if found else None
+        return [(split_request(dict(found for found in plain if found)), [])]
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
 
@@ -91,6 +99,21 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
             for value in parsed
         ]
     return [(split_request(values), name) for values, name in requests]
+
+
+def plain_override(argument: str) -> tuple[str, Any] | None:
+    """``key=value`` with a plain word or number, read as Hydra reads it; else None: importing it takes long."""
+    found = _PLAIN.fullmatch(argument)
+    if found is None or found[1] in PATHS:
+        return None
+    text = found[2]
+    if text.lower() in _WORDS:
+        return found[1], _WORDS[text.lower()]
+    if re.fullmatch(r"[+-]?(0|[1-9]\d*)", text):
+        return found[1], int(text)
+    if re.fullmatch(r"[+-]?(0|[1-9]\d*)\.\d+", text):
+        return found[1], float(text)
+    return (found[1], text) if re.fullmatch(r"[A-Za-z_]\w*", text) and text.lower() not in ("nan", "inf") else None
 
 
 def _quoted(argument: str) -> str:
@@ -142,7 +165,7 @@ def _composed(choices: tuple[tuple[str, str], ...], folders: tuple[Path, ...]) -
     A group file means the same whatever stands beside it, so it is read once; Hydra is asked where a file uses features
     that only it has.
     """
-    chosen = _with_defaults(dict(choices), folders)
+    chosen = dict(choices)
     known = _contents(folders)
     for group, choice in chosen.items():
         content = None if (group, choice) in known else read_group(group, choice, (*folders, CONF))
@@ -193,8 +216,20 @@ def _with_defaults(choices: dict[str, str], folders: tuple[Path, ...]) -> dict[s
         [(group, default)] = entry.items()
         if group not in choices:
             choices[group] = re.sub(r"\$\{(\w+)\}", lambda found: choices[found[1]], str(default))
+            if group == "evaluation" and not _segments(choices["backbone"], folders):
+                choices[group] = DETECTION
             _check_choice(group, choices[group], folders)
     return choices
+
+
+@cache
+def _segments(backbone: str, folders: tuple[Path, ...]) -> bool:
+    """Whether a backbone has a head for segmentation, or none that says what it is for."""
+    try:
+        tasks = (read_group("backbone", backbone, (*folders, CONF)) or {}).get("task")
+    except UserError:  # composing it says what is wrong with it
+        return True
+    return not (isinstance(tasks, dict) and "detection" in tasks and "segmentation" not in tasks)
 
 
 @cache

@@ -17,6 +17,7 @@ from typing import Any
 from mm3d_benchmarks.planning.import_paths import Module, load_module, module_of, targets_in
 from mm3d_benchmarks.planning.kernels import kernels_hash
 from mm3d_benchmarks.planning.reach import is_face, reach_of
+from mm3d_benchmarks.planning.remembered import Remembered
 from mm3d_benchmarks.store.spec import KEY_LENGTH
 
 #: Folders whose modules file, plan, start, log, time, draw or explain runs. They move no number.
@@ -30,8 +31,11 @@ MOVES_NO_NUMBER = (
 )  # fmt: skip
 
 
-def fingerprint(kind: str, config: dict[str, Any]) -> str:
+def fingerprint(kind: str, config: dict[str, Any], remembered: Remembered | None = None) -> str:
     """The fingerprint of the code that a run of this kind and configuration can reach.
+
+    Args:
+        remembered: fingerprints of earlier commands, used where no source has changed since.
 
     Raises:
         UserError: a ``_target_`` that does not exist, or a module that does not parse.
@@ -41,6 +45,8 @@ def fingerprint(kind: str, config: dict[str, Any]) -> str:
         module = module_of(target, key)
         if module is not None:
             roots.add(module.name)
+    if remembered is not None:
+        return remembered.fingerprint(frozenset(roots), closure, _of_roots)
     return _of_roots(frozenset(roots))
 
 

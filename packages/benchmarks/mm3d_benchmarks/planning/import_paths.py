@@ -82,6 +82,11 @@ def is_readable(package: str) -> bool:
     return bool(_places(package))
 
 
+def places_of(package: str) -> tuple[Path, ...]:
+    """Where a top-level package of the project or the user lies; empty for libraries and what is not there."""
+    return _places(package)
+
+
 @cache
 def _places(package: str) -> tuple[Path, ...]:
     """Where a top-level package or module lies, its own name included; finding it does not import it.

@@ -20,6 +20,7 @@ from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.conditions import left_out
 from mm3d_benchmarks.planning.fingerprint import fingerprint
 from mm3d_benchmarks.planning.given_weights import given_note, given_spec, is_given
+from mm3d_benchmarks.planning.remembered import Remembered
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.planning.sweepfile import Cell, Sweep
@@ -156,6 +157,7 @@ class Planner:
     _manifests: dict[Path, str] = field(default_factory=dict)
     _left_out: dict[Path, str] = field(default_factory=dict)
     _checked: set[str] = field(default_factory=set)
+    _remembered: Remembered = field(default_factory=Remembered)
 
     def plan(self, sweeps: Iterable[Sweep]) -> Plan:
         """All cells of some sweeps.
@@ -258,7 +260,7 @@ class Planner:
         dataset, root = kept["dataset"]["name"], self.root_of(config)
         local.setdefault("dataset", {})["root"] = str(root)
         data = {dataset: self._manifest(root), **(self._lists(kept) if kind == "finetune" else {})}
-        return RunSpec(kind, kept, upstream, data, fingerprint(kind, kept), local)
+        return RunSpec(kind, kept, upstream, data, fingerprint(kind, kept, self._remembered), local)
 
     @staticmethod
     def root_of(config: Mapping[str, Any]) -> Path:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.planning.figure_spec import FigureSpec, parse_figure
 from mm3d_benchmarks.planning.request import Request, split_request
+from mm3d_benchmarks.planning.strictness import did_you_mean
 from mm3d_benchmarks.planning.table_spec import TableSpec, parse_table
 from mm3d_benchmarks.store.spec import KINDS, merge
 from mm3d_core.errors import UserError
@@ -135,38 +136,76 @@ def load_sweep(path: Path) -> Sweep:
     )  # fmt: skip
 
 
-def load_sweeps(folder: Path) -> list[Sweep]:
-    """All sweeps of a folder, by name.
+def load_sweeps(folder: Path | None = None) -> list[Sweep]:
+    """All sweeps of a folder, by name; without one, of :func:`sweeps_folder`.
 
     Raises:
         UserError: the folder is missing, or a file is not a sweep.
     """
+    folder = folder or sweeps_folder()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pass the folder that holds the sweep files")
     return [load_sweep(path) for path in sorted(folder.glob("*.yaml"))]
 
 
-def find_sweeps(names: list[str], folder: Path = Path("sweeps")) -> list[Path]:
-    """Files for names such as ``table_07`` (the beginning of a name), ``sweeps/table_07_x.yaml`` or nothing (all).
+def sweeps_folder() -> Path:
+    """``sweeps`` in the current folder, else the paper's sweeps in the installed package.
 
     Raises:
-        UserError: a name that matches no file, or several.
+        UserError: neither is there.
     """
+    places = _places()
+    if not places:
+        raise UserError(
+            "no sweep files: they are looked for in ./sweeps and in the installed package mm3d_benchmarks, and "
+            "neither has any; go to the repository's folder, or name a file"
+        )
+    return places[0]
+
+
+def _places() -> list[Path]:
+    """Folders with sweeps: the current one's, then those in the wheel, or of an editable install's clone."""
+    code = Path(__file__).resolve()
+    inside = (code.parents[1] / "sweeps", code.parents[4] / "sweeps")
+    return [folder for folder in (Path("sweeps"), *inside) if any(folder.glob("*.yaml"))]
+
+
+def find_sweeps(names: list[str], folder: Path | None = None) -> list[Path]:
+    """Files for names such as ``table_07`` (the beginning of a name), ``sweeps/table_07_x.yaml`` or nothing (all).
+
+    Args:
+        folder: where to look; by default in ``sweeps`` and then among the installed ones.
+
+    Raises:
+        UserError: a name that matches no file, or several, or no folder with sweeps.
+    """
+    places = [folder] if folder else [sweeps_folder(), *_places()[1:]]
     if not names:
-        return sorted(folder.glob("*.yaml"))
-    found = []
-    for name in names:
-        if Path(name).suffix in (".yaml", ".yml"):
-            matches = [Path(name)] if Path(name).is_file() else []
-        else:
-            matches = sorted(folder.glob(f"{name}.yaml")) or sorted(folder.glob(f"{name}*.yaml"))
-        if len(matches) != 1:
-            known = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
-            raise UserError(
-                f"{name}: {len(matches)} sweep files match; choose one of {known or f'nothing in {folder}'}"
-            )
-        found.append(matches[0])
-    return found
+        return sorted(places[0].glob("*.yaml"))
+    known = {path.stem: path for place in reversed(places) for path in place.glob("*.yaml")}
+    return [_file_of(name, known, places) for name in names]
+
+
+def _file_of(name: str, known: Mapping[str, Path], places: list[Path]) -> Path:
+    if Path(name).suffix in (".yaml", ".yml"):
+        stems = []
+        if Path(name).is_file():
+            return Path(name)
+    else:
+        stems = [name] if name in known else sorted(stem for stem in known if stem.startswith(name))
+        if len(stems) == 1:
+            return known[stems[0]]
+    where = " and ".join(map(str, places))
+    wrong = f"{len(stems)} sweep files match" if stems else f"no such sweep{close_to(name, known)} (looked in {where})"
+    raise UserError(f"{name}: {wrong}; choose one of {', '.join(stems or sorted(known)) or f'nothing in {where}'}")
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """A clause that names the sweep which was probably meant: ``table_7`` is ``table_07``."""
+    short = {"_".join(stem.split("_")[:2]) for stem in known if re.match(r"(table|figure)_", stem)}
+    plain = re.sub(r"[\s-]+", "_", Path(name).stem.lower())
+    numbered = re.sub(r"^(table|figure)_?0*(\d+)$", lambda found: f"{found[1]}_{int(found[2]):02d}", plain)
+    return did_you_mean(numbered, [numbered] if numbered in short else sorted({*short, *known}))
 
 
 def _run_rows(path: Path, runs: Mapping[str, Any]) -> list[str]:

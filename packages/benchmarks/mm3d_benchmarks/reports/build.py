@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mm3d_benchmarks.planning.sweepfile import Sweep, load_sweeps
+from mm3d_benchmarks.planning.sweepfile import Sweep, close_to, load_sweeps, sweeps_folder
 from mm3d_benchmarks.planning.table_spec import TableSpec
 from mm3d_benchmarks.reports.artefacts import Artefact, find_artefacts
 from mm3d_benchmarks.reports.chance import chance_levels
@@ -24,7 +24,7 @@ from mm3d_benchmarks.reports.page.clouds import pack
 from mm3d_benchmarks.reports.page.site import Page, render
 from mm3d_benchmarks.reports.scores import readable_store
 from mm3d_benchmarks.reports.tables import Table, build_table
-from mm3d_benchmarks.reports.text import to_csv, to_markdown
+from mm3d_benchmarks.reports.text import to_csv, to_markdown, to_plain
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.verdicts.resolution import blind, resolutions, sentence
 from mm3d_benchmarks.results.inputs import Inputs, Places, load_inputs
@@ -38,7 +38,12 @@ EXTRAS = ("statistics", "page")
 
 
 def build_report(
-    name: str | None, profile: str, results: Path, sweeps: Path, store: Path | None = None, partial: bool = False
+    name: str | None,
+    profile: str,
+    results: Path,
+    sweeps: Path | None = None,
+    store: Path | None = None,
+    partial: bool = False,
 ) -> int:
     """Build one report, or all of them, into ``results/<profile>/``.
 
@@ -46,7 +51,7 @@ def build_report(
         name: a sweep's name (``table_07_framework_ablation``) or a unique beginning of one (``table_07``);
             ``statistics``; ``page``; None for everything.
         results: the folder that holds ``<profile>/inputs/``.
-        sweeps: the folder of the sweep files.
+        sweeps: the folder of the sweep files; None: ``./sweeps``, or the paper's in the installed package.
         store: the run store, for figures made from artefacts, scene-wise statistics and run cards; None: without.
         partial: missing cells are shown but do not count as a failure.
 
@@ -64,7 +69,7 @@ def build_report(
     if name in (None, "statistics"):
         report.attempt(report.write_statistics)
     if name in (None, "page"):
-        report.attempt(lambda: report.write_page(sweeps.parent / "docs" / "deviations.md"))
+        report.attempt(lambda: report.write_page((sweeps or sweeps_folder()).parent / "docs" / "deviations.md"))
     if name is None:
         present = [s.name for s in found if (report.folder / f"{s.name}.tex").exists()]
         write_text_if_changed(report.folder / "all_tables.tex", all_tables(present))
@@ -87,6 +92,8 @@ class Report:
     store: Path | None
     partial: bool
     problems: list[str] = field(default_factory=list)
+    wrote: list[str] = field(default_factory=list)
+    shown: list[Table] = field(default_factory=list)
     _inputs: dict[str, Inputs] = field(default_factory=dict)
     _tables: dict[str, Table] = field(default_factory=dict)
 
@@ -121,6 +128,8 @@ class Report:
         table = self.table(sweep)
         for ending, text in (("csv", to_csv(table)), ("md", to_markdown(table)), ("tex", to_latex(table))):
             write_text_if_changed(self.folder / f"{sweep.name}.{ending}", text)
+        self.wrote.append(f"{sweep.name}.{{csv,md,tex}}")
+        self.shown.append(table)
         self.problems += table.problems if self.partial else [*table.problems, *table.missing]
 
     def write_figure(self, sweep: Sweep) -> None:
@@ -131,7 +140,9 @@ class Report:
         table = self.table(sweep)
         artefacts = self.artefacts([table]) if figure.is_picture else []
         places = self.inputs(sweep.name).places()
-        if not write_figure(figure, table, places, artefacts, self.folder) and not self.partial:
+        drawn = write_figure(figure, table, places, artefacts, self.folder)
+        self.wrote += [f"{sweep.name}.{{pdf,png}}"] if drawn else []
+        if not drawn and not self.partial:
             self.problems.append(
                 f"{sweep.name}: nothing to draw yet; "
                 + ("its runs left no pictures" if figure.is_picture else f"no row has a number for {figure.label}")
@@ -156,6 +167,7 @@ class Report:
         for name, text in write_statistics(specs, load, self.store, judged).items():
             write_text_if_changed(self.folder / name, text)
         write_comparisons(judged, self.folder)
+        self.wrote += ["statistics_*.{csv,md}", f"{COMPARISONS}.{{pdf,png}}"]
 
     def write_page(self, deviations: Path) -> None:
         """``index.html`` from the tables, and from the figures and statistics that lie in the folder."""
@@ -185,6 +197,7 @@ class Report:
             sources=sorted({inputs.data_source() for inputs in self._inputs.values() if inputs.found}),
         )
         write_text_if_changed(self.folder / "index.html", render(page))
+        self.wrote.append("index.html")
 
     def words(self) -> dict[str, str]:
         """Key of each row's last run to the words that ask for it by hand."""
@@ -215,7 +228,15 @@ class Report:
         return found
 
     def tell(self) -> int:
-        """Print what is wrong; returns the exit status."""
+        """Print what was written, the table where there is just one, and what is wrong; returns the exit status."""
+        if len(self.shown) == 1:
+            print(to_plain(self.shown[0]))
+        if len(self.wrote) > SHOWN:
+            kinds = (("csv,md,tex", "tables"), ("pdf,png", "figures"))
+            told = [f"{sum(end in name for name in self.wrote)} {kind}" for end, kind in kinds]
+            print(f"{self.folder}: {', '.join(told)}, statistics; open {self.folder / 'index.html'}")
+        else:
+            print("\n".join(f"{self.folder / name}" for name in self.wrote))
         for problem in self.problems[:SHOWN]:
             print(f"incomplete: {problem}", file=sys.stderr)
         if len(self.problems) > SHOWN:
@@ -230,7 +251,7 @@ def spec_of(sweep: Sweep) -> TableSpec:
     return sweep.table
 
 
-def paper_only(sweeps: Path, name: str | None = None, write: Callable[[str], object] = sys.stdout.write) -> int:
+def paper_only(sweeps: Path | None, name: str | None = None, write: Callable[[str], object] = sys.stdout.write) -> int:
     """Print, as Markdown, what the paper printed: every published cell of every sweep, with origin and source.
 
     Returns:
@@ -258,7 +279,8 @@ def select(sweeps: Sequence[Sweep], name: str | None) -> Sequence[Sweep]:
     found = exact or [sweep for sweep in sweeps if sweep.name.startswith(name)]
     if len(found) != 1:
         known = ", ".join([*(sweep.name for sweep in (found or sweeps)), *EXTRAS])
-        raise UserError(f"report {name!r}: {'several match' if found else 'no such report'}; choose one of {known}")
+        wrong = "several match" if found else f"no such report{close_to(name, [sweep.name for sweep in sweeps])}"
+        raise UserError(f"report {name!r}: {wrong}; choose one of {known}")
     return found
 
 

@@ -99,6 +99,29 @@ def to_markdown(table: Table) -> str:
     )
 
 
+def to_plain(table: Table) -> str:
+    """The table for a terminal: columns aligned, the best with a star, footnotes below."""
+    lines = [[table.heading, *table.descriptions, *(c.title for c in table.columns)]]
+    lines[0] += [f"{c.title}, published" for c in table.columns] if table.has_published else []
+    for title, rows in table.groups:
+        lines += [[f"-- {title}"]] if title else []
+        for row in rows:
+            line = [row_label(row), *row.descriptions]
+            for c in table.columns:
+                cell = row.cells.get(c.name)
+                star = "*" if cell and cell.best and not table.gain_only else ""
+                marks = "".join(f" [{mark}]" for mark in (cell.marks if cell else ()))
+                line.append(cell_text(cell, c, table.gain_only) + star + marks)
+            if table.has_published:
+                line += [printed_text(row.printed.get(c.name), c, table.gain_only) for c in table.columns]
+            lines.append(line)
+    whole = [line for line in lines if len(line) > 1]
+    widths = [max(len(line[i]) for line in whole) for i in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines]
+    notes = [f"[{mark}] {note}" for mark, note in table.footnotes]
+    return "\n".join([table.numbered + table.caption, "", *text, "", *notes, *table.remarks]).rstrip() + "\n"
+
+
 def _markdown_row(table: Table, row: Row) -> list[str]:
     gain = table.gain_only
     cells = [escape_markdown(row_label(row)), *(escape_markdown(d) for d in row.descriptions)]

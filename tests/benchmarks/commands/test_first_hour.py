@@ -1,0 +1,88 @@
+"""What somebody meets who types a first command: versions, names that are nearly right, detectors, other folders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mm3d_benchmarks.commands import main as cli
+from mm3d_benchmarks.planning import sweepfile
+from mm3d_benchmarks.planning.compose import compose
+from mm3d_benchmarks.planning.planner import Planner
+from mm3d_benchmarks.planning.request import Request
+from mm3d_benchmarks.planning.sweepfile import find_sweeps, load_sweep, sweeps_folder
+from mm3d_core.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is no clone of the project."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert re.search(r"mm3dscene \d+\.\d+.*mm3d-pointops \d+\.\d+.*torch \d", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "finetune", "evaluate"])
+@pytest.mark.parametrize("backbone", ["votenet", "h3dnet"])
+def test_a_detector_needs_no_evaluation_named(kind: str, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", f"kind={kind}", f"backbone={backbone}", "dataset=scannet", "--dry-run"]) == 0
+    assert cli.main(["info", f"kind={kind}", f"backbone={backbone}", "dataset=scannet"]) == 0
+    assert "parameters" in capsys.readouterr().out
+
+
+def test_an_evaluation_by_hand_is_the_one_of_the_profiles_tables() -> None:
+    by_hand = compose(Request({"profile": "smoke"}))["evaluation"]["name"]
+    of_tables = compose(Request({"profile": "smoke", "evaluation": "segmentation_voting"}))["evaluation"]["name"]
+    assert by_hand == of_tables == "segmentation_voxel"
+    assert compose(Request({"profile": "paper"}))["evaluation"]["name"] == "segmentation_voting"
+
+
+def test_info_lists_tensors_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["info", "kind=pretrain", "backbone=votenet", "dataset=scannet"]
+    cli.main(words)
+    short = capsys.readouterr().out
+    cli.main([*words, "--tensors"])
+    assert len(capsys.readouterr().out.splitlines()) > 3 * len(short.splitlines())
+    assert "--tensors" in short
+
+
+@pytest.mark.parametrize("name", ["table_7", "table7", "Table 7", "tabel_07"])
+@pytest.mark.parametrize("command", ["sweep", "report", "status", "collect"])
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(
+    name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, name]) == 1
+    assert "did you mean table_07" in capsys.readouterr().err
+
+
+def test_the_papers_sweeps_are_found_from_any_folder_and_ones_own_come_first() -> None:
+    assert len(find_sweeps([])) > 20
+    own = Path("sweeps/mine.yaml")
+    own.parent.mkdir()
+    own.write_text("runs: {each: [{row: r}]}\n")
+    assert find_sweeps([]) == [own]
+    assert find_sweeps(["mine", "table_07"])[0] == own
+    assert find_sweeps(["table_07"])[0].stem == "table_07_framework_ablation"
+
+
+def test_where_there_are_none_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweepfile, "_places", list)
+    with pytest.raises(UserError, match=r"\./sweeps and in the installed package"):
+        sweeps_folder()
+
+
+def test_status_cuts_no_name_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli.main(["sweep", "table_07", "--dry-run"]) == 0
+    plan = Planner("smoke", needs_data=False).plan([load_sweep(find_sweeps(["table_07"])[0])])
+    plan.write(Path("plan/smoke"))
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    assert "table_07_framework_ablation " in capsys.readouterr().out
