@@ -61,5 +61,6 @@ check: lint types imports test   ## everything CI checks
 chaos: .venv/.installed   ## kill runs, workers and drivers at random, then compare every byte (KILLS=100 SEED=...)
 	$(BIN)/python tests/chaos/chaos.py --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
 
-clean:           ## forget runs, results and prepared data (the environment, dvc.lock and metrics/ stay)
-	rm -rf runs results plan data .dvc/tmp .dvc/cache
+clean:           ## forget runs, results and prepared data (the environment, dvc.lock, metrics/ and results/study stay)
+	rm -rf runs plan data .dvc/tmp .dvc/cache
+	find results -mindepth 1 -maxdepth 1 ! -name study -exec rm -rf {} + 2>/dev/null || true
