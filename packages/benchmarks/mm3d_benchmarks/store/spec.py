@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from mm3d_core.errors import UserError
@@ -164,26 +165,13 @@ def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 
 def order_of(parents: Mapping[str, Iterable[str]]) -> list[str]:
-    """Names sorted so that parents come first; iterative, so depth is no limit. Raises as :func:`in_order`."""
-    done: dict[str, bool] = {}
-    order: list[str] = []
-    for start in parents:
-        stack = [(start, iter(parents[start]))] if start not in done else []
-        if stack:
-            done[start] = False
-        while stack:
-            name, rest = stack[-1]
-            parent = next(rest, None)
-            if parent is None:
-                done[name] = True
-                order.append(name)
-                stack.pop()
-            elif parent not in parents:
+    """Names sorted so that parents come first. Raises as :func:`in_order`."""
+    for name, own in parents.items():
+        for parent in own:
+            if parent not in parents:
                 raise UserError(f"run {name} starts from {parent}, which no plan knows; run `mm3d plan` again")
-            elif done.get(parent) is False:
-                circle = " -> ".join([*(entry for entry, _ in stack), parent])
-                raise UserError(f"upstreams form a cycle: {circle}; a run cannot start from its own result")
-            elif parent not in done:
-                done[parent] = False
-                stack.append((parent, iter(parents[parent])))
-    return order
+    try:
+        return [*TopologicalSorter(parents).static_order()]
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise UserError(f"upstreams form a cycle: {circle}; a run cannot start from its own result") from error
