@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 
 from mm3d_benchmarks.commands.common import forget_results, idle, launcher_settings, machine_file
-from mm3d_benchmarks.commands.watching import Watcher
 from mm3d_benchmarks.launching.by_hand import chain_of, record_by_hand, requests_of, share_out_threads, with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE
+from mm3d_benchmarks.launching.watching import Watcher
 from mm3d_benchmarks.store.layout import SPEC
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mm3d_benchmarks.commands.common import launcher_settings, machine_file
-from mm3d_benchmarks.commands.watching import Watcher
 from mm3d_benchmarks.launching.by_hand import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
 from mm3d_benchmarks.launching.outcome import DONE, Outcome
+from mm3d_benchmarks.launching.watching import Watcher
 from mm3d_benchmarks.planning.conditions import holds, parse_conditions
 from mm3d_benchmarks.planning.estimate import estimate
 from mm3d_benchmarks.planning.needed import Needed, needed

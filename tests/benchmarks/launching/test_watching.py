@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mm3d_benchmarks.commands import watching
-from mm3d_benchmarks.commands.watching import Watcher, span
+from mm3d_benchmarks.launching import watching
 from mm3d_benchmarks.launching.outcome import DONE, FAILED, Outcome
+from mm3d_benchmarks.launching.watching import Watcher, span
 from mm3d_benchmarks.store.layout import EFFICIENCY, write_result
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Store
