@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from mm3d_benchmarks.commands import main as cli
-from mm3d_benchmarks.commands import prune as pruning
+from mm3d_benchmarks.commands.store import prune as pruning
 from mm3d_benchmarks.launching.execute import KEEP, execute
 from mm3d_benchmarks.store import locks
 from mm3d_benchmarks.store.layout import write_result

@@ -300,7 +300,7 @@ def _status(commands) -> None:
 
 
 def _store(commands) -> None:
-    parser = command(commands, "store", "store:store", "look into the run store, clean it, re-key results")
+    parser = command(commands, "store", "store.actions:store", "look into the run store, clean it, re-key results")
     _places(parser)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("ls", help="all runs: key, kind, state, what it is")

@@ -7,9 +7,9 @@ import json
 import sys
 
 from mm3d_benchmarks.commands.common import forget_results, idle
-from mm3d_benchmarks.commands.garbage import collect_garbage, plans_in
-from mm3d_benchmarks.commands.prune import prune
 from mm3d_benchmarks.commands.standing import pretraining_of
+from mm3d_benchmarks.commands.store.garbage import collect_garbage, plans_in
+from mm3d_benchmarks.commands.store.prune import prune
 from mm3d_benchmarks.launching.outcome import last_error
 from mm3d_benchmarks.launching.progress import look, what
 from mm3d_benchmarks.planning.planner import Plan

@@ -1,0 +1,1 @@
+"""``mm3d store``: looking into the run store, and cleaning it."""
