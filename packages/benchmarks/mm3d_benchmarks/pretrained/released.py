@@ -64,7 +64,8 @@ def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     """The same, with the account of names: what was taken over and what was not. Raises as :func:`load_released`."""
     state = released_tensors(path)
     release = recognized(state, path)
-    config = compose(Request({"backbone": release.backbone, "dataset": release.dataset, "profile": "paper"}))
+    chosen = {"backbone": release.backbone, "dataset": release.dataset, "evaluation": release.task, "profile": "paper"}
+    config = compose(Request(chosen))
     facts = build_facts(config)
     description = _described(release, config, facts)
     encoder = instantiate(description.encoder, f"{path}: encoder")

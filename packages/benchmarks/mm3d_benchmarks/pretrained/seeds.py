@@ -7,7 +7,7 @@ to the tile whose middle is nearest. A scan of one tile is sampled as an evaluat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +153,7 @@ def seed_features(
     )
     with bar:
         for part in tiles(scene, tile):
-            found = encoder(planned_for(holder, sampled(part.scene, inputs, sampling, seed), device))
+            found = _asked(encoder, planned_for(holder, sampled(part.scene, inputs, sampling, seed), device))
             feat = torch.cat([found[level].feat.float() for level in levels], dim=1).cpu().numpy()
             if not np.isfinite(feat).all():
                 raise UserError(f"the network's output is not finite: {DIVERGED}")
@@ -165,6 +165,14 @@ def seed_features(
             bar.update(len(part.own))
     assert out is not None
     return out
+
+
+def _asked(network: Callable[[PointBatch], Any], points: PointBatch) -> Any:
+    """What the network says of some points; what it cannot compute with is one error."""
+    try:
+        return network(points)
+    except ValueError as error:
+        raise UserError(f"{points.num_points} points of the scan do not suit the network: {error}") from error
 
 
 def _interpolated(tree: Any, feat: np.ndarray, coord: np.ndarray) -> np.ndarray:
@@ -194,7 +202,8 @@ def boxes_of(
     rows: list[Tensor] = []
     parts = list(tiles(scene, tile))
     for part in tqdm(parts, unit="tile", disable=None if progress is None else not progress):
-        prediction = model.predict(planned_for(model, sampled(part.scene, inputs, sampling, seed), device))
+        shown = planned_for(model, sampled(part.scene, inputs, sampling, seed), device)
+        prediction = _asked(model.predict, shown)
         found = keep.detections({name: value[0].cpu() for name, value in prediction.items()}, NMS)
         one = torch.cat(
             [found.boxes.double(), torch.from_numpy(np.stack([found.score, found.box_class], axis=1)).double()], dim=1
