@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.formats.ply import write_ply
@@ -17,6 +18,7 @@ from mm3d_benchmarks.viewing.image import draw, save, sheet
 from mm3d_benchmarks.viewing.page import MAX_POINTS, box_palette, colors_of, label_colors, page_text, thinned
 from mm3d_core.files.atomic import atomic_write, write_json, write_text
 
+ENTRY, LINE = 130, 20  # pixels of a legend's entry and line
 NO_BOXES = np.zeros((0, 8), np.float32)
 
 
@@ -91,7 +93,35 @@ def _pictures(
     ink = box_palette(facts)[boxes[:, 7].astype(int)] if len(boxes) else None
     panels = [(title, draw(scene.coord, value, boxes, ink)) for title, value in reversed(list(colors.items()))]
     write_text(out / f"{name}.html", page_text(titled, dict(colors), boxes, facts))
-    return [out / f"{name}.html", save(sheet(panels), out / f"{name}.png")]
+    picture = _with_legend(sheet(panels), _found(scene, boxes, facts))
+    return [out / f"{name}.html", save(picture, out / f"{name}.png")]
+
+
+def _found(scene: Scene, boxes: np.ndarray, facts: DatasetFacts) -> list[tuple[str, tuple[int, int, int]]]:
+    """Name and color of the classes that occur."""
+    if len(boxes):
+        palette = box_palette(facts)
+        return [(facts.detection_classes[k], tuple(palette[k])) for k in np.unique(boxes[:, 7].astype(int))]
+    if scene.segment is None or not facts.segment_classes:
+        return []
+    present = np.unique(scene.segment)
+    return [(facts.segment_classes[k], facts.segment_palette[k]) for k in present[present >= 0]]
+
+
+def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """The picture over a line, or several, of colored squares and names."""
+    if not entries:
+        return picture
+    across = max(1, picture.width // ENTRY)
+    lines = -(-len(entries) // across)
+    whole = Image.new("RGB", (picture.width, picture.height + LINE * lines + 8), "white")
+    whole.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(whole)
+    for number, (name, color) in enumerate(entries):
+        x, y = 10 + ENTRY * (number % across), picture.height + 4 + LINE * (number // across)
+        pen.rectangle([x, y, x + 14, y + 14], fill=tuple(int(v) for v in color), outline=(120, 120, 120))
+        pen.text((x + 20, y + 1), name, fill="black")
+    return whole
 
 
 def _save_array(path: Path, values: np.ndarray) -> None:
