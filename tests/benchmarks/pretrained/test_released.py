@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from backbones.test_released_detection import Released
-from backbones.test_released_segmentation import point_transformer_state
+from backbones.released_states import Released, point_transformer_state
 from benchmarks.pretrained.small_networks import cloud
 
 from mm3d_benchmarks import pretrained

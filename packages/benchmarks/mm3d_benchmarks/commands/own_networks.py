@@ -20,7 +20,7 @@ from mm3d_benchmarks.viewing.pca import pca_colors
 from mm3d_benchmarks.viewing.predictions import save_boxes, save_features, save_segmentation
 from mm3d_core.errors import UserError
 
-DENSE = ("voxel", "max_points")  # settings of features and classes
+DENSE = ("voxel", "max_points", "every_point")  # settings of features and classes
 
 
 def features(options: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def predict(options: argparse.Namespace) -> int:
     """Write what a model says of one scan, or of each scan of a folder."""
     settings = key_values(options.settings)
     scan, out = Path(_taken(settings, "predict", "scan")), Path(_taken(settings, "predict", "out"))
-    settings_of_task = (*DENSE, "min_score", "tile", "seed", "every_point")
+    settings_of_task = (*DENSE, "min_score", "tile", "seed")
     network, how = _network(settings, options.store, "predict", settings_of_task)
     holds = network.description.holds
     if holds == "encoder":
@@ -85,7 +85,7 @@ def view_features(settings: dict[str, Any], store: Path) -> int:
 
 
 def _segment(network: Network, points: Points, out: Path, name: str, how: dict[str, Any]) -> list[Path]:
-    options = {key: how[key] for key in how if key in (*DENSE, "every_point")}
+    options = {key: how[key] for key in how if key in DENSE}
     segment, shares = network.segment(points, probabilities=True, **options)
     told = network.description
     return save_segmentation(

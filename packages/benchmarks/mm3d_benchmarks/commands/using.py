@@ -74,6 +74,7 @@ def _network_settings(parser: argparse.ArgumentParser, own: str) -> None:
     parser.add_argument(
         "settings", nargs="*", metavar="KEY=VALUE",
         help=f"run=KEY|FILE {own}; device=auto|cpu|cuda, voxel=METRES, max_points=NUMBER (of a crop: memory), "
+        "every_point=true (as the published voting), "
         "modules=PACKAGE (of a network of yours); and of the scan up=, scale=, columns=, color_range=, points=",
     )  # fmt: skip
     store_place(parser)

@@ -156,6 +156,7 @@ class Network:
         normal: Any = None,
         *,
         level: Level = "finest",
+        every_point: bool = False,
         out: Path | str | None = None,
         voxel: float | None = None,
         max_points: int | None = None,
@@ -169,6 +170,8 @@ class Network:
             color, normal: (N, 3) for coordinates; colors in 0..255, or floats in [0, 1].
             level: ``finest``, ``all`` (all levels side by side, coarser ones interpolated at the points), or the number
                 of a level, 0 being the finest. The levels of H3DNet are its four towers, VoteNet has one.
+            every_point: show the network every point and not one of each voxel, as the published voting does; as many
+                times slower as the fullest voxel has points. Detectors draw random points in any case.
             out: a ``.npy`` file to write instead of holding everything in memory; what is returned is mapped from it.
             voxel: metres, instead of the training's.
             max_points: of a crop, instead of the training's; fewer take less memory.
@@ -196,7 +199,7 @@ class Network:
         else:
             read = lambda shown: level_features(encoder, shown, levels[0])  # noqa: E731
         inputs = self.description.inputs
-        return table.filled(*dense(encoder, read, points.scene, inputs, sampling, self.device, progress=progress))
+        return table.filled(*dense(encoder, read, points.scene, inputs, sampling, self.device, every_point, progress))
 
     @overload
     def segment(
@@ -230,8 +233,7 @@ class Network:
         Args:
             scan, color, normal, voxel, max_points, progress, reading: see :meth:`features`.
             probabilities: also return those of all classes.
-            every_point: predict every point and not one of each voxel: the published voting, as many times slower as
-                the fullest voxel has points.
+            every_point: as in :meth:`features`; better where a voxel is large and holds points of several classes.
 
         Returns:
             (N,) int64 numbers of :attr:`classes`, -1 for rows that are no points; with ``probabilities`` also (N, C)

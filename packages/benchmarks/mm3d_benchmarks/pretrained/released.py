@@ -141,7 +141,7 @@ def recognized(state: Mapping[str, Tensor], path: Path) -> Release:
     some = ", ".join(sorted(state)[:3])
     raise UserError(
         f"{path}: is none of the released Point Transformer, MM-3DScene, Stratified Transformer, VoteNet or H3DNet "
-        f"checkpoints; it holds {some}"
+        f"checkpoints; it holds {some}; mm3d import FILE backbone=NAME brings in the encoder of a network that you name"
     )
 
 
