@@ -89,7 +89,7 @@ def test_a_run_by_hand_is_kept_and_the_same_command_under_new_code_replaces_it(
     assert cli.main(["store", "gc", "--yes"]) == 0
     assert old.key in left()
 
-    monkeypatch.setattr(planner, "fingerprint", lambda kind, config: "changed code")
+    monkeypatch.setattr(planner, "fingerprint", lambda *_: "changed code")
     new = made_by_hand()
     assert cli.main(BY_HAND) == 0
     capsys.readouterr()
