@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MM3D_TORCH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro study study-detection test slow gpu check docs lint types imports chaos clean
+.PHONY: help install repro study study-detection test slow gpu check docs notebooks lint types imports chaos clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -55,6 +55,9 @@ imports: .venv/.installed
 
 docs: .venv/.installed   ## the documentation site -> site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: .venv/.installed   ## run the notebooks of docs/ in an empty folder, a minute or two
+	$(BIN)/python -m pytest tests/test_notebooks.py
 
 check: lint types imports test   ## everything CI checks
 

@@ -43,6 +43,11 @@ def generate(options: argparse.Namespace) -> int:
 
     if options.command == "embed":
         print("mm3d embed: is called mm3d generate now; the old name goes with the next release", file=sys.stderr)
+    if options.room is not None:
+        from mm3d_benchmarks.synthetic.one_room import write_room_scan
+
+        print(f"{options.room}: {len(write_room_scan(options.room, options.seed, options.kind)):,} points")
+        return 0
     data = profile_of(options.profile)["data"]
     generated = [name for name, known in DATASETS.items() if known.generated]
     if data["source"] not in SOURCES:

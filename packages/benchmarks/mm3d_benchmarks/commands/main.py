@@ -147,6 +147,12 @@ def _generate(commands) -> None:
         parser.add_argument("--dataset", action="append", help="only this data set (repeatable)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+        parser.add_argument(
+            "--room", type=Path, metavar="FILE.ply", help="one room as a scan of your own, and nothing else"
+        )
+        parser.add_argument(
+            "--kind", default="office", help="of --room: office, living, kitchen, ... (default: office)"
+        )
 
 
 def _prepare(commands) -> None:

@@ -17,7 +17,7 @@ from mm3d_benchmarks.synthetic.sensors import tripod
 from mm3d_core.errors import UserError
 
 
-def write_room_scan(path: Path | str, seed: int = 0, kind: str = "office", spacing: float = 0.05) -> np.ndarray:
+def write_room_scan(path: Path | str, seed: int = 0, kind: str = "office", spacing: float = 0.06) -> np.ndarray:
     """Scan a furnished room from a tripod and write it as a PLY file.
 
     Args:
