@@ -15,7 +15,10 @@ from mm3d_backbones.released_detection import read_released as read_detector
 from mm3d_backbones.released_segmentation import read_released as read_segmentor
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.evaluation.votes import Votes
+from mm3d_benchmarks.pretrained.description import Description, Sampling
+from mm3d_benchmarks.pretrained.network import build, load
 from mm3d_benchmarks.runs.evaluate import _read_partial
+from mm3d_benchmarks.store.layout import describe
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_core.files.sealed import write_sealed
 from mm3d_core.training.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
@@ -30,6 +33,18 @@ RELEASED = {"epoch": 3, "state_dict": {"module.cls.weight": torch.ones(13, 32), 
 
 def weights(work: Path) -> None:
     save_weights(work / "model.safetensors", nn.Linear(5, 3).state_dict())
+
+
+def described(work: Path) -> None:
+    encoder = {"_target_": "mm3d_backbones.pointnet2.PointNet2Encoder", "samples": [8, 4, 2, 1]}
+    told = Description("encoder", "votenet", {**encoder, "in_channels": 1}, ("height",), Sampling(num_points=9))
+    file = work / "model.safetensors"
+    save_weights(file, build(told, file).state_dict())
+    describe(file, told.to_json())
+
+
+def load_described(work: Path) -> None:
+    load(work / "model.safetensors", device="cpu")
 
 
 def released(legacy: bool) -> Any:
@@ -78,6 +93,7 @@ CASES = (
     Case("checkpoint, signed", "sealed", (CURRENT,), lambda work: save_checkpoint(work, STATE), load_checkpoint),
     Case("safetensors", "safetensors", ("model.safetensors",), weights,
          lambda work: load_weights(nn.Linear(5, 3), work / "model.safetensors")),
+    Case("weights that describe themselves", "safetensors", ("model.safetensors",), described, load_described),
     Case("PTH segmentation", "torch", ("model.pth",), released(False), lambda work: read_segmentor(work / "model.pth")),
     Case("PTH segmentation, legacy", "torch", ("model.pth",), released(True),
          lambda work: read_segmentor(work / "model.pth")),

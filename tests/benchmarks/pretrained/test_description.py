@@ -14,8 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mm3d_benchmarks import pretrained
+from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import hash_file
 from mm3d_benchmarks.launching.execute import execute
+from mm3d_benchmarks.pretrained import compose
 from mm3d_benchmarks.pretrained.description import FORMAT, Description, read_description
 from mm3d_benchmarks.store import layout
 from mm3d_benchmarks.store.spec import RunSpec, seen_by
@@ -162,3 +164,32 @@ def test_weights_that_their_run_did_not_write_are_refused(chain: dict[str, Run],
     (folder / "encoder.safetensors").write_bytes(data)
     with pytest.raises(UserError, match="checksum does not fit"):
         pretrained.load(folder)
+
+
+def test_no_run_ends_for_want_of_a_description(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: Run) -> None:
+        raise UserError("no classes")
+
+    monkeypatch.setattr(compose, "description_of", fails)
+    run = run_chain(tmp_path)["pretrain"]
+    assert "will not describe themselves: no classes" in capsys.readouterr().err
+    assert run.metrics()["weights"]["encoder.safetensors"] == hash_file(run.folder / "encoder.safetensors")
+    assert not (run.folder / layout.DESCRIPTION).exists()
+    with pytest.raises(UserError, match="does not describe itself"):
+        pretrained.load(run.folder)
+
+
+def test_classes_without_colors_get_some_that_differ() -> None:
+    names, colors = compose.classes_of("segmentation", DatasetFacts("mine", ("floor", "wall", "lamp")))
+    assert names == ("floor", "wall", "lamp")
+    assert len(set(colors)) == 3
+
+
+def test_a_network_that_cannot_be_built_is_one_error(tmp_path: Path) -> None:
+    file = described(tmp_path, "point_transformer")
+    told = read_description(file)
+    redescribe(file, replace(told, encoder={**told.encoder, "channels": [8 * 10**15, 16, 24]}))
+    with pytest.raises(UserError, match="cannot be built"):
+        pretrained.load(file)

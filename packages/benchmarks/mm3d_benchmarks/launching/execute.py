@@ -117,7 +117,8 @@ def _compute(run: Run, spec: RunSpec) -> None:
 def _prepare_description(run: Run, spec: RunSpec) -> None:
     """Leave in the run's folder what its weights will say about themselves; ``layout.write_result`` puts it in.
 
-    Weights that were given say it already, or nobody knows.
+    Weights that were given say it already, or nobody knows. No run ends for want of a description: what is wrong with
+    a configuration the run itself says better, and `mm3d store describe` makes up for it later.
     """
     backbone = spec.config.get("backbone")
     if (
@@ -129,7 +130,12 @@ def _prepare_description(run: Run, spec: RunSpec) -> None:
         return
     from mm3d_benchmarks.pretrained.compose import description_of  # like the run itself, it brings torch
 
-    description = description_of(run)
+    try:
+        description = description_of(run)
+    except UserError as error:
+        print(f"mm3d: these weights will not describe themselves: {error}", file=sys.stderr, flush=True)
+        description = None
+        (run.folder / layout.DESCRIPTION).unlink(missing_ok=True)  # of an earlier attempt
     if description is not None:
         run.write(layout.DESCRIPTION, description.to_json())
 

@@ -92,11 +92,18 @@ def _head(config: Mapping[str, Any], task: str, facts: DatasetFacts, manifest: M
 
 def classes_of(task: str, facts: DatasetFacts) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
     if task == "segmentation":
-        return facts.segment_classes, tuple((int(r), int(g), int(b)) for r, g, b in facts.segment_palette)
+        colors = facts.segment_palette or _hues(facts.segment_classes)
+        return facts.segment_classes, tuple((int(r), int(g), int(b)) for r, g, b in colors)
     if task == "detection":
         colors = box_palette(facts)[: facts.num_detection_classes].tolist()
         return facts.detection_classes, tuple((r, g, b) for r, g, b in colors)
     return (), ()
+
+
+def _hues(names: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    """Colors for classes that a data set has none for."""
+    plain = DatasetFacts("", detection_classes=names, mean_sizes=((1.0, 1.0, 1.0),) * len(names))
+    return [(r, g, b) for r, g, b in box_palette(plain).tolist()]
 
 
 def _method(store: Path, spec: RunSpec) -> dict[str, Any]:

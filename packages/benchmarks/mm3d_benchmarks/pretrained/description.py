@@ -87,7 +87,7 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in the file; :meth:`from_json` reads them back."""
-        inputs = [{"name": name, "columns": FEATURES[name][0], "values": VALUES[name]} for name in self.inputs]
+        inputs = [{"name": name, "columns": FEATURES[name][0], "values": VALUES.get(name, "")} for name in self.inputs]
         classes = [{"name": n, "color": list(c)} for n, c in zip(self.classes, self.colors, strict=True)]
         plain = {"format": FORMAT, **asdict(self), "inputs": inputs, "classes": classes, "units": "metres", "up": "z"}
         del plain["colors"]

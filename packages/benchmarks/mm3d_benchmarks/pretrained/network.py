@@ -92,10 +92,16 @@ def build(description: Description, where: Path | str) -> nn.Module:
         )
     for network in (description.encoder, description.head or {}):
         _check_networks(network, f"{where}: its network")
-    encoder = instantiate(description.encoder, f"{where}: encoder")
-    if description.head is None:
-        return encoder
-    return probed(instantiate(description.head, f"{where}: head", encoder=encoder), description.probe)
+    try:
+        encoder = instantiate(description.encoder, f"{where}: encoder")
+        if description.head is None:
+            return encoder
+        return probed(instantiate(description.head, f"{where}: head", encoder=encoder), description.probe)
+    except (RuntimeError, MemoryError, ArithmeticError, LookupError, AttributeError) as error:
+        first = str(error).splitlines()[:1]
+        raise UserError(
+            f"{where}: its network cannot be built ({type(error).__name__}: {first}); restore it"
+        ) from error
 
 
 def _check_networks(value: Any, where: str) -> None:

@@ -167,8 +167,8 @@ def _check_inputs(found: Points, inputs: Sequence[str]) -> None:
         needed = FEATURES[name][1]
         if needed in ("color", "normal") and getattr(found.scene, needed) is None:
             raise UserError(
-                f"{found.source}: has no {needed}, which this network reads ({name}: {VALUES[name]}); give a scan with "
-                f"{needed} (own names of columns: columns=), or load an encoder that reads none (mm3d store ls)"
+                f"{found.source}: has no {needed}, which this network reads ({name}: {VALUES.get(name, needed)}); give "
+                f"a scan with {needed} (own names of columns: columns=), or load an encoder that reads none"
             )
 
 
