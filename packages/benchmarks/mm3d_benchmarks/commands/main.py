@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mm3d_benchmarks.commands.parsing import command, profile, store_place
 from mm3d_benchmarks.commands.using import add_features, add_import, add_predict, add_view
+from mm3d_benchmarks.store.sharing import share_with_group
 from mm3d_core.errors import UserError
 
 _OVERRIDES = "group choices and values in Hydra's syntax, such as backbone=votenet seed=1 pretrain.method.csd_weight=0"
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     module, _, function = options.function.partition(":")
+    if getattr(options, "store", None) is not None:
+        share_with_group(options.store)
     try:
         return int(getattr(importlib.import_module(f"mm3d_benchmarks.commands.{module}"), function)(options) or 0)
     except UserError as error:

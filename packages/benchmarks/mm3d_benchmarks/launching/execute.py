@@ -18,6 +18,7 @@ from typing import Any
 from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
 from mm3d_benchmarks.planning.given_weights import is_given
 from mm3d_benchmarks.store import layout, locks, provenance
+from mm3d_benchmarks.store.sharing import share_with_group
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
@@ -43,6 +44,7 @@ def execute(
         to go on later, BUSY when another process holds its lock.
     """
     run = Run(folder)
+    share_with_group(folder.parent)
     try:
         with locks.hold(run.lock_file, wait_seconds=1.0):
             wanted = not run.is_done and _allowed(run, check)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_core.errors import UserError
+from mm3d_core.files.atomic import SHARED
 from mm3d_core.files.untrusted import parse_json
 
 _held: set[str] = set()  # record locks do not exclude their own process; this does
@@ -80,9 +81,10 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); check the folder's permissions and free space"
-        ) from error
+        whose = (
+            f"; {SHARED}" if isinstance(error, PermissionError) else "; check the folder's permissions and free space"
+        )
+        raise UserError(f"{path}: cannot be opened ({error.strerror}){whose}") from error
 
 
 def _acquire(descriptor: int, path: Path, deadline: float) -> None:

@@ -12,6 +12,10 @@ from typing import IO, Any
 
 from mm3d_core.errors import UserError
 
+SHARED = (
+    "if it is a colleague's, in a folder for several people: its owner says `chmod -R g+rwXs FOLDER` once (umask 002)"
+)
+
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
@@ -28,7 +32,8 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from error
+        remedy = SHARED if isinstance(error, PermissionError) else "free space or choose another folder"
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
     try:
         with _open(descriptor, mode) as stream:
             yield stream
