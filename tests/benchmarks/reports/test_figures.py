@@ -141,3 +141,14 @@ def test_a_report_draws_the_figures_of_its_sweeps_and_says_what_is_missing(tmp_p
     write_inputs(tmp_path, name, [], {**SYNTHETIC, "runs": {"ours": [SCRATCH]}})
     assert build_report(name, "smoke", tmp_path, sweeps, tmp_path / "runs") == 1
     assert "left no pictures" in capsys.readouterr().err
+
+
+def test_points_behind_an_edge_are_darker_and_a_plane_is_even():
+    floor = np.random.default_rng(0).uniform([0, 0, 0], [4, 4, 0], (20_000, 3))
+    assert scenes.shading(*scenes.view(floor)).min() > 0.9
+    table = np.random.default_rng(1).uniform([1, 1, 1.0], [2, 2, 1.0], (5_000, 3))
+    shade = scenes.shading(*scenes.view(np.concatenate([floor, table])))
+    assert shade[20_000:].min() > 0.9  # the table itself is in front
+    assert 0.45 <= shade[:20_000].min() < 0.7  # the floor beside it lies behind its edge
+    assert (shade > 0.9).mean() > 0.7
+    assert scenes.shading(np.zeros((0, 2)), np.zeros(0)).shape == (0,)

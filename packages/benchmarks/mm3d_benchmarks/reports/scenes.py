@@ -1,9 +1,15 @@
-"""Drawing a scan on paper: an orthographic view from above one corner, nearest points last."""
+"""Drawing a scan on paper: an orthographic view from above one corner, nearest points last, darker behind edges.
+
+Points say little about depth. As in eye-dome lighting (Boucheny, 2009), a point is darkened where something
+nearer stands beside it on paper: outlines of furniture and corners of the room appear.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from scipy.ndimage import maximum_filter
 
 from mm3d_benchmarks.reports.artefacts import subsample
 from mm3d_benchmarks.reports.style import UNLABELED, label_colors
@@ -11,6 +17,11 @@ from mm3d_benchmarks.reports.style import UNLABELED, label_colors
 AZIMUTH, ELEVATION = -60.0, 38.0  # degrees; the view of the paper's figures, roughly
 CUT = 0.82  # share of a room's height that is drawn; the ceiling would hide the room
 POINTS = 40_000  # of one panel
+CELLS = 110  # of the paper's longer side, in which depths are compared
+DARKEST = 0.45  # share of its color that a point keeps far behind an edge
+SLOPE = 0.03  # of the scan's depth between neighboring cells that an ordinary surface spans
+REACH = 0.05  # of the scan's depth; so far behind an edge, half of the darkening is reached
+INK = 22_000.0  # square points of paper that the points of a panel cover together
 
 
 def view(coord: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,14 +52,32 @@ def draw_points(axes: Axes, coord: np.ndarray, color: np.ndarray | str, limits: 
     rows = rows[subsample(len(rows), POINTS)]
     position, depth = view(coord[rows])
     order = np.argsort(depth, kind="stable")
-    colors = color if isinstance(color, str) else color[rows][order]
-    size = float(np.clip(9_000 / max(len(rows), 1), 0.35, 5.0))
+    colors = np.tile(to_rgb(color), (len(rows), 1)) if isinstance(color, str) else color[rows]
+    colors = (colors * shading(position, depth)[:, None])[order]
+    size = float(np.clip(INK / max(len(rows), 1), 0.45, 9.0))
     axes.scatter(*position[order].T, s=size, c=colors, marker="o", linewidths=0, rasterized=True)
     corners, _ = view(frame[below_ceiling(frame)])
     low, high = corners.min(0), corners.max(0)
     margin = 0.02 * (high - low).max() + 1e-6
     axes.set_xlim(low[0] - margin, high[0] + margin)
     axes.set_ylim(low[1] - margin, high[1] + margin)
+
+
+def shading(position: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) share of its color, from ``DARKEST`` to 1, that each point keeps.
+
+    Args:
+        position: (N, 2) on paper; ``depth``: (N,), larger is nearer, in the same unit.
+    """
+    if not len(position):
+        return np.ones(0)
+    low, extent = position.min(0), max(float(np.ptp(position, axis=0).max()), 1e-9)
+    cell = np.minimum(((position - low) / extent * CELLS).astype(int), CELLS - 1)
+    nearest = np.full((CELLS, CELLS), -np.inf)
+    np.maximum.at(nearest, (cell[:, 0], cell[:, 1]), depth)
+    behind = np.maximum(maximum_filter(nearest, 3)[cell[:, 0], cell[:, 1]] - depth, 0)
+    span = max(float(np.ptp(depth)), 1e-9)
+    return DARKEST + (1 - DARKEST) * np.exp2(-np.maximum(behind / span - SLOPE, 0) / REACH)
 
 
 def statistic_colors(statistic: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Section:
 
 def table_entry(table: Table) -> Entry:
     """The line of a table."""
-    return Entry(table_id(table.name), number_of(table.name, figure="numbers"), table.title)
+    return Entry(table_id(table.name), number_of(table.name, figure="{kind} {number}, numbers"), table.title)
 
 
 def table_id(name: str) -> str:
@@ -52,6 +53,11 @@ def table_id(name: str) -> str:
 def picture_id(stem: str) -> str:
     """The id of a picture; a table may have the picture's name for its own."""
     return f"picture_{stem}"
+
+
+def picture_entry(stem: str, title: str) -> Entry:
+    """The line of a picture; its number stands in front, not behind the title as well."""
+    return Entry(picture_id(stem), number_of(stem), re.sub(r" \(Figure \d+[^)]*\)$", "", title))
 
 
 def contents(sections: Iterable[Section]) -> str:

@@ -15,9 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.reports.captions import number_of
 from mm3d_benchmarks.reports.page.cards import Card, card_html
-from mm3d_benchmarks.reports.page.contents import Entry, Section, contents, picture_id, table_entry
+from mm3d_benchmarks.reports.page.contents import Entry, Section, contents, picture_entry, picture_id, table_entry
 from mm3d_benchmarks.reports.page.markup import to_html
 from mm3d_benchmarks.reports.page.webtable import csv_html, table_html
 from mm3d_benchmarks.reports.tables import Table
@@ -131,7 +130,7 @@ def _figures(page: Page, tables: Sequence[Table]) -> Section:
     pieces, entries = [], []
     for path, title in page.figures.items():
         pieces.append(_figure(path, title))
-        entries.append(Entry(picture_id(path.stem), number_of(path.stem), title))
+        entries.append(picture_entry(path.stem, title))
         table = by_name.pop(path.stem, None)
         pieces += [table_html(table, keys)] if table else []
         entries += [table_entry(table)] if table else []

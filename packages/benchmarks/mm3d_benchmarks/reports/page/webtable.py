@@ -68,7 +68,7 @@ def csv_html(name: str, title: str, text: str, folds: Callable[[Mapping[str, str
     shown = [line for line in lines if line not in away]
     parts = [_csv_table(head, shown) if shown else f"<p>All {len(away)} are {html.escape(folded)}.</p>"]
     if away:
-        named = f"{len(away)} {html.escape(folded)}"
+        named = f"{len(away)} {html.escape(folded)}" if shown else "show them"
         parts.append(f"<details><summary>{named}</summary>{_csv_table(head, away)}</details>")
     return f"{opening}{''.join(parts)}</figure>"
 
