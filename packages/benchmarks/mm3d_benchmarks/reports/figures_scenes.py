@@ -103,7 +103,7 @@ def reconstruction(found: Sequence[Artefact]) -> Figure | None:
             line, ("input", "target", "reconstruction"), ("masked input", "target", "reconstruction"), strict=True
         ):
             points = artefact.arrays[name]
-            scenes.draw_points(panel, points, _point_colors(artefact, name), limits=frame)
+            scenes.draw_points(panel, points, point_colors(artefact, name), limits=frame)
             label = f"{artefact.label}: " if several and name == "input" else ""
             plain(panel, f"{label}{title}, {len(points):,} points")
     return figure
@@ -137,12 +137,14 @@ def _kept(artefact: Artefact) -> tuple[np.ndarray, np.ndarray | str] | None:
         return artefact.arrays["coord"][rows], _color(artefact)[rows]
     if not artefact.has("input"):
         return None
-    return artefact.arrays["input"], _point_colors(artefact, "input")
+    return artefact.arrays["input"], point_colors(artefact, "input")
 
 
-def _point_colors(artefact: Artefact, name: str) -> np.ndarray:
+def point_colors(artefact: Artefact, name: str) -> np.ndarray:
     """(n, 3) colors of the points of an array: its own, those of its rows of the scan, or of the nearest points."""
     points, own = artefact.arrays[name], artefact.arrays.get(f"{name}_color")
+    if name == "coord":
+        return _color(artefact)
     if own is not None and own.shape == points.shape:
         return own
     rows = artefact.arrays.get(f"{name}_rows")

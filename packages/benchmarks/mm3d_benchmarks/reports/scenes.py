@@ -21,7 +21,7 @@ CELLS = 110  # of the paper's longer side, in which depths are compared
 DARKEST = 0.45  # share of its color that a point keeps far behind an edge
 SLOPE = 0.03  # of the scan's depth between neighboring cells that an ordinary surface spans
 REACH = 0.05  # of the scan's depth; so far behind an edge, half of the darkening is reached
-INK = 22_000.0  # square points of paper that the points of a panel cover together
+INK = 30_000.0  # square points of paper that the points of a panel cover together
 
 
 def view(coord: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
