@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mm3d_backbones import released_segmentation as released
 from mm3d_backbones.point_transformer_v3 import PointTransformerV3
+from mm3d_backbones.released_encoders import import_encoder
 from mm3d_backbones.released_point_transformer_v3 import convolution_weight
 from mm3d_backbones.segmentor import Segmentor
+from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights
 
 DOWN, UP = (32, 64, 128, 256, 512), (64, 64, 128, 256, 512)
@@ -94,7 +96,7 @@ def test_the_kernels_of_spconv_are_turned_into_ours():
         assert mine[9 * x + 3 * y + z].equal(theirs[:, x, y, z].T)
     old = torch.rand(3, 3, 3, 4, 5)
     assert convolution_weight(old)[9 * 2 + 3 * 1].equal(old[2, 1, 0])
-    with pytest.raises(ValueError, match="none of spconv's"):
+    with pytest.raises(UserError, match="none of spconv's"):
         convolution_weight(torch.rand(4, 3, 5, 3, 4))
 
 
@@ -105,6 +107,17 @@ def test_a_file_is_converted_for_a_fine_tuning(tmp_path: Path):
     PointTransformerV3().load_state_dict(tensors)
 
 
-def test_another_network_takes_nothing():
-    report = released.import_released(Segmentor(PointTransformerV3(), 13), released_state(13))
+def test_the_encoder_comes_in_whole_or_not_at_all():
+    state, encoder = released_state(prefix=""), PointTransformerV3()
+    account = import_encoder(encoder, state, "model_best.pth")
+    assert sorted(account.taken.values()) == sorted(encoder.state_dict())
+    assert account.left_out == ("seg_head.bias", "seg_head.weight")
+    mine = encoder.state_dict()["stem.convolution.weight"]
+    assert mine[25 * 4 + 5 * 2 + 1].equal(state["backbone.embedding.stem.conv.weight"][:, 4, 2, 1].T)
+    with pytest.raises(UserError, match="another width"):
+        import_encoder(PointTransformerV3(in_channels=9), state)
+
+
+def test_the_names_do_not_depend_on_the_head():
+    report = released.import_released(Segmentor(PointTransformerV3(), 13), released_state(20))
     assert len(report.loaded) == len(PointTransformerV3().state_dict())

@@ -71,6 +71,15 @@ def test_under_autocast(backbone: str, root: Path, tmp_path: Path, monkeypatch):
         check_steps(steps, ledger)
 
 
+@pytest.mark.parametrize("backbone", ["point_transformer", "point_transformer_v3"])
+def test_self_distillation(backbone: str, root: Path, tmp_path: Path, monkeypatch):
+    chain = settings(backbone, root, pretrain="sonata")
+    with pretended(monkeypatch) as ledger:
+        steps = Steps(monkeypatch, ledger)
+        run_pretrain(chain["pretrain"], tmp_path / "pretrain", {})
+        check_steps(steps, ledger)
+
+
 @pytest.mark.parametrize("form", ["head", "levels", "neighbors"])
 def test_probes(form: str, root: Path, tmp_path: Path, monkeypatch):
     chain = settings("point_transformer", root, recipe__finetune__steps=1, protocol={"train": form})

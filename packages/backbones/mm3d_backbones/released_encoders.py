@@ -1,8 +1,8 @@
 """The encoder of a released checkpoint, whole or not at all, with an account of every name.
 
 One entrance for all networks of which checkpoints are released: Point Transformer (POSTECH-CVLab, MM-3DScene
-segmentation, of whose pre-training the student is taken), Stratified Transformer, VoteNet (with MM-3DScene detection)
-and H3DNet; and for models of this suite. The names are those of :mod:`released_segmentation` and
+segmentation, of whose pre-training the student is taken), Point Transformer V3, Stratified Transformer, VoteNet (with
+MM-3DScene detection) and H3DNet; and for models of this suite. The names are those of :mod:`released_segmentation` and
 :mod:`released_detection`.
 """
 
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from mm3d_backbones.h3dnet import FourTowers
 from mm3d_backbones.point_transformer import PointTransformer
+from mm3d_backbones.point_transformer_v3 import PointTransformerV3
 from mm3d_backbones.pointnet2 import PointNet2Encoder
 from mm3d_backbones.released_detection import LAYER_TENSORS, encoder_layers
+from mm3d_backbones.released_point_transformer_v3 import convolution_weight
 from mm3d_backbones.released_segmentation import encoder_name
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
 from mm3d_core.errors import UserError
@@ -113,7 +115,7 @@ def encoder_names(encoder: nn.Module, released: Mapping[str, Tensor]) -> dict[st
     for prefix in ("", "encoder."):
         if {f"{prefix}{name}" for name in ours} <= released.keys():
             return {f"{prefix}{name}": name for name in ours}
-    if isinstance(encoder, PointTransformer | StratifiedTransformer):
+    if isinstance(encoder, PointTransformer | PointTransformerV3 | StratifiedTransformer):
         found = {name: encoder_name(encoder, name, released) for name in released}
         return {theirs: ours for theirs, ours in found.items() if ours is not None}
     if isinstance(encoder, PointNet2Encoder | FourTowers):
@@ -124,7 +126,9 @@ def encoder_names(encoder: nn.Module, released: Mapping[str, Tensor]) -> dict[st
 
 
 def _as_ours(value: Tensor, ours: Tensor | None) -> Tensor:
-    """A 1x1 convolution's weights as those of a linear layer."""
+    """A 1x1 convolution's weights as those of a linear layer, spconv's kernels as those of our convolution."""
+    if ours is not None and ours.ndim == 3 and value.ndim == 5:
+        return convolution_weight(value)
     return value.flatten(1) if ours is not None and ours.ndim == 2 and value.ndim > 2 else value
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mm3d_backbones.point_transformer_v3 import PointTransformerV3
+from mm3d_core.errors import UserError
 
 STEM = "backbone.embedding.stem.conv.weight"
 _BLOCK = {
@@ -57,13 +58,15 @@ def convolution_weight(value: Tensor) -> Tensor:
     """spconv's weight, (D, k, k, k, C) of spconv 2 or (k, k, k, C, D) of spconv 1, as (k^3, C, D).
 
     Raises:
-        ValueError: a tensor of another form.
+        UserError: a tensor of another form.
     """
     if value.ndim == 5 and len(set(value.shape[1:4])) == 1:
         return value.permute(1, 2, 3, 4, 0).flatten(0, 2).contiguous()
     if value.ndim == 5 and len(set(value.shape[:3])) == 1:
         return value.flatten(0, 2).contiguous()
-    raise ValueError(f"a weight of shape {tuple(value.shape)} is none of spconv's three-dimensional kernels")
+    raise UserError(
+        f"a weight of shape {tuple(value.shape)} is none of spconv's three-dimensional kernels; restore the checkpoint"
+    )
 
 
 def translated(name: str, value: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def test_the_temperature_rises_in_steps_and_is_kept():
     model = method(warmup_steps=2, teacher_temperature=(0.04, 0.08))
     seen = []
     for _ in range(4):
-        seen.append(model._temperature())
+        seen.append(float(model._temperature()))
         model.after_step()
     assert seen == pytest.approx([0.04, 0.06, 0.08, 0.08])
     assert int(model.state_dict()["step"]) == 4

@@ -44,7 +44,7 @@ class Prototypes(nn.Module):
 
 
 @torch.no_grad()
-def sinkhorn_knopp(similarity: Tensor, temperature: float, iterations: int = 3) -> Tensor:
+def sinkhorn_knopp(similarity: Tensor, temperature: float | Tensor, iterations: int = 3) -> Tensor:
     """Soft assignments of samples to prototypes in which every prototype weighs about the same.
 
     Args:
@@ -56,7 +56,7 @@ def sinkhorn_knopp(similarity: Tensor, temperature: float, iterations: int = 3) 
         (N, K) float32, each row sums to 1, each column to about N / K (over all processes).
     """
     weight = (similarity.float() / temperature).exp()
-    samples = _over_processes(weight.new_tensor(float(len(weight)))).clamp_min(1)
+    samples = _over_processes(weight.new_full((), float(len(weight)))).clamp_min(1)
     weight = weight / _over_processes(weight.sum()).clamp_min(torch.finfo(weight.dtype).tiny)
     for _ in range(iterations):
         column = _over_processes(weight.sum(0)).clamp_min(torch.finfo(weight.dtype).tiny)

@@ -126,8 +126,8 @@ class Sonata(nn.Module):
         """
         with torch.no_grad():
             wholes = [self._compared(self.teacher.network, views[f"global_{number}"]) for number in range(GLOBALS)]
-        hidden = self._compared(self.encoder, self._masked(_joined(views, "masked")))
-        small = self._compared(self.encoder, _joined(views, "local"))
+        hidden = self._student([self._masked(views[f"masked_{number}"]) for number in range(GLOBALS)])
+        small = self._student([views[f"local_{number}"] for number in range(self.views.locals)])
         pairs = {
             "masked": (hidden, PointBatch.join(wholes), "hidden"),
             "crossed": (hidden, PointBatch.join(wholes[::-1]), "hidden"),
@@ -153,6 +153,10 @@ class Sonata(nn.Module):
     def _masked(self, view: PointBatch) -> PointBatch:
         """The view as the student sees it: hidden points show the token."""
         return view.with_feat(torch.where(view.attributes["masked"].unsqueeze(1), self.token.to(view.feat), view.feat))
+
+    def _student(self, views: Sequence[PointBatch]) -> PointBatch:
+        """What is compared of several views, view after view; each is a batch of its own to batch norms."""
+        return PointBatch.join([self._compared(self.encoder, view) for view in views])
 
     def _compared(self, network: Any, points: PointBatch) -> PointBatch:
         """The level that is compared: at each of its points the features of its own and of coarser levels."""
@@ -191,9 +195,10 @@ class Sonata(nn.Module):
         some = torch.randperm(len(rows), generator=generator)[: self.max_matches].sort().values
         return rows[to_device(some, rows.device)]
 
-    def _temperature(self) -> float:
+    def _temperature(self) -> Tensor:
+        """Of the teacher, at this step; a GPU is not waited for."""
         start, end = self.teacher_temperature
-        return start + (end - start) * min(1.0, int(self.step) / max(1, self.warmup_steps))
+        return start + (end - start) * (self.step / max(1, self.warmup_steps)).clamp_max(1)
 
 
 def down_channels(encoder: nn.Module) -> tuple[int, ...]:
@@ -209,11 +214,6 @@ def levels_down(encoder: Any, points: PointBatch) -> list[PointBatch]:
     if hasattr(encoder, "descend"):
         return encoder.descend(points)
     return encoder.encode(points) if hasattr(encoder, "encode") else encoder(points)
-
-
-def _joined(views: Mapping[str, PointBatch], kind: str) -> PointBatch:
-    """All views of a kind as one batch, view after view."""
-    return PointBatch.join([view for name, view in views.items() if name.startswith(f"{kind}_")])
 
 
 def _check_values(up_cast: int, student: float, teacher: Sequence[float], radius: float) -> None:
