@@ -99,6 +99,19 @@ def test_half_precision_features_meet_wider_weights():
     assert submanifold_convolution(feat.bfloat16(), table, weight.bfloat16()).dtype == torch.bfloat16
 
 
+def test_what_is_remembered_of_a_table_goes_when_it_changes():
+    cells, offset = voxels(50, 4)
+    table = submanifold_neighbors(cells, offset)
+    feat, weight = torch.rand(len(cells), 4), torch.rand(27, 4, 4)
+    before = submanifold_convolution(feat, table, weight)
+    table[:, 3] = -1
+    after = submanifold_convolution(feat, table, weight)
+    torch.testing.assert_close(after, submanifold_convolution_reference(feat, table, weight))
+    assert not torch.equal(before, after)
+    with torch.inference_mode():
+        torch.testing.assert_close(submanifold_convolution(feat, table.clone(), weight), after)
+
+
 def test_results_are_the_same_bits_every_time():
     cells, offset = voxels(3000, 20)
     table = submanifold_neighbors(cells, offset)

@@ -127,11 +127,10 @@ def _run_convolve(feat: Tensor, weight: Tensor, table: Tensor) -> Tensor:
         flat = weight.flatten(0, 1)
         parts = [gather_rows(feat, part).flatten(1) @ flat for part in table.split(4 * BLOCK)]
         return torch.cat(parts) if parts else _fake_convolve(feat, weight, table)
-    table, middle = _check.index("table", table, feat.shape[0]), weight.shape[0] // 2
+    middle = weight.shape[0] // 2
     out = _fake_convolve(feat, weight, table).zero_()
-    for low in range(0, table.shape[0], BLOCK):
-        rows, near, counts = _pairs(table[low : low + BLOCK])
-        block, gathered = out[low : low + BLOCK], feat.index_select(0, near)
+    for block, (rows, near, counts) in zip(out.split(BLOCK), _blocks(table, feat.shape[0]), strict=True):
+        gathered = feat.index_select(0, near)
         start = 0
         for offset, count in enumerate(counts):
             if count == len(block) and offset == middle:  # every voxel is its own neighbor
@@ -154,9 +153,8 @@ def _run_weight(feat: Tensor, grad: Tensor, table: Tensor) -> Tensor:
         for part, its in zip(table.split(4 * BLOCK), grad.split(4 * BLOCK), strict=True):
             flat.addmm_(gather_rows(feat, part).flatten(1).t(), its)
         return total
-    for low in range(0, table.shape[0], BLOCK):
-        rows, near, counts = _pairs(table[low : low + BLOCK])
-        gathered, its = feat.index_select(0, near), grad[low : low + BLOCK]
+    for its, (rows, near, counts) in zip(grad.split(BLOCK), _blocks(table, feat.shape[0]), strict=True):
+        gathered = feat.index_select(0, near)
         start = 0
         for offset, count in enumerate(counts):
             if count:
@@ -168,6 +166,17 @@ def _run_weight(feat: Tensor, grad: Tensor, table: Tensor) -> Tensor:
 
 def _fake_weight(feat: Tensor, grad: Tensor, table: Tensor) -> Tensor:
     return feat.new_empty((table.shape[1], feat.shape[1], grad.shape[1]))
+
+
+def _blocks(table: Tensor, rows: int) -> list[tuple[Tensor, Tensor, list[int]]]:
+    """The pairs of each block of a table; remembered with it, since every layer of a level reads the same table."""
+    kept = None if table.is_inference() else getattr(table, "_pairs", None)
+    if kept is not None and kept[0] == (table._version, rows):
+        return kept[1]
+    made = [_pairs(part) for part in _check.index("table", table, rows).split(BLOCK)]
+    if not table.is_inference():
+        table._pairs = ((table._version, rows), made)  # pyright: ignore[reportAttributeAccessIssue]
+    return made
 
 
 def _pairs(table: Tensor) -> tuple[Tensor, Tensor, list[int]]:
