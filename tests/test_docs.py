@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from mm3d_benchmarks.commands import main as cli
+
 ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(r"^```\w*[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = sorted((ROOT / "docs").glob("add_*.md"))
+
+
+def _typed(text: str) -> list[str]:
+    """Whole commands that a page prints, those with a stand-in such as KEY, N or ... left out."""
+    fenced = "\n".join(FENCE.findall(text)).replace("\\\n", " ")
+    found = [match[0] for match in re.finditer(r"^mm3d (?:run|sweep|info)\b.*$", fenced, re.MULTILINE)]
+    found += re.findall(r"`(mm3d (?:run|sweep|info) [^`\n]+)`", FENCE.sub("", text))
+    return [line for line in found if not re.search(r"\b[A-Z]{2,}\b(?!=)|\.\.\.|<", line.partition("#")[0])]
+
+
 BLOCK = re.compile(
     r"^```(?P<language>\w+) (?P<what>file=(?P<file>\S+)|run)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -50,6 +64,21 @@ def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+COMMANDS = [
+    (page.name, line)
+    for page in (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {*PAGES}))  # those run as a whole, above
+    for line in dict.fromkeys(_typed(page.read_text()))
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
+def test_a_command_of_the_docs_asks_for_something_that_exists(page: str, line: str, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line, comments=True)[1:]
+    words += ["--dry-run"] if words[0] != "info" and "--dry-run" not in words else []
+    assert cli.main(words) == 0, capsys.readouterr().err
 
 
 def _run(command: str, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,16 @@ def test_status_cuts_no_name_in_a_pipe(capsys: pytest.CaptureFixture[str], monke
     capsys.readouterr()
     assert cli.main(["status"]) == 0
     assert "table_07_framework_ablation " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [".", "conf"])
+def test_a_module_of_ones_own_is_found_here_and_beside_its_config(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("conf/pretrain").mkdir(parents=True)
+    Path(place, f"mine_{len(place)}.py").write_text("class Mine:\n    def __init__(self, encoder, weight=1.0): ...\n")
+    text = f"name: mine\nversion: 1\nmethod: {{_target_: mine_{len(place)}.Mine, weight: 2.0}}\n"
+    Path("conf/pretrain/mine.yaml").write_text(text)
+    before = list(sys.path), dict(os.environ)
+    assert cli.main(["run", "kind=pretrain", "pretrain=mine", "--conf", "conf", "--dry-run"]) == 0, capsys.readouterr()
+    assert (list(sys.path), dict(os.environ)) == before

@@ -10,8 +10,8 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mm3d_benchmarks.commands.parsing import command, profile, store_place
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "store", None) is not None:
         share_with_group(options.store)
     try:
-        return int(getattr(importlib.import_module(f"mm3d_benchmarks.commands.{module}"), function)(options) or 0)
+        with _own_modules(getattr(options, "conf", None) or []):
+            return int(getattr(importlib.import_module(f"mm3d_benchmarks.commands.{module}"), function)(options) or 0)
     except UserError as error:
         print(f"mm3d {options.command}: {error}", file=sys.stderr)
         return 1
@@ -72,6 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _own_modules(folders: Sequence[Path]) -> Iterator[None]:
+    """Let a ``_target_`` name a module in the current folder or in one of ``--conf``, here and in runs' processes.
+
+    Here they come last, so that no file of a user's hides a library; the processes of runs start in the current folder.
+    """
+    path, named = list(sys.path), os.environ.get("PYTHONPATH")
+    own = [str(folder.resolve()) for folder in folders]
+    sys.path += [folder for folder in (*own, str(Path.cwd())) if folder not in sys.path]
+    if own:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*([named] if named else []), *own])
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        if own:
+            os.environ.pop("PYTHONPATH", None)
+            os.environ.update({"PYTHONPATH": named} if named else {})
 
 
 def _as_interrupt(*_: object) -> None:

@@ -167,7 +167,8 @@ def _places() -> list[Path]:
     """Folders with sweeps: the current one's, then those in the wheel, or of an editable install's clone."""
     code = Path(__file__).resolve()
     inside = (code.parents[1] / "sweeps", code.parents[4] / "sweeps")
-    return [folder for folder in (Path("sweeps"), *inside) if any(folder.glob("*.yaml"))]
+    found = {folder.resolve(): folder for folder in (*inside[::-1], Path("sweeps")) if any(folder.glob("*.yaml"))}
+    return list(found.values())[::-1]
 
 
 def find_sweeps(names: list[str], folder: Path | None = None) -> list[Path]:
