@@ -14,11 +14,11 @@ from mm3d_backbones.released_detection import (
     import_encoder,
     import_h3dnet,
     import_votenet,
-    read_released,
 )
 from mm3d_backbones.votenet import VoteNet
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights
+from mm3d_core.training.released import read_released
 
 
 def scannet_votenet(channels: int = 1) -> VoteNet:

@@ -11,8 +11,6 @@ from hostile.cases import Case
 from hostile.cases_data import COLOR, COORD, INSTANCE, SEGMENT
 from torch import nn
 
-from mm3d_backbones.released_detection import read_released as read_detector
-from mm3d_backbones.released_segmentation import read_released as read_segmentor
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.evaluation.votes import Votes
 from mm3d_benchmarks.pretrained.description import Description, Sampling
@@ -22,6 +20,7 @@ from mm3d_benchmarks.store.layout import describe
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_core.files.sealed import write_sealed
 from mm3d_core.training.checkpoint import CURRENT, load_checkpoint, load_weights, save_checkpoint, save_weights
+from mm3d_core.training.released import read_released
 
 STATE: dict[str, Any] = {
     "step": 3,
@@ -94,12 +93,12 @@ CASES = (
     Case("safetensors", "safetensors", ("model.safetensors",), weights,
          lambda work: load_weights(nn.Linear(5, 3), work / "model.safetensors")),
     Case("weights that describe themselves", "safetensors", ("model.safetensors",), described, load_described),
-    Case("PTH segmentation", "torch", ("model.pth",), released(False), lambda work: read_segmentor(work / "model.pth")),
+    Case("PTH segmentation", "torch", ("model.pth",), released(False), lambda work: read_released(work / "model.pth")),
     Case("PTH segmentation, legacy", "torch", ("model.pth",), released(True),
-         lambda work: read_segmentor(work / "model.pth")),
+         lambda work: read_released(work / "model.pth")),
     Case("PTH detection", "torch", ("model.pth",),
          lambda work: torch.save({"model_state_dict": RELEASED["state_dict"]}, work / "model.pth"),
-         lambda work: read_detector(work / "model.pth")),
+         lambda work: read_released(work / "model.pth")),
     Case("point list, torch", "torch", ("points20",),
          lambda work: torch.save({"scene0000_00": [5, 7], "scene0001_00": np.array([0, 900])}, work / "points20"),
          lambda work: ListedPoints.read(work / "points20")),

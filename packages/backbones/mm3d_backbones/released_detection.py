@@ -12,31 +12,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mm3d_core.errors import UserError
-from mm3d_core.files.plain_arrays import array_globals
-from mm3d_core.training.checkpoint import LoadReport, read_tensors, save_weights
+from mm3d_core.training.checkpoint import LoadReport, save_weights
+from mm3d_core.training.released import read_released
 
 LAYER_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 Pairs = Iterator[tuple[str, str]]
-
-
-def read_released(path: Path) -> dict[str, Tensor]:
-    """The network's tensors in a released file, without executing anything in it.
-
-    Raises:
-        UserError: no such file, or not a checkpoint with a state dict.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
-    try:
-        content = read_tensors(path, array_globals())
-    except ValueError as error:
-        raise UserError(f"{path}: cannot be read as a checkpoint of tensors ({error})") from error
-    for key in ("model_state_dict", "state_dict"):
-        if isinstance(content, Mapping) and key in content:
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path}: holds no state dict; choose the file that the released training program wrote")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def import_votenet(model: nn.Module, released: Mapping[str, Tensor], source: str = "checkpoint") -> LoadReport:

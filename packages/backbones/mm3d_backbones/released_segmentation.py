@@ -16,7 +16,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +26,8 @@ from mm3d_backbones.point_transformer_v3 import PointTransformerV3
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
 from mm3d_core.errors import UserError
-from mm3d_core.files.plain_arrays import array_globals
-from mm3d_core.training.checkpoint import LoadReport, read_tensors, save_weights
+from mm3d_core.training.checkpoint import LoadReport, save_weights
+from mm3d_core.training.released import read_released
 
 S3DIS_ORDER = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "chair", "table", "bookcase", "sofa", "board",
@@ -66,27 +65,6 @@ _STEM = {
     "unary_2.0": "widen.0",
     "unary_2.1.batch_norm": "widen.1",
 }
-
-
-def read_released(path: Path) -> dict[str, Tensor]:
-    """The tensors of a released ``.pth`` file.
-
-    Raises:
-        UserError: no such file, not readable without unpickling, or without network weights.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; download the released checkpoint first")
-    try:
-        content: Any = read_tensors(path, array_globals())
-    except ValueError as error:
-        raise UserError(
-            f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "
-            "load it once by hand and save its 'state_dict' alone"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no network weights; choose a checkpoint with a 'state_dict'")
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def import_released(

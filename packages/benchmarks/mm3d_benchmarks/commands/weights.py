@@ -19,13 +19,13 @@ from mm3d_benchmarks.planning.given_weights import description_in
 from mm3d_benchmarks.planning.request import GROUPS, Request
 from mm3d_benchmarks.pretrained.description import Description, Sampling, read_description
 from mm3d_benchmarks.pretrained.network import build
-from mm3d_benchmarks.pretrained.released import released_tensors
 from mm3d_benchmarks.runs.build import part
 from mm3d_benchmarks.store.layout import SPEAKS
 from mm3d_benchmarks.store.weights_card import KNOWN, UNKNOWN, card_path, read_card, sha256_of, write_card
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights, save_weights
+from mm3d_core.training.released import read_released
 
 IMPORTERS = "mm3d_backbones.released_encoders"  # stands with the networks; found by import path, as they are
 DATASETS = ("s3dis", "scannet", "sunrgbd")  # whose recipe is read where none is named, in this order
@@ -42,7 +42,7 @@ def import_weights(options: argparse.Namespace) -> int:
         known = {**(read_card(source, sha256_of(source)) or {}), **known}
     else:
         described = _of_release(source, words, known, options.conf)
-    state = read_weights(source) if source.suffix == SAFE else released_tensors(source)
+    state = read_weights(source) if source.suffix == SAFE else read_released(source)
     encoder = build(described, source)
     account = importlib.import_module(IMPORTERS).import_encoder(encoder, state, str(source))
     _check_finite(encoder, source)

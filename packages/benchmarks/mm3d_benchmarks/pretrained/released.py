@@ -22,8 +22,8 @@ from mm3d_benchmarks.pretrained.description import Description, Sampling
 from mm3d_benchmarks.runs.build import build_facts, instantiate, part
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
-from mm3d_core.files.plain_arrays import array_globals
-from mm3d_core.training.checkpoint import LoadReport, read_tensors
+from mm3d_core.training.checkpoint import LoadReport
+from mm3d_core.training.released import read_released
 
 RELEASED = (".pth", ".pt", ".tar")
 SEGMENTATION, DETECTION = "mm3d_backbones.released_segmentation", "mm3d_backbones.released_detection"
@@ -62,7 +62,7 @@ def load_released(path: Path) -> tuple[Description, nn.Module]:
 
 def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     """The same, with the account of names: what was taken over and what was not. Raises as :func:`load_released`."""
-    state = released_tensors(path)
+    state = read_released(path)
     release = recognized(state, path)
     chosen = {"backbone": release.backbone, "dataset": release.dataset, "evaluation": release.task, "profile": "paper"}
     config = compose(Request(chosen))
@@ -79,34 +79,6 @@ def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     else:
         report = _importer(DETECTION).import_encoder(encoder, state, source=path.name)
     return description, whole if release.head else encoder, report
-
-
-def released_tensors(path: Path) -> dict[str, Tensor]:
-    """The network's tensors in a released file, names without ``module.``.
-
-    Raises:
-        UserError: no such file, not readable without unpickling, or without network weights.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such checkpoint; download it first, or correct the path")
-    try:
-        content: Any = read_tensors(path, array_globals())
-    except ValueError as error:
-        raise UserError(
-            f"{path}: cannot be read as plain tensors ({error}); if it is whole and you trust it, "
-            "load it once by hand and save its 'state_dict' alone"
-        ) from error
-    for name in ("model_state_dict", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    found = (
-        {str(n).removeprefix("module."): v for n, v in content.items() if isinstance(v, Tensor)}
-        if isinstance(content, dict)
-        else {}
-    )
-    if not found:
-        raise UserError(f"{path}: holds no network weights; choose a checkpoint with a 'state_dict'")
-    return found
 
 
 def recognized(state: Mapping[str, Tensor], path: Path) -> Release:
