@@ -24,7 +24,8 @@ def test_it_is_torchs_layer(options):
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, theirs.state_dict()[name])
-    ours.eval(), theirs.eval()
+    ours.eval()
+    theirs.eval()
     torch.testing.assert_close(ours(x[:2]), theirs(x[:2]))
 
 
