@@ -1,13 +1,19 @@
 """What README and docs say was found stands in the committed results, digit for digit.
 
-A claim is a number with its source behind it, in a comment that no reader sees:
-``+5.3<!--study/statistics_differences.csv; table=controls; row=oracle / PointTrans => difference-->``
+Behind a claim stands a comment that no reader of the page sees, in one of three forms:
+
+* ``+5.3 [2.5, 8.2]<!--controls: oracle, with labels / PointTrans-->``: a difference and its interval over the seeds, of
+  one row of a table; ``; mAP@0.25`` behind the row names a column other than mIoU;
+* ``none hold, one is reversed, eleven are unresolved<!--verdicts table_07_framework_ablation-->``;
+* ``4.0<!--study/statistics_resolution.csv; table=controls; column=mIoU => smallest difference-->``: any number of any
+  file.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +24,15 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NUMBER = r"[+−-]?\d+(?:\.\d+)?"
-CLAIM = re.compile(rf"({NUMBER})<!--([^>]*?)=>([^>]*?)-->")
+COMMENT = re.compile(r"<!--(.*?)-->", re.S)
+INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]<!--([^:>]+): ([^;>]+?)(?:; ([^>]+?))?-->")
+ANY = re.compile(rf"({NUMBER})<!--([^>]*?)=>([^>]*?)-->")
+VERDICTS = re.compile(r"([\w ,]+)<!--verdicts ([^>]+?)-->")
 FOUND = re.compile(r"^## What the suite found$(.*?)(?=^## )", re.M | re.S)
+
+DIFFERENCES = "study/statistics_differences.csv"
+COMPARISONS = "study/statistics_comparisons.csv"
+IN_WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 @dataclass(frozen=True)
@@ -29,25 +42,34 @@ class Claim:
     page: str
     shown: str
     file: str
-    filters: dict[str, str]
+    filters: tuple[tuple[str, str], ...]
     column: str
 
     def __str__(self) -> str:
-        return f"{self.page}: {self.shown}"
+        return f"{self.page}: {self.shown} ({'; '.join(value for _, value in self.filters)})"
 
 
 def claims(text: str, page: str) -> Iterator[Claim]:
-    """All claims of a page."""
-    for shown, source, column in CLAIM.findall(text):
+    """All numbers of a page that have a source."""
+    for *shown, table, row, column in INTERVAL.findall(text):
+        filters = (("table", table), ("row", row), ("column", column or "mIoU"))
+        for number, of in zip(shown, ("difference", "low over seeds", "high over seeds"), strict=True):
+            yield Claim(page, number, DIFFERENCES, filters, of)
+    for number, source, column in ANY.findall(text):
         file, *filters = (part.strip() for part in source.split(";"))
-        pairs = dict(part.split("=", 1) for part in filters)
-        yield Claim(page, shown, file, pairs, column.strip())
+        pairs = (part.partition("=") for part in filters)
+        yield Claim(page, number, file, tuple((key, value) for key, _, value in pairs), column.strip())
+
+
+def rows_of(file: Path, filters: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    """The rows of a CSV that have these values."""
+    with file.open(encoding="utf-8", newline="") as handle:
+        return [row for row in csv.DictReader(handle) if all(row[key] == value for key, value in filters)]
 
 
 def value_of(claim: Claim, results: Path) -> float:
     """The committed number."""
-    with (results / claim.file).open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if all(row[k] == v for k, v in claim.filters.items())]
+    rows = rows_of(results / claim.file, claim.filters)
     assert len(rows) == 1, f"{claim}: {len(rows)} rows of {claim.file} fit {claim.filters}"
     return float(rows[0][claim.column])
 
@@ -59,7 +81,23 @@ def holds(claim: Claim, results: Path = RESULTS) -> bool:
     return f"{value_of(claim, results):.{digits}f}" == f"{float(shown):.{digits}f}"
 
 
-EVERY = [claim for page in PAGES for claim in claims(page.read_text(encoding="utf-8"), page.name)]
+def verdicts_hold(words: str, table: str, results: Path = RESULTS) -> bool:
+    """Whether "none hold, one is reversed, eleven are unresolved" counts what the comparisons of a table say."""
+    counted = Counter(row["verdict"] for row in rows_of(results / COMPARISONS, (("table", table),)))
+    said = {
+        kind: IN_WORDS.index(match[1])
+        for kind, ending in (
+            ("holds", "holds?"),
+            ("reversed", "(?:is|are) reversed"),
+            ("unresolved", "(?:is|are) unresolved"),
+        )
+        if (match := re.search(rf"(\w+) {ending}", words))
+    }
+    return said == {kind: counted[kind] for kind in ("holds", "reversed", "unresolved")}
+
+
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+EVERY = [claim for name, text in TEXTS.items() for claim in claims(text, name)]
 
 
 @pytest.mark.parametrize("claim", EVERY, ids=str)
@@ -67,11 +105,24 @@ def test_a_number_in_the_text_is_the_committed_one(claim: Claim):
     assert holds(claim), f"{claim} should be {value_of(claim, RESULTS)}"
 
 
+def test_counted_verdicts_are_the_committed_ones():
+    counted = [found for text in TEXTS.values() for found in VERDICTS.findall(text)]
+    assert counted
+    assert [pair for pair in counted if not verdicts_hold(*pair)] == []
+
+
+def test_every_source_is_read():
+    """A comment of none of the three forms would be a claim that nothing checks."""
+    for name, text in TEXTS.items():
+        rest = VERDICTS.sub("", ANY.sub("", INTERVAL.sub("", text)))
+        assert [c for c in COMMENT.findall(rest) if ".csv" in c or c.startswith("verdicts") or ": " in c] == [], name
+
+
 def test_no_finding_is_without_a_source():
-    section = FOUND.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    section = FOUND.search(TEXTS["README.md"])
     assert section, "README has no section of what was found"
-    rest = re.sub(r"<!--.*?-->", "", CLAIM.sub("", section[1]), flags=re.S)
-    assert not re.findall(r"\d+\.\d+", rest)
+    rest = COMMENT.sub("", ANY.sub("", INTERVAL.sub("", section[1])))
+    assert not re.findall(r"\d+\.\d+", rest.replace("mAP@0.25", "").replace("mAP@0.5", ""))
 
 
 def test_a_wrong_number_is_noticed(tmp_path: Path):
@@ -85,3 +136,23 @@ def test_a_wrong_number_is_noticed(tmp_path: Path):
     [nowhere] = claims("5.3<!--a.csv; row=three=>x-->", "page")
     with pytest.raises(AssertionError, match="0 rows"):
         value_of(nowhere, tmp_path)
+
+
+def test_a_wrong_interval_is_noticed(tmp_path: Path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / DIFFERENCES).write_text(
+        "table,row,column,difference,low over seeds,high over seeds\nt,a / b,mIoU,1.26,-0.5,3\nt,a / b,mAP,2,1,3\n",
+        encoding="utf-8",
+    )
+    text = "+1.3 [−0.5, 3.0]<!--t: a / b--> and +2.0 [1.0, 3.1]<!--t: a / b; mAP-->"
+    assert [holds(claim, tmp_path) for claim in claims(text, "page")] == [True, True, True, True, True, False]
+
+
+def test_wrong_verdicts_are_noticed(tmp_path: Path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / COMPARISONS).write_text(
+        "table,verdict\nt,holds\nt,unresolved\nt,unresolved\nu,reversed\n", encoding="utf-8"
+    )
+    assert verdicts_hold("one holds, none is reversed, two are unresolved", "t", tmp_path)
+    assert not verdicts_hold("one holds, one is reversed, two are unresolved", "t", tmp_path)
+    assert not verdicts_hold("one holds, two are unresolved", "t", tmp_path)
