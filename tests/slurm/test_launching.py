@@ -199,6 +199,16 @@ def test_two_nodes_train_together(cluster: Cluster, store: Store) -> None:
     assert store.run(spec.key).metrics()["metrics"] == {"sum": 3.0, "processes": 2}
 
 
+@pytest.mark.slow
+def test_a_process_that_fails_on_another_node_ends_the_run_with_its_reason(cluster: Cluster, store: Store) -> None:
+    broken = toy.spec(function="toy.run_group_that_breaks", value=2.0)
+    fine = [toy.spec(function="toy.evaluate_in_group", value=3.0 + i, seconds=2.0) for i in range(2)]
+    found = {o.spec.key: o for o in send(store, [broken, *fine], nodes=2, runs_per_job=3)}  # and not after an hour
+    assert found[broken.key].state == "failed"
+    assert "this process was made to fail (process 2 of 2)" in found[broken.key].reason
+    assert [found[spec.key].state for spec in fine] == ["done", "done"]
+
+
 def test_runs_can_share_a_job(cluster: Cluster, store: Store) -> None:
     specs = [toy.spec(value=20.0 + i) for i in range(5)]
     found = send(store, specs, runs_per_job=3)

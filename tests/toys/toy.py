@@ -50,6 +50,25 @@ def run_group(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -
     return {"metrics": {"sum": float(total), "processes": dist.get_world_size()}}
 
 
+def run_group_that_breaks(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -> dict[str, Any]:
+    """The second process fails; the first waits as on a GPU, where nobody notices."""
+    import torch.distributed as dist
+
+    if dist.get_rank() == 1:
+        raise ValueError("this process was made to fail")
+    time.sleep(3600)
+    return {}
+
+
+def evaluate_in_group(config: dict[str, Any], folder: Path, upstream: dict[str, Path]) -> dict[str, Any]:
+    """The first process works, the others have nothing to do."""
+    import torch.distributed as dist
+
+    if dist.get_rank() == 0:
+        time.sleep(config.get("seconds", 0.0))
+    return {"metrics": {"mIoU": config["value"]}}
+
+
 def spec(
     kind: str = "pretrain", upstream: dict[str, str] | None = None, function: str = "toy.run", **config: Any
 ) -> RunSpec:

@@ -13,6 +13,7 @@ from pointops import _check, _native
 from pointops.inverse import InverseTable
 
 TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+OLDEST = (7, 0)  # compute capability (Volta); torch/_inductor/scheduler.py refuses older ones too
 
 
 def kernels(*features: Tensor) -> str:
@@ -37,7 +38,7 @@ def has_triton() -> bool:
     if problem is not None:
         warnings.warn(
             f"pointops: Triton cannot compile here ({problem}); operations on the GPU run on plain torch, which is "
-            "slower. Install a C compiler (gcc) and Python's headers (python3-dev), or see mm3d doctor.",
+            f"slower; {triton_remedy(problem)}, or see mm3d doctor",
             stacklevel=2,
         )
     return problem is None
@@ -46,12 +47,22 @@ def has_triton() -> bool:
 def triton_problem() -> str | None:
     """What keeps Triton from compiling and launching a kernel on the current GPU, in one line; None if nothing does."""
     try:
+        found = torch.cuda.get_device_capability()
+        if found < OLDEST:  # told before the try: what a compiler makes of an unknown GPU may end the process
+            return f"too old: {torch.cuda.get_device_name()} is sm_{found[0]}{found[1]}, the oldest is sm_70"
         from pointops.triton.probe import launch
 
         launch()
     except Exception as error:  # whatever compilers, drivers and old GPUs make of it
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None
+
+
+def triton_remedy(problem: str) -> str:
+    """What to do about what :func:`triton_problem` says."""
+    if problem.startswith("too old"):
+        return "take a newer GPU where time matters"
+    return "install a C compiler (gcc) and Python's headers (python3-dev)"
 
 
 def rows32(idx: Tensor, rows: int) -> Tensor:

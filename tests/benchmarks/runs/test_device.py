@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,9 +111,28 @@ def test_triton_that_cannot_compile_is_warned_about_once_and_left_alone(monkeypa
     from pointops.triton import probe
 
     monkeypatch.setattr(probe, "launch", launch)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     _dispatch.has_triton.cache_clear()
     with pytest.warns(UserWarning, match="Failed to find C compiler.*plain torch.*gcc") as told:
         assert not _dispatch.has_triton()
         assert not _dispatch.has_triton()
     assert len(told) == 1
+    _dispatch.has_triton.cache_clear()
+
+
+def test_a_gpu_too_old_for_triton_is_warned_about_and_serves_with_plain_torch(monkeypatch):
+    pytest.importorskip("triton")
+    from pointops.triton import probe
+
+    launched: list[bool] = []
+    monkeypatch.setattr(probe, "launch", lambda: launched.append(True))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GTX 1080")
+    _dispatch.has_triton.cache_clear()
+    there = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)  # features on a GPU
+    with pytest.warns(UserWarning, match=r"GTX 1080 is sm_61, the oldest is sm_70.*plain torch.*newer GPU") as told:
+        assert _dispatch.kernels(there) == "torch"  # pyright: ignore[reportArgumentType]
+        assert not _dispatch.has_triton()
+    assert len(told) == 1
+    assert not launched
     _dispatch.has_triton.cache_clear()

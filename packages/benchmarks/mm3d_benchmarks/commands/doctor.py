@@ -86,7 +86,7 @@ def _triton() -> list[Finding]:
     """Triton, and whether a kernel compiles and runs; only a GPU needs it."""
     import torch
 
-    from pointops._dispatch import triton_problem
+    from pointops._dispatch import triton_problem, triton_remedy
 
     if find_spec("triton") is None:
         remedy = "pip install triton, or a CUDA build of torch" if torch.cuda.is_available() else ""
@@ -98,7 +98,7 @@ def _triton() -> list[Finding]:
     problem = triton_problem()
     if problem is None:
         return [Finding("Triton", f"{triton.__version__}, a kernel was compiled and run")]
-    remedy = "install a C compiler (gcc) and Python's headers (python3-dev); until then operations run on plain torch"
+    remedy = f"{triton_remedy(problem)}; until then operations run on plain torch"
     return [Finding("Triton", f"{triton.__version__}, cannot compile: {problem}", remedy)]
 
 

@@ -6,22 +6,26 @@ import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching import slurm_queue as slurm
 from mm3d_benchmarks.launching.execute import FAILED as FAILED_STATUS
 from mm3d_benchmarks.launching.execute import execute, run_function
+from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
 from mm3d_benchmarks.planning.fingerprint import fingerprint
-from mm3d_benchmarks.store.layout import LOG_TEXT, read_json
+from mm3d_benchmarks.store.layout import LOG_TEXT, read_json, write_failure
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run, Store
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 
 MEETING_SECONDS = 300  # for the processes of one job to start
+PEER_SECONDS = 2.0  # for the process that failed first to say why
 
 
 class RunJob:
@@ -35,8 +39,12 @@ class RunJob:
         place = Place.of_this_process()
         if place.rank == 0 and self.title:  # the tasks of an array share a name until they start
             slurm.rename_this_job(self.title)
+        statuses: list[int] = []
         with place.joined(Path(self.folders[0]).parent / "jobs"):
-            statuses = [place.run(Path(folder)) for folder in self.folders]
+            for folder in self.folders:
+                statuses.append(place.run(Path(folder)))
+                if place.broken:  # the others may be anywhere in what failed; what is left of the job is sent again
+                    raise SystemExit(FAILED_STATUS)
         if FAILED_STATUS in statuses:
             raise SystemExit(FAILED_STATUS)
         return statuses
@@ -53,6 +61,9 @@ class Place:
 
     def __init__(self, rank: int, world: int, local: int, incarnation: str) -> None:
         self.rank, self.world, self.local, self.incarnation = rank, world, local, incarnation
+        self.broken = False  # a run of several processes has failed
+        self._group: Any = None
+        self._folder: Path | None = None  # of the run at hand
 
     @classmethod
     def of_this_process(cls) -> Place:
@@ -73,57 +84,82 @@ class Place:
             yield
             return
         import torch
-        import torch.distributed as dist
+
+        from mm3d_core.training.group import joined
 
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(self.local % torch.cuda.device_count())
-        meeting = self._meeting(folder / f"meeting-{self.incarnation}.json")
-        dist.init_process_group("nccl" if cuda else "gloo", init_method=meeting, rank=self.rank, world_size=self.world)
-        try:
+        store = self._meeting(folder / f"meeting-{self.incarnation}.json")
+        with joined(store, self.rank, self.world, "nccl" if cuda else "gloo") as self._group:
+            self._group.watch(self._ended)
             yield
-        finally:
-            with suppress(Exception):
-                dist.destroy_process_group()
 
-    def _meeting(self, file: Path) -> str:
-        """The address at which the group meets; the others wait for the first to write it."""
+    def _meeting(self, file: Path) -> Any:
+        """The store at which the group meets: the first process's; the others wait for it to write its address."""
+        from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+        limit = timedelta(seconds=MEETING_SECONDS)
         if self.rank == 0:
-            with socket.socket() as probe:
-                probe.bind(("", 0))
-                write_json(file, {"host": socket.gethostname(), "port": probe.getsockname()[1]})
+            store = TCPStore(socket.gethostname(), 0, self.world, True, limit, wait_for_workers=False)
+            write_json(file, {"host": socket.gethostname(), "port": store.port})
+            return store
         deadline = time.monotonic() + MEETING_SECONDS
         while (found := read_json(file)) is None:
             if time.monotonic() > deadline:
                 raise UserError(f"{file}: did not appear; is the run store on a file system that all nodes share?")
             time.sleep(0.1)
-        return f"tcp://{found['host']}:{found['port']}"
+        return TCPStore(str(found["host"]), int(found["port"]), self.world, False, limit)
 
     def run(self, folder: Path) -> int:
         """Do one run. The first process owns lock, files and result; the others only take part."""
+        self._folder = folder
         with _logged(folder, self.rank):
             if self.world == 1:
                 return execute(folder, check=same_code)
-            return execute(folder, self._tell, same_code) if self.rank == 0 else self._follow(folder)
+            return self._lead(folder) if self.rank == 0 else self._follow(folder)
 
-    def _tell(self, go: bool) -> None:
-        """Tell the others whether there is anything to do."""
-        import torch.distributed as dist
+    def _lead(self, folder: Path) -> int:
+        """The first process's part; after a failure, the reason of whichever process failed first."""
+        started: list[bool] = []
 
-        dist.broadcast_object_list([go], src=0)
+        def announce(go: bool) -> None:
+            started[:] = [go]
+            self._group.tell("go" if go else "")
+
+        status = execute(folder, announce, same_code)
+        self.broken = status == FAILED_STATUS and started == [True]
+        if self.broken:
+            reason = self._group.failure(PEER_SECONDS)
+            if reason is not None:
+                self._ended(reason)
+            self._group.report("the first process failed")
+        return status
 
     def _follow(self, folder: Path) -> int:
-        import torch.distributed as dist
-
-        answer: list[Any] = [None]
-        dist.broadcast_object_list(answer, src=0)
-        if not answer[0]:
+        """Another process's part; between two runs, and while the first evaluates, it sleeps."""
+        if not self._group.hear():
             return 0
         spec = Run(folder).spec()
         store = Store(folder.parent)
         upstream = {role: store.run(key).folder for role, key in spec.upstream.items()}
-        run_function(spec)(spec.effective_config(), folder, upstream)
+        try:
+            run_function(spec)(spec.effective_config(), folder, upstream)
+        except Exception as error:
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            if is_out_of_memory(error):
+                said = out_of_memory(spec)
+            self._group.report(f"{said} (process {self.rank + 1} of {self.world})")
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(FAILED_STATUS)  # not the long way: torch could wait for a collective that nobody ends
         return 0
+
+    def _ended(self, reason: str) -> None:
+        """Another process failed: the run's failure is its reason, not what came of it here."""
+        if self.rank == 0 and self._folder is not None and not Run(self._folder).is_done:
+            with suppress(UserError):  # the disk may be what failed
+                write_failure(self._folder, reason)
 
 
 def same_code(spec: RunSpec) -> None:

@@ -47,6 +47,7 @@ def parameters(settings: Mapping[str, Any], title: str = "mm3d") -> dict[str, An
             "export SLURM_EXPORT_ENV=ALL",  # where a site has jobs start without their environment, steps keep it
             *lines_of(settings["setup"]),
         ],
+        "srun_args": ["--kill-on-bad-exit=1"],  # a process that dies without a word takes the others with it
         "additional_parameters": dict(additional),
         "stderr_to_stdout": True,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from torch.distributed import FileStore  # pyright: ignore[reportPrivateImportUsage]
 
 from mm3d_core.errors import UserError
+from mm3d_core.training import group
 from mm3d_core.training.interruption import PREEMPTED_STATUS, STOP_SIGNALS, Preempted, StopRequest
 
 
@@ -44,8 +47,11 @@ def any_process(*flags: bool) -> list[bool]:
 
 
 def barrier() -> None:
-    """Wait for the whole group."""
-    if world_size() > 1:
+    """Wait for the whole group: asleep and for as long as it takes, where :mod:`mm3d_core.training.group` made it."""
+    own = group.current()
+    if own is not None:
+        own.barrier()
+    elif world_size() > 1:
         dist.barrier()
 
 
@@ -99,8 +105,9 @@ def _watch(workers: list[Any], stop: StopRequest) -> None:
                 if worker.is_alive():
                     os.kill(worker.pid, stop.signal)
         if any(worker.exitcode not in (None, 0, PREEMPTED_STATUS) for worker in workers):
+            deadline = time.monotonic() + group.GRACE_SECONDS
             for worker in workers:
-                worker.join(5)
+                worker.join(max(0.0, deadline - time.monotonic()))
                 if worker.is_alive():
                     worker.kill()
 
@@ -120,11 +127,9 @@ def _enter(
     try:
         if device == "cuda":
             torch.cuda.set_device(number)
-        store = (Path(meeting) / "store").as_uri()
-        backend = "nccl" if device == "cuda" else "gloo"
-        dist.init_process_group(backend, init_method=store, rank=number, world_size=processes)
-        function(*arguments)
-        dist.destroy_process_group()
+        store = FileStore(str(Path(meeting) / "store"), processes)
+        with group.joined(store, number, processes, "nccl" if device == "cuda" else "gloo"):
+            function(*arguments)
     except UserError as error:
         reports.put(("user", str(error)))
         os._exit(1)

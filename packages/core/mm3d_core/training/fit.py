@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -31,6 +31,7 @@ from mm3d_core.seeding import generator, seed_everything
 from mm3d_core.training import distributed
 from mm3d_core.training.checkpoint import drop_previous, load_checkpoint, save_checkpoint
 from mm3d_core.training.interruption import StopRequest
+from mm3d_core.training.parallel import Parallel
 from mm3d_core.training.schedules import Position, Schedule, set_batch_norm_momentum
 from mm3d_core.training.snapshots import save_snapshot, snapshot_steps
 
@@ -135,7 +136,8 @@ def fit(
     """Train ``module`` in place, from the folder's checkpoint if there is one.
 
     Args:
-        module: what is trained, on ``device``; its ``after_step()``, if any, runs after each optimizer step.
+        module: what is trained, on ``device``; its ``after_step()``, if any, runs after each optimizer step. With
+            ``parameters_vary = True`` its steps may differ in which parameters they use (several processes ask).
         batch_norm: schedule of the batch-norm momentum, or None for the layers' own.
         frozen: parts kept in evaluation mode (their batch norms do not move).
 
@@ -215,14 +217,10 @@ class _Loop:
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)  # pyright: ignore[reportPrivateImportUsage]
         self.overflows = 0
         self.meter = Meter(device)
-        self.wrapped: nn.Module = _Wrapped(module, objective)
-        if distributed.world_size() > 1:
-            if settings.synchronize_batch_norm:
-                synchronize_norms(self.wrapped)
-            ids = [device] if device.type == "cuda" else None
-            self.wrapped = nn.parallel.DistributedDataParallel(
-                self.wrapped, device_ids=ids, find_unused_parameters=True
-            )
+        whole = _Wrapped(module, objective)
+        if settings.synchronize_batch_norm and distributed.world_size() > 1:
+            synchronize_norms(whole)
+        self.parallel = Parallel(whole, device, varies=getattr(module, "parameters_vary", False))
 
     # ------------------------------------------------------------------ steps
 
@@ -277,7 +275,10 @@ class _Loop:
             batch = next(stream)
             names += batch.names
             try:
-                parts.append(self._backward(batch, random, last=micro == settings.accumulation - 1))
+                last = micro == settings.accumulation - 1
+                parts.append(self._backward(batch, random, last))
+                if last:
+                    self.parallel.settle()
             except ValueError as error:  # the network or an operation refuses what it was given
                 self._fail(position.step, names, str(error), {}, error)
         self.scaler.unscale_(self.optimizer)
@@ -310,10 +311,9 @@ class _Loop:
         """Loss and gradients of one micro-batch."""
         batch = batch.to(self.device, non_blocking=True)
         dtype = DTYPES[self.settings.precision]
-        parallel = isinstance(self.wrapped, nn.parallel.DistributedDataParallel)
-        with self.wrapped.no_sync() if parallel and not last else nullcontext():  # pyright: ignore[reportCallIssue]
+        with self.parallel.micro_batch(last):
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-                losses = self.wrapped(batch, random)
+                losses = self.parallel(batch, random)
             self.scaler.scale(losses["loss"] / self.settings.accumulation).backward()
         return losses
 
