@@ -64,8 +64,25 @@ def test_while_the_queue_is_silent_no_job_is_given_up(client, tmp_path, monkeypa
     client("squeue")
     assert launcher.poll() == []
     [end] = polled(launcher)
-    assert (end.key, end.state) == (run.key, FAILED)
+    assert (end.key, end.state) == (run.key, REQUEUE)  # nobody knows why it ended; ``ensure`` counts the returns
     assert "job 7 ended as UNKNOWN" in end.reason
+
+
+@pytest.mark.parametrize(("word", "state"), [("PREEMPTED", REQUEUE), ("CANCELLED", FAILED)])
+def test_how_a_job_ended_is_remembered_when_the_queue_forgets_it(client, tmp_path, monkeypatch, word, state):
+    monkeypatch.setattr(submit, "RESULT_SECONDS", 0.0)
+    settings = yaml.safe_load((CONF / "launcher" / "slurm.yaml").read_text())
+    store = Store(tmp_path / "runs")
+    run = store.register(toy.spec(value=1.0))
+    run.write("job.json", {"launcher": "slurm", "job": "7", "submitted": 0})
+    client("squeue", "7|RUNNING")
+    launcher = submit.SlurmLauncher(store, {**settings, "poll_seconds": 0, "gone_after": 3})
+    assert launcher.attach(run)
+    client("squeue", f"7|{word}")
+    assert launcher.poll() == []
+    client("squeue")  # MinJobAge has passed
+    [end] = polled(launcher)
+    assert (end.state, f"job 7 ended as {word}" in end.reason) == (state, True)
 
 
 def test_a_job_that_failed_before_its_run_started_is_sent_again(client, tmp_path, monkeypatch):

@@ -42,6 +42,8 @@ def test_thousands_of_runs_end_with_hardly_any_work_for_the_front_end(count: int
     outcomes = ensuring.ensure(specs, store, launcher, max_attempts=3, poll_seconds=settings["poll_seconds"])
     spent = time.process_time() - cluster.own_seconds - begun[0]
     states = [outcome.state for outcome in outcomes]
+    reasons = {outcome.reason for outcome in outcomes if outcome.state == FAILED}
+    assert reasons == {"UserError: made to fail"}, "preempted, or ended while nobody answered: not for good"
     assert set(states) <= {DONE, FAILED}
     assert states.count(FAILED) == sum((store.run(s.key).folder / "failure.json").exists() for s in specs)
     assert 0.97 < states.count(DONE) / count < 1.0

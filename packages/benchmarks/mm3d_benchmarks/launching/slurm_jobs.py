@@ -21,8 +21,10 @@ from mm3d_benchmarks.store.asks import asks, users_of
 from mm3d_benchmarks.store.layout import FAILURE, JOB, write_failure
 from mm3d_benchmarks.store.store import Run, Store
 
-RESULT_SECONDS = 0.5  # between looks for results; longer where many jobs run
+RESULT_SECONDS = 0.5  # between looks for results; longer where many jobs run, a second for RUNS_LOOKED_AT of them
+RUNS_LOOKED_AT = 200
 SLOWER, SLOWEST = 20.0, 30.0  # the pause between questions to the queue grows with time, to so many poll_seconds
+NOBODY_KNOWS = "UNKNOWN"  # the end of a job that was over while the queue was silent
 RETRY_SECONDS = 30.0  # after sbatch would take no more
 
 
@@ -76,7 +78,7 @@ class SlurmLauncher:
     def poll(self) -> list[Ended]:
         """Results first, then the queue; a job without a result counts as gone after several answers only."""
         now = time.monotonic()
-        if now - self._looked < max(RESULT_SECONDS, len(self._jobs) / 500):
+        if now - self._looked < max(RESULT_SECONDS, len(self._jobs) / RUNS_LOOKED_AT):
             return []
         self._looked = now
         pending = {job for job, state in self._states.items() if state.word == "PENDING"}
@@ -152,7 +154,7 @@ class SlurmLauncher:
             self._strikes[key] = 0
             return None
         self._strikes[key] = self._strikes.get(key, 0) + 1
-        word = state.word if state else "UNKNOWN"
+        word = state.word if state else NOBODY_KNOWS
         told = word in ("COMPLETED", "FAILED") and run.read(FAILURE) is not None
         if self._strikes[key] < (1 if told else int(self._settings["gone_after"])):
             return None
@@ -161,7 +163,7 @@ class SlurmLauncher:
             return Ended(key, DONE)
         if word == "FAILED" and not told and run.attempts() == 0:
             return self._stillborn(run, job)
-        if word in slurm.ANOTHER_TRY or (word == "COMPLETED" and not told) or not job:
+        if word in (*slurm.ANOTHER_TRY, NOBODY_KNOWS) or (word == "COMPLETED" and not told) or not job:
             return Ended(key, REQUEUE, f"job {job} ended as {word}")
         return Ended(key, FAILED, last_error(run) if told else f"job {job} ended as {word} without a word from the run")
 
@@ -216,8 +218,9 @@ class SlurmLauncher:
     def _ask(self, jobs: set[str]) -> bool:
         """Look at the queue; False if it does not answer: then nothing is known, and the first time that is said."""
         states = slurm.job_states(jobs)
-        if states is not None:
-            self._states = states
+        if states is not None:  # what ended is forgotten by the queue (MinJobAge) while strikes are counted, not here
+            over = {job: state for job, state in self._states.items() if job in jobs and not state.alive}
+            self._states = over | states
         elif self._answers:
             self._say("squeue does not answer; waiting for it, and for results")
         self._answers = states is not None
