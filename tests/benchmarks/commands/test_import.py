@@ -84,6 +84,8 @@ def test_a_released_encoder_comes_in_and_can_be_started_from(name: str, capsys: 
     assert (told.holds, told.name) == ("encoder", choices["backbone"])
     assert list(told.inputs) == config["backbone"]["input"]
     assert told.sampling.voxel == config["recipe"]["pretrain"].get("voxel")
+    assert told.scaling == ({"color": (2.0, -1.0)} if name == "stratified_scannet.pth" else {})
+    assert ("learned to read color" in out) == bool(told.scaling)
 
 
 def test_what_is_known_stands_on_the_card_and_in_the_file(capsys: pytest.CaptureFixture[str]) -> None:

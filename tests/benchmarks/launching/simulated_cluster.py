@@ -62,7 +62,7 @@ class SimulatedCluster:
         self._arrays = 0
 
     def install(self, patch: Any, jobs_module: Any, queue_module: Any, ensure_module: Any) -> None:
-        """Stand where the clients, the clock and the sleep are; nothing waits for a disk: a pause costs no processor."""
+        """Stand where the clients, the clock and the sleep are. Nothing waits for a disk: that takes no processor."""
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(jobs_module, "send", self.send)
         patch.setattr(queue_module, "_call", self.call)

@@ -14,6 +14,7 @@ from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.evaluation.detection_metric import DetectionMetric
 from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
 from mm3d_benchmarks.pretrained.description import Sampling
+from mm3d_benchmarks.pretrained.inputs import Inputs
 from mm3d_benchmarks.pretrained.network import Network
 from mm3d_benchmarks.pretrained.seeds import boxes_of, tiles
 
@@ -92,7 +93,7 @@ def test_an_object_in_several_tiles_is_found_once() -> None:
     scene = Scene("scan", coord.astype(np.float32))
     assert sum(bool(((t.scene.coord[:, 0] > 19.6) & (t.scene.coord[:, 0] < 20.4)).any()) for t in tiles(scene, 8.0)) > 1
     sampling, device = Sampling(num_points=4000, shift=False), torch.device("cpu")
-    found = boxes_of(OneBox(), scene, ("height",), sampling, ("bed", "chair"), device, 0.5, progress=False)
+    found = boxes_of(OneBox(), scene, Inputs(("height",)), sampling, ("bed", "chair"), device, 0.5, progress=False)
     assert found.to_json() == [
         {"class": "chair", "score": 0.8, "center": [20.0, 3.0, 1.0], "size": [1.0, 1.0, 1.0], "heading": 0.0}
     ]

@@ -18,7 +18,7 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.scene import hash_file
 from mm3d_benchmarks.launching.execute import execute
 from mm3d_benchmarks.pretrained import compose
-from mm3d_benchmarks.pretrained.description import FORMAT, Description, read_description
+from mm3d_benchmarks.pretrained.description import FORMAT, PLAIN, Description, read_description
 from mm3d_benchmarks.store import layout
 from mm3d_benchmarks.store.spec import RunSpec, seen_by
 from mm3d_benchmarks.store.store import Run, Store
@@ -62,7 +62,7 @@ def test_any_reader_of_safetensors_finds_it(chain: dict[str, Run]) -> None:
     path = chain["pretrain"].folder / "encoder.safetensors"
     with safe_open(path, "pt") as file:
         told = json.loads(file.metadata()["mm3dscene"])
-    assert told["format"] == FORMAT
+    assert told["format"] == PLAIN
     assert (told["units"], told["up"]) == ("metres", "z")
     assert told["inputs"][1] == {"name": "color", "columns": 3, "values": "red, green, blue in [0, 1]"}
 
@@ -104,7 +104,7 @@ def test_a_file_without_a_description_is_refused_with_the_way_to_it(tmp_path: Pa
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     file = described(tmp_path, "point_transformer")
     layout.describe(file, {**read_description(file).to_json(), "format": FORMAT + 1, "suite": "9.0"})
-    with pytest.raises(UserError, match=r"format 2 \(suite 9.0\).*update it"):
+    with pytest.raises(UserError, match=r"format 3 \(suite 9.0\).*update it"):
         pretrained.load(file)
 
 

@@ -19,6 +19,7 @@ from mm3d_benchmarks.planning.given_weights import description_in
 from mm3d_benchmarks.planning.request import GROUPS, Request
 from mm3d_benchmarks.pretrained.description import Description, Sampling, read_description
 from mm3d_benchmarks.pretrained.network import build
+from mm3d_benchmarks.pretrained.released import scaling_of
 from mm3d_benchmarks.runs.build import part
 from mm3d_benchmarks.store.layout import SPEAKS
 from mm3d_benchmarks.store.weights_card import KNOWN, UNKNOWN, card_path, read_card, sha256_of, write_card
@@ -37,12 +38,15 @@ def import_weights(options: argparse.Namespace) -> int:
     words, known = _sorted_out(options.settings)
     source, out = Path(options.file), Path(words.pop("out", "encoder.safetensors"))
     _check_target(out)
-    if source.suffix == SAFE and source.is_file() and description_in(source):
+    ours = source.suffix == SAFE and source.is_file() and bool(description_in(source))
+    if ours:
         described = _of_model(source, words)
         known = {**(read_card(source, sha256_of(source)) or {}), **known}
     else:
         described = _of_release(source, words, known, options.conf)
     state = read_weights(source) if source.suffix == SAFE else read_released(source)
+    if not ours:
+        described = replace(described, scaling=scaling_of(state))
     encoder = build(described, source)
     account = importlib.import_module(IMPORTERS).import_encoder(encoder, state, str(source))
     _check_finite(encoder, source)
@@ -52,6 +56,11 @@ def import_weights(options: argparse.Namespace) -> int:
     write_card(out, known, {"file": source.name, "sha256": sha256_of(source), **counts, "suite": __version__})
     print(account.describe(options.names))
     print(f"{out}: backbone {described.name}, reads {', '.join(described.inputs)}; its card is {card_path(out)}")
+    for name, (factor, shift) in described.scaling.items():
+        print(
+            f"it learned to read {name} x {factor:g} + {shift:g}: `mm3d features` feeds it so; a fine-tuning from it "
+            f"learns to read {name} as it is"
+        )
     silent = [name for name in ("from", "licence", "trained_on") if known.get(name, UNKNOWN) == UNKNOWN]
     if silent:
         print(f"the card does not know: {', '.join(silent)}; write it into the card, or say licence=MIT, for example")

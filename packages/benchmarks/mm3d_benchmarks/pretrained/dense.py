@@ -25,10 +25,10 @@ from mm3d_benchmarks.evaluation.planned import planned_for
 from mm3d_benchmarks.evaluation.segmentation_metric import DIVERGED
 from mm3d_benchmarks.evaluation.voting import Voting
 from mm3d_benchmarks.loading.crops import shift_to_minimum, voxel_groups
-from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.sample import Sample, sample_of
 from mm3d_benchmarks.pretrained.crops import crops
 from mm3d_benchmarks.pretrained.description import Sampling
+from mm3d_benchmarks.pretrained.inputs import Inputs
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import numpy_generator
@@ -79,7 +79,7 @@ def dense(
     encoder: nn.Module,
     read: Read,
     scene: Scene,
-    inputs: tuple[str, ...],
+    inputs: Inputs,
     sampling: Sampling,
     device: torch.device,
     every_point: bool = False,
@@ -142,8 +142,8 @@ def _groups(sample: Sample, cells: Cells, max_points: int | None) -> Iterator[tu
         yield group, new
 
 
-def _shown(sample: Sample, inputs: tuple[str, ...], shift: bool) -> PointBatch:
-    return points_of(shift_to_minimum(sample) if shift else sample, inputs)
+def _shown(sample: Sample, inputs: Inputs, shift: bool) -> PointBatch:
+    return inputs.points(shift_to_minimum(sample) if shift else sample)
 
 
 def _add(sums: np.ndarray, seen: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:

@@ -2,13 +2,14 @@
 
 One JSON object, under the name ``mm3dscene`` in the safetensors metadata:
 
-    format      1; raise it when older programs can no longer read the rest
+    format      1, or 2 where an input has a scaling: older programs, which would feed it wrongly, refuse that
     holds       "encoder", "segmentation" or "detection"
     name        of the backbone, as in ``backbone=<name>``
     encoder     {"_target_": import path, ...}: the network's constructor and its arguments
     head        the same of the task's network around the encoder, classes and box sizes included (null: none)
     probe       the form of a probe (supervision/probe.py), "all" for a whole network
-    inputs      [{"name", "columns", "values"}]: what stands in the columns that the network reads, in their order
+    inputs      [{"name", "columns", "values"}]: what stands in the columns that the network reads, in their order;
+                of a network that learned on another scale also "scaling": [factor, shift] of these values
     sampling    {"voxel": metres | null, "max_points", "num_points", "shift"}: the samples of its training
     units, up   "metres", "z"
     classes     [{"name", "color": [r, g, b]}] of a model, in the order of its class numbers
@@ -26,12 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.loading.features import FEATURES
+from mm3d_benchmarks.pretrained.inputs import Inputs, Scaling, checked
 from mm3d_benchmarks.store.layout import SPEAKS
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
 from mm3d_core.files.weights_header import read_header
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read; PLAIN is what is written where nothing newer is needed
+PLAIN = 1
 HOLDS = ("encoder", "segmentation", "detection")
 NETWORKS = ("mm3d_backbones",)  # packages whose networks a file may name
 VALUES = {
@@ -68,6 +71,7 @@ class Description:
     Attributes:
         classes: names in the order of the class numbers; empty for an encoder.
         colors: (red, green, blue) 0..255 of each class.
+        scaling: of inputs that the network reads on another scale than this suite's, see :class:`Inputs`.
     """
 
     holds: str
@@ -84,13 +88,25 @@ class Description:
     run: str = ""
     commit: str = ""
     suite: str = ""
+    scaling: Scaling = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Inputs:
+        """How a sample becomes what the network reads."""
+        return Inputs(self.inputs, self.scaling)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in the file; :meth:`from_json` reads them back."""
-        inputs = [{"name": name, "columns": FEATURES[name][0], "values": VALUES.get(name, "")} for name in self.inputs]
+        inputs: list[dict[str, Any]] = [
+            {"name": name, "columns": FEATURES[name][0], "values": VALUES.get(name, "")} for name in self.inputs
+        ]
+        for entry in inputs:
+            if entry["name"] in self.scaling:
+                entry["scaling"] = list(self.scaling[entry["name"]])
         classes = [{"name": n, "color": list(c)} for n, c in zip(self.classes, self.colors, strict=True)]
-        plain = {"format": FORMAT, **asdict(self), "inputs": inputs, "classes": classes, "units": "metres", "up": "z"}
-        del plain["colors"]
+        plain = {**asdict(self), "inputs": inputs, "classes": classes, "units": "metres", "up": "z"}
+        plain["format"] = FORMAT if self.scaling else PLAIN
+        del plain["colors"], plain["scaling"]
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -122,6 +138,7 @@ class Description:
                 run=str(value["run"]),
                 commit=str(value["commit"]),
                 suite=str(value["suite"]),
+                scaling=checked(_scaling(value["inputs"]), inputs),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{where}: its description is damaged ({error!r}); restore the file") from error
@@ -166,7 +183,7 @@ def _check_version(value: Mapping[str, Any], where: Path | str) -> None:
             f"{where}: describes itself in format {version}{made}, this program reads up to {FORMAT}; "
             "update it: pip install --upgrade mm3dscene"
         )
-    if version != FORMAT:
+    if type(version) is not int or not PLAIN <= version <= FORMAT:
         raise UserError(f"{where}: its description has format {version!r}, which there never was; restore the file")
 
 
@@ -175,6 +192,12 @@ def _network(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
         raise ValueError("a network without _target_")
     return value
+
+
+def _scaling(entries: Any) -> Scaling:
+    """The scaling that the entries of ``inputs`` tell."""
+    pairs = {str(entry["name"]): entry["scaling"] for entry in entries if "scaling" in entry}
+    return {name: (float(factor), float(shift)) for name, (factor, shift) in pairs.items()}
 
 
 def _check_targets(value: Any, packages: tuple[str, ...], path: Path) -> None:

@@ -196,7 +196,7 @@ class Network:
         table = Table(points, sum(self.channels[n] for n in levels), out)
         if self._has_seeds:
             found = seed_features(
-                self.encoder, levels, points.scene, self.description.inputs, sampling, self.device, progress=progress
+                self.encoder, levels, points.scene, self.description.reads, sampling, self.device, progress=progress
             )
             return table.filled(found, np.arange(len(found)))
         encoder = self.encoder
@@ -204,7 +204,7 @@ class Network:
             read = lambda shown: point_features(encoder, shown, True)  # noqa: E731
         else:
             read = lambda shown: level_features(encoder, shown, levels[0])  # noqa: E731
-        inputs = self.description.inputs
+        inputs = self.description.reads
         return table.filled(*dense(encoder, read, points.scene, inputs, sampling, self.device, every_point, progress))
 
     @overload
@@ -256,7 +256,7 @@ class Network:
             self.encoder,
             lambda shown: model.predict(shown)["logits"],
             points.scene,
-            self.description.inputs,
+            self.description.reads,
             sampling,
             self.device,
             every_point,
@@ -295,7 +295,7 @@ class Network:
         told = self.description
         points = read_points(scan, color, normal, told.inputs, reading)
         return boxes_of(
-            self.module, points.scene, told.inputs, told.sampling, told.classes, self.device, min_score, seed, tile,
+            self.module, points.scene, told.reads, told.sampling, told.classes, self.device, min_score, seed, tile,
             progress,
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from mm3d_benchmarks.planning.compose import compose
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.pretrained.compose import LICENCES, classes_of
 from mm3d_benchmarks.pretrained.description import Description, Sampling
+from mm3d_benchmarks.pretrained.inputs import Scaling
 from mm3d_benchmarks.runs.build import build_facts, instantiate, part
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
@@ -29,6 +30,7 @@ RELEASED = (".pth", ".pt", ".tar")
 SEGMENTATION, DETECTION = "mm3d_backbones.released_segmentation", "mm3d_backbones.released_detection"
 CLASSES = {13: "s3dis", 20: "scannet"}  # rows of a released segmentation head
 WIDTHS = {97: "scannet", 143: "scannet", 79: "sunrgbd"}  # rows of a released detection head; VoteNet, H3DNet, both
+DEEP, DEEP_STEM = "stratified_transformer_scannet", "stem_layer.1.kpconv.weight"  # of one data set, and its own recipe
 VOTENETS = {1: "votenet", 3: "votenet_color", 4: "votenet_color_height"}  # by input channels
 
 
@@ -65,9 +67,11 @@ def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     state = read_released(path)
     release = recognized(state, path)
     chosen = {"backbone": release.backbone, "dataset": release.dataset, "evaluation": release.task, "profile": "paper"}
+    if release.backbone == DEEP:
+        chosen["recipe"] = DEEP
     config = compose(Request(chosen))
     facts = build_facts(config)
-    description = _described(release, config, facts)
+    description = _described(release, config, facts, state)
     encoder = instantiate(description.encoder, f"{path}: encoder")
     whole: Any = instantiate(_head(release, config, facts), f"{path}: head", encoder=encoder)
     if release.task == "segmentation":
@@ -103,11 +107,8 @@ def recognized(state: Mapping[str, Tensor], path: Path) -> Release:
     dataset = CLASSES.get(classes or 13, "s3dis")
     if any(name.removeprefix("PT_model.").startswith("enc1.0.linear") for name in state):
         return Release("point_transformer", dataset, "segmentation", last is not None, "POSTECH-CVLab or mm-3dscene")
-    if "stem_layer.1.kpconv.weight" in state:
-        raise UserError(
-            f"{path}: is Stratified Transformer's ScanNet network, which reads colors in [-1, 1]; no input of this "
-            "suite has these, so its features would be wrong; fine-tune from it instead (docs/segmentation.md)"
-        )
+    if DEEP_STEM in state:
+        return Release(DEEP, "scannet", "segmentation", last is not None, "Stratified-Transformer")
     if "stem_layer.0.kpconv.weight" in state:
         return Release("stratified_transformer", "s3dis", "segmentation", last is not None, "Stratified-Transformer")
     some = ", ".join(sorted(state)[:3])
@@ -129,7 +130,18 @@ def _detector(state: Mapping[str, Tensor], backbone: str, last: str, whose: str,
     return Release(backbone, dataset, "detection", True, whose)
 
 
-def _described(release: Release, config: Mapping[str, Any], facts: DatasetFacts) -> Description:
+def scaling_of(state: Mapping[str, Tensor]) -> Scaling:
+    """What a released network reads on another scale than this suite's inputs have, by its tensors' names.
+
+    JIA-Lab-research/Stratified-Transformer trains on ScanNet with colors as PointGroup prepares them, 0..255 divided by
+    127.5, less 1; on S3DIS it divides by 255, as this suite does.
+    """
+    return {"color": (2.0, -1.0)} if DEEP_STEM in state else {}
+
+
+def _described(
+    release: Release, config: Mapping[str, Any], facts: DatasetFacts, state: Mapping[str, Tensor]
+) -> Description:
     recipe = part(config, "recipe.finetune" if release.head else "recipe.pretrain")
     inputs = tuple(part(config, "backbone.input"))
     if release.dataset == "sunrgbd":  # the released program centers its colors there
@@ -150,6 +162,7 @@ def _described(release: Release, config: Mapping[str, Any], facts: DatasetFacts)
         method={"name": "released", "from": release.whose},
         data={"name": release.dataset, "origin": "official", "manifest": "", "licence": LICENCES[release.dataset]},
         suite=__version__,
+        scaling=scaling_of(state),
     )
 
 

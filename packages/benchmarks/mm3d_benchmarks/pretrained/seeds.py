@@ -23,10 +23,10 @@ from mm3d_benchmarks.evaluation.detection_metric import DetectionMetric
 from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
 from mm3d_benchmarks.evaluation.planned import planned_for
 from mm3d_benchmarks.evaluation.segmentation_metric import DIVERGED
-from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.loading import Sampling as Loading
 from mm3d_benchmarks.pretrained.dense import scratch
 from mm3d_benchmarks.pretrained.description import Sampling
+from mm3d_benchmarks.pretrained.inputs import Inputs
 from mm3d_core.boxes import non_maximum_suppression
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
@@ -123,10 +123,10 @@ def _starts(low: float, high: float, side: float) -> np.ndarray:
     return np.linspace(low, max(low, high - side), count)
 
 
-def sampled(scene: Scene, inputs: Sequence[str], sampling: Sampling, seed: int) -> PointBatch:
+def sampled(scene: Scene, inputs: Inputs, sampling: Sampling, seed: int) -> PointBatch:
     """The random points of a scene that a detector reads, those that an evaluation draws for a scene of this name."""
-    draw = Loading(inputs=tuple(inputs), num_points=sampling.num_points, voxel=sampling.voxel, shift=sampling.shift)
-    return points_of(draw(scene, numpy_generator(seed, DetectionPass.name, scene.name)), inputs)
+    draw = Loading(inputs=inputs.names, num_points=sampling.num_points, voxel=sampling.voxel, shift=sampling.shift)
+    return inputs.points(draw(scene, numpy_generator(seed, DetectionPass.name, scene.name)))
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def seed_features(
     encoder: nn.Module,
     levels: Sequence[int],
     scene: Scene,
-    inputs: tuple[str, ...],
+    inputs: Inputs,
     sampling: Sampling,
     device: torch.device,
     seed: int = 0,
@@ -188,7 +188,7 @@ def _interpolated(tree: Any, feat: np.ndarray, coord: np.ndarray) -> np.ndarray:
 def boxes_of(
     model: Any,
     scene: Scene,
-    inputs: tuple[str, ...],
+    inputs: Inputs,
     sampling: Sampling,
     names: tuple[str, ...],
     device: torch.device,
