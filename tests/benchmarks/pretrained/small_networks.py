@@ -19,7 +19,13 @@ from mm3d_benchmarks.store.store import Store
 from mm3d_core.files.atomic import write_json
 from mm3d_core.training.checkpoint import save_weights
 
-BACKBONES = {"point_transformer": "s3dis", "stratified_transformer": "s3dis", "votenet": "scannet", "h3dnet": "scannet"}
+BACKBONES = {
+    "point_transformer": "s3dis",
+    "stratified_transformer": "s3dis",
+    "point_transformer_v3": "s3dis",
+    "votenet": "scannet",
+    "h3dnet": "scannet",
+}
 
 
 def described(folder: Path, backbone: str, kind: str = "pretrain", **values: Any) -> Path:
