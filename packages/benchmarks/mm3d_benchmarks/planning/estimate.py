@@ -1,4 +1,4 @@
-"""How long runs would take, from the speeds that finished runs of the same kind and network recorded."""
+"""How long runs would take: by finished runs of the same kind and network, else by the hours that the paper prints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from mm3d_benchmarks.planning.needed import Needed
 from mm3d_benchmarks.planning.planner import Plan
+from mm3d_benchmarks.planning.published_hours import PublishedHours
 from mm3d_benchmarks.store.layout import EFFICIENCY
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_benchmarks.store.store import Store
+from mm3d_core.errors import UserError
 
 
 def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store, need: Needed) -> list[str]:
@@ -18,24 +20,37 @@ def estimate(plan: Plan, specs: Sequence[RunSpec], store: Store, need: Needed) -
     done = {spec.key for spec in specs} - need.to_do
     users = plan.used_by()
     speeds = recorded(specs, done - need.by_result, store)
-    lines, total, unknown = [], 0.0, 0
+    lines, total = [], 0.0
+    unknown: list[RunSpec] = []
     for kind in KINDS:
         own = [spec for spec in specs if spec.kind == kind]
         open_runs = [spec for spec in own if spec.key not in done]
         shared = sum(1 for spec in own if len(users.get(spec.key, ())) > 1)
-        hours = [speeds.get(group(spec)) for spec in open_runs]
-        known = [h for h in hours if h is not None]
-        unknown += len(hours) - len(known)
-        total += sum(known)
+        unknown += [spec for spec in open_runs if group(spec) not in speeds]
+        total += sum(speeds.get(group(spec), 0.0) for spec in open_runs)
         lines.append(
             f"{kind:9} {len(open_runs):4} to do, {len(own) - len(open_runs):4} done, {shared:4} shared by several cells"
         )
     if any(spec.key not in done for spec in specs):
         guess = f"about {total:.2g} hours of one device for the rest" if total else "no recorded speeds yet"
-        lines.append(
-            guess + (f"; {unknown} runs of kinds that never ran here are not in it" if unknown and total else "")
-        )
+        left = f"; {len(unknown)} runs of kinds that never ran here are not in it" if unknown and total else ""
+        lines += [guess + left, *by_published_hours(unknown)]
     return lines
+
+
+def by_published_hours(specs: Sequence[RunSpec]) -> list[str]:
+    """A line about the trainings among ``specs`` whose networks the paper's Tables 10 and 11 have, if there are any."""
+    try:
+        published = PublishedHours.read() if specs else None
+    except UserError:  # sweep files of one's own, without those tables
+        return []
+    hours = [hours for spec in specs if published and (hours := published.hours(spec)) is not None]
+    if not hours:
+        return []
+    return [
+        f"by the hours that the paper prints (Tables 10 and 11, GPU not named) {len(hours)} trainings of full networks",
+        f"take about {sum(hours):,.0f} hours of one GPU: an estimate; {len(specs) - len(hours)} runs are not in it",
+    ]
 
 
 def recorded(specs: Sequence[RunSpec], done: set[str], store: Store) -> dict[tuple[Any, ...], float]:
