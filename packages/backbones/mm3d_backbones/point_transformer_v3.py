@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -113,12 +114,9 @@ class PointTransformerV3(nn.Module):
             own = rising[first : first + decoder_depths[level]][::-1]
             self.decoder.append(Stage(Unpooling(coarser, channels[level], width), width, decoder_heads[level], own))
 
-    def plan_spec(self) -> None:
-        """Nothing for :func:`pointops.plan.make_plan`, which samples points and knows no voxels.
-
-        The network makes its own plan from ``spec``, or takes one that came with the points
-        (:func:`pointops.serialized.make_serialized_plan`).
-        """
+    def plan_spec(self) -> SerializedSpec:
+        """Voxels, curves, neighbor tables and pools of every level."""
+        return self.spec
 
     def forward(self, points: PointBatch) -> list[PointBatch]:
         """The decoder's features at every level, finest first (the encoder's, if there is no decoder)."""
@@ -143,7 +141,7 @@ class PointTransformerV3(nn.Module):
         plan = points.plan
         if plan is None:
             return make_serialized_plan(points.coord, points.offset, self.spec)
-        if not isinstance(plan, SerializedPlan) or plan.spec != self.spec:
+        if not isinstance(plan, SerializedPlan) or replace(plan.spec, inverse=False) != self.spec:
             raise ValueError("points: the plan was made for another network; make it from this encoder's spec")
         if plan.num_points != points.num_points:
             raise ValueError(f"points: the plan was made for {plan.num_points} points, these are {points.num_points}")

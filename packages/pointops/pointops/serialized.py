@@ -60,6 +60,10 @@ class SerializedSpec:
                 f"strides must be powers of two from 2 on, since curves nest by halves; not {self.strides}"
             )
 
+    def make(self, coord: Tensor, offset: Tensor) -> SerializedPlan:
+        """The plan for these points, see :func:`make_serialized_plan`."""
+        return make_serialized_plan(coord, offset, self)
+
 
 @dataclass(frozen=True)
 class SerializedLevel:
