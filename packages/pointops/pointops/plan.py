@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -129,7 +129,19 @@ class GeometryPlan:
         return GeometryPlan(tuple(_map(level, change) for level in self.levels), self.spec)
 
 
-def make_plan(coord: Tensor, offset: Tensor, spec: Any, sample: Tensor | None = None) -> Any:
+class PlanMaker(Protocol):
+    """A specification of another kind of plan, such as :class:`pointops.serialized.SerializedSpec`."""
+
+    def make(self, coord: Tensor, offset: Tensor) -> Any:
+        """The plan for these points."""
+        ...
+
+
+@overload
+def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec, sample: Tensor | None = None) -> GeometryPlan: ...
+@overload
+def make_plan(coord: Tensor, offset: Tensor, spec: PlanMaker) -> Any: ...
+def make_plan(coord: Tensor, offset: Tensor, spec: PlanSpec | PlanMaker, sample: Tensor | None = None) -> Any:
     """All tables of ``spec`` for these points.
 
     They are made by the C++ kernels and, for points on a GPU, sent there: one sample after the other is what a GPU does
@@ -138,7 +150,7 @@ def make_plan(coord: Tensor, offset: Tensor, spec: Any, sample: Tensor | None = 
     Args:
         coord: (N, 3) float32, metres.
         offset: (B,) cumulative ends.
-        spec: what to make; one of another kind (:class:`pointops.serialized.SerializedSpec`) makes its own plan.
+        spec: what to make; one of another kind makes its own plan, on the points' device.
         sample: (M,) rows of level 1 in sampling order, scene by scene, in place of farthest point sampling; deeper
             levels are its prefixes as always.
 
@@ -146,11 +158,11 @@ def make_plan(coord: Tensor, offset: Tensor, spec: Any, sample: Tensor | None = 
         ValueError: bad points or offsets, a sample of another size than ``spec`` asks for, or a scene too small where
             ``spec.missing`` is ``refuse``.
     """
-    if isinstance(spec, PlanSpec) and coord.device.type == "cuda" and _native.library() is not None:
-        there = coord.detach().cpu(), moved_offset(offset, "cpu"), spec, None if sample is None else sample.cpu()
-        return make_plan(*there).pin_memory().to(coord.device, non_blocking=True)
     if not isinstance(spec, PlanSpec):
         return spec.make(coord, offset)
+    if coord.device.type == "cuda" and _native.library() is not None:
+        there = coord.detach().cpu(), moved_offset(offset, "cpu"), spec, None if sample is None else sample.cpu()
+        return make_plan(*there).pin_memory().to(coord.device, non_blocking=True)
     coord, ends = coord.detach().contiguous(), offset.long()
     rows = torch.arange(coord.shape[0], dtype=torch.int32, device=coord.device)
     first = spec.levels[0]

@@ -30,6 +30,7 @@ from mm3d_core.methods.nested import planned_together, with_nested_plans
 from mm3d_core.methods.reconstruction import Chamfer, FoldingDecoder
 from mm3d_core.points import PointBatch
 from pointops import make_offset, to_device
+from pointops.plan_spec import PlanSpec
 
 
 class MM3DScene(nn.Module):
@@ -79,7 +80,7 @@ class MM3DScene(nn.Module):
         known = (*get_args(Correspondence), "nested")
         if correspondence not in known:
             raise ValueError(f"correspondence must be one of {known}, not {correspondence!r}")
-        if correspondence == "nested" and cast(Encoder, encoder).plan_spec() is None:
+        if correspondence == "nested" and not isinstance(cast(Encoder, encoder).plan_spec(), PlanSpec):
             raise ValueError("correspondence='nested' needs an encoder whose sampling can be planned (plan_spec)")
         _check_offers(encoder, outputs, views)
         if correspondence == "nested" and isinstance(views, MovedViews):
