@@ -19,6 +19,7 @@ from mm3d_benchmarks.datasets.scene import MANIFEST, PreparedDataset, check_name
 from mm3d_benchmarks.datasets.sources import SourceHashes
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
+from mm3d_core.observing.bar import seconds_between_updates
 
 RECIPE = 2  # part of each scene's source: raise it when a reader's output changes, and scenes are prepared again
 # data set -> its readers: processed forms, recognized by their files, then the raw release
@@ -82,7 +83,8 @@ def prepare_dataset(
     _refuse_foreign_target(out, dataset)
     sources = SourceHashes(raw) if again else SourceHashes.load(raw, out)
     outcomes: dict[str, Outcome] = {}
-    with tqdm(total=len(names), desc=f"prepare {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
+    hidden, seconds = quiet or progress is not None, seconds_between_updates()
+    with tqdm(total=len(names), desc=f"prepare {dataset}", unit="scene", disable=hidden, mininterval=seconds) as bar:
         for outcome in _outcomes(_Work(reader, out, sources, again), names, workers):
             if outcome.error is not None and not skip_broken:
                 sources.save(out)

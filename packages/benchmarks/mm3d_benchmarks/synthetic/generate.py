@@ -43,6 +43,7 @@ from mm3d_benchmarks.synthetic.sensors.singleframe import shoot
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
 from mm3d_core.files.untrusted import parse_json
+from mm3d_core.observing.bar import seconds_between_updates
 
 GENERATOR = 5  # version: raise it when the same seed gives other scenes
 FRAMES = "synthetic_frames"
@@ -92,7 +93,8 @@ def generate(
     _claim(out, mark)
     plans = {"scannet": _scannet_jobs, "s3dis": _s3dis_jobs, "sunrgbd": _sunrgbd_jobs}
     jobs = plans[dataset](out, PROFILES[profile], seed, knobs)
-    with tqdm(total=len(jobs), desc=f"generate {dataset}", unit="scene", disable=quiet or progress is not None) as bar:
+    hidden, seconds = quiet or progress is not None, seconds_between_updates()
+    with tqdm(total=len(jobs), desc=f"generate {dataset}", unit="scene", disable=hidden, mininterval=seconds) as bar:
         for done, _ in enumerate(_run(jobs, workers), start=1):
             bar.update()
             if progress is not None:
