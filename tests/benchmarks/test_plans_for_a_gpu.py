@@ -12,16 +12,22 @@ from mm3d_benchmarks.runs.build import Machine
 from mm3d_core.points import PointBatch
 from pointops.plan import make_plan
 
+PLANNED = ("point_transformer", "point_transformer_v3", "stratified_transformer", "votenet", "h3dnet")
+
 
 @pytest.mark.parametrize("backbone", available("backbone"))
 def test_each_encoder_takes_a_plan_made_for_a_gpu(backbone: str):
     evaluation = "detection" if backbone.startswith(("votenet", "h3dnet")) else "segmentation"
     recipe = f"{backbone.removesuffix('_scannet')}_scannet"
+    if recipe not in available("recipe"):
+        recipe = "point_transformer_scannet"  # a network without a recipe of its own: any will do
     chosen = {"backbone": backbone, "dataset": "scannet", "recipe": recipe, "evaluation": evaluation}
     settings = compose(Request({**chosen, "profile": "smoke"}))
     encoder = instantiate(settings["backbone"]["encoder"]).eval()
     spec = Machine(device="cuda").plan_spec(encoder)
-    assert spec is not None
+    if spec is None:  # a network of a reader's own, without neighbors
+        assert backbone not in PLANNED
+        return
     assert spec.inverse
     random = torch.Generator().manual_seed(0)
     coord = torch.rand(800, 3, generator=random) * torch.tensor([4.0, 3.0, 2.5])

@@ -40,8 +40,8 @@ def test_every_backbone_composes_under_every_profile_with_constructors_that_acce
         "evaluation": "detection" if detection else "segmentation_voting",
         "profile": profile,
     }
-    if backbone.endswith("_scannet"):
-        choices["recipe"] = f"{backbone.removesuffix('_scannet')}_scannet"
+    own = f"{backbone.removesuffix('_scannet')}_scannet"
+    choices["recipe"] = own if own in available("recipe") else "point_transformer_scannet"
     config = compose(Request(choices))
     check_targets({key: config[key] for key in ("backbone", "pretrain", "recipe", "evaluation", "dataset")})
     assert config["task"] == ("detection" if detection else "segmentation")

@@ -19,7 +19,9 @@ def command(commands, name: str, function: str, text: str, epilog: str = "") -> 
 def profile(parser: argparse.ArgumentParser) -> None:
     """``--profile``."""
     parser.add_argument(
-        "--profile", default=os.environ.get("MM3D_PROFILE", "smoke"), help="smoke, mini or paper (default: %(default)s)"
+        "--profile",
+        default=os.environ.get("MM3D_PROFILE", "smoke"),
+        help="smoke, study, mini or paper (default: %(default)s)",
     )
 
 

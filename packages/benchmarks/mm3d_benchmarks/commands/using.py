@@ -37,7 +37,8 @@ def add_view(commands) -> None:
     parser = command(
         commands, "view", "view:view",
         "a prepared scene, or a scan in the colors of its features, as a page that opens from disk and as pictures",
-        "examples:\n  mm3d view dataset=s3dis scene=Area_5_office_1 out=view\n"
+        "examples:\n  mm3d view dataset=s3dis out=view\n"
+        "  mm3d view dataset=s3dis scene=Area_5_office_1 out=view --profile paper\n"
         "  mm3d view run=8f56298edfc2 scan=room.ply level=all out=view\n"
         "  mm3d view features=features.npy scan=room.ply out=view",
     )  # fmt: skip

@@ -30,7 +30,7 @@ class KnownDataset:
 
     readers: tuple[str, ...]
     facts: str
-    generated: bool = True
+    generated: bool = False
     own_classes: bool = False
 
 
@@ -44,6 +44,7 @@ DATASETS = {
             "scannet.ScanNetReader",
         ),
         "scannet.facts",
+        generated=True,
     ),
     "s3dis": KnownDataset(
         (
@@ -54,6 +55,7 @@ DATASETS = {
             "s3dis.S3DISReader",
         ),
         "s3dis.facts",
+        generated=True,
     ),
     "sunrgbd": KnownDataset(
         (
@@ -62,11 +64,11 @@ DATASETS = {
             "sunrgbd.SunRgbdReader",
         ),
         "sunrgbd.facts",
+        generated=True,
     ),
     "folder": KnownDataset(
         ("folder.FolderReader",),
         "folder.facts",
-        generated=False,
         own_classes=True,
     ),
 }

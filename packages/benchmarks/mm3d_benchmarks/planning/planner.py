@@ -56,6 +56,9 @@ class Plan:
     cells: dict[str, list[PlannedCell]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    origins: dict[str, str] = field(
+        default_factory=dict
+    )  # data set -> synthetic, official or user, of what is prepared
 
     def of_kind(self, kind: str) -> list[RunSpec]:
         """The runs of a kind, by key."""
@@ -72,6 +75,7 @@ class Plan:
 
     def add(self, other: Plan) -> None:
         """Take over the sweeps of another plan that this one lacks, with their runs."""
+        self.origins = other.origins | self.origins
         for sweep in other.cells.keys() - self.cells.keys():
             self.cells[sweep], self.kinds[sweep] = other.cells[sweep], other.kinds[sweep]
             self.notes[sweep] = other.notes.get(sweep, [])
@@ -84,6 +88,7 @@ class Plan:
             value = {
                 "profile": self.profile,
                 "source": self.source,
+                "origins": self.origins,
                 "kind": self.kinds[sweep],
                 "notes": self.notes.get(sweep, []),
                 "cells": [{"row": c.row, "seed": c.seed, "runs": dict(c.runs)} for c in cells],
@@ -100,6 +105,7 @@ class Plan:
     def _take(self, sweep: str, value: Mapping[str, Any]) -> None:
         """The cells of one sweep, from its file; any of several errors when they are not what :meth:`write` wrote."""
         self.profile, self.source, self.kinds[sweep] = str(value["profile"]), str(value["source"]), str(value["kind"])
+        self.origins |= {str(name): str(kind) for name, kind in value.get("origins", {}).items()}
         self.notes[sweep] = [str(note) for note in value["notes"]]
         self.cells[sweep] = [PlannedCell(str(c["row"]), int(c["seed"]), dict(c["runs"])) for c in value["cells"]]
         for cell in self.cells[sweep]:
@@ -156,6 +162,7 @@ class Planner:
     folders: tuple[Path, ...] = ()
     _manifests: dict[Path, str] = field(default_factory=dict)
     _left_out: dict[Path, str] = field(default_factory=dict)
+    _origins: dict[str, str] = field(default_factory=dict)
     _checked: set[str] = field(default_factory=set)
     _remembered: Remembered = field(default_factory=Remembered)
 
@@ -186,6 +193,7 @@ class Planner:
             ]
             plan.specs.update({spec.key: spec for chain in chains for spec in chain.values()})
         in_order(plan.specs.values())
+        plan.origins = dict(self._origins)
         return plan
 
     def chain(self, request: Request, kind: str) -> dict[str, RunSpec]:
@@ -280,6 +288,9 @@ class Planner:
                 )
             self._manifests[root] = content_key(manifest) if manifest is not None else ""
             self._left_out[root] = left_out_note(root.name, manifest or {})
+            origin = (manifest or {}).get("origin")
+            if isinstance(origin, Mapping) and origin.get("kind"):
+                self._origins[str((manifest or {}).get("dataset"))] = str(origin["kind"])
         return self._manifests[root]
 
     def _lists(self, config: Mapping[str, Any]) -> dict[str, str]:

@@ -177,7 +177,7 @@ def provenance(plan: Plan, cells: Sequence[PlannedCell], found: Results) -> dict
         for kind, key in cell.runs.items():
             rows.setdefault(cell.row, set()).add(key)
             for name in plan.specs[key].data.keys() - {*LISTS, WEIGHTS}:
-                datasets[name] = "user" if name == OWN else plan.source
+                datasets[name] = "user" if name == OWN else plan.origins.get(name, plan.source)
             origin = (found.get(kind, key) or {}).get("provenance") or {}
             commit = origin.get("commit") or {}
             if commit.get("id"):

@@ -15,6 +15,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.known import facts_of
 from mm3d_benchmarks.datasets.scene import Scene, open_dataset
+from mm3d_benchmarks.planning.strictness import did_you_mean
 from mm3d_benchmarks.viewing.image import draw, save, sheet
 from mm3d_benchmarks.viewing.statistic import heat, local_statistic
 from mm3d_core.errors import UserError
@@ -39,7 +40,12 @@ def view_scene(root: Path | str, scene: str | None, out: Path | str) -> list[Pat
         UserError: no such scene, or the folder cannot be written.
     """
     dataset, out = open_dataset(root), Path(out)
-    name = scene if scene is not None else next(iter(dataset.manifest["scenes"]))
+    known = list(dataset.manifest["scenes"])
+    if scene is not None and scene not in known:
+        raise UserError(
+            f"{dataset.root}: no scene {scene!r}{did_you_mean(scene, known)}; it has {len(known)}, {known[0]} for one"
+        )
+    name = scene if scene is not None else known[0]
     loaded = thinned(dataset.load(name), MAX_POINTS)
     facts = facts_of(dataset)
     colors = {"color": colors_of(loaded)}
