@@ -11,7 +11,7 @@ from printed import PAGES, ROOT, run
 
 EXAMPLES = sorted((ROOT / "docs").glob("add_*.md"))
 BLOCK = re.compile(
-    r"^```(?P<language>\w+) (?P<what>(?:file|line)=(?P<file>\S+)|run)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r'^```(?:sh|\w+ title="(?P<into>in )?(?P<file>\S+)")\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
 )
 SLOW = ("add_a_pretraining",)  # trains three times
 
@@ -23,7 +23,7 @@ SLOW = ("add_a_pretraining",)  # trains three times
 )
 def test_a_worked_example_runs_as_printed(page, tmp_path, request):
     text = page.read_text()
-    home = copy_of_the_packages(tmp_path) if re.search(r"=packages/", text) else None
+    home = copy_of_the_packages(tmp_path) if re.search(r'^```.*"packages/', text, re.MULTILINE) else None
     if "dataset=s3dis" in text:
         (tmp_path / "data").symlink_to(request.getfixturevalue("smoke_data"))
     shutil.copytree(ROOT / "sweeps", tmp_path / "sweeps")
@@ -63,6 +63,12 @@ def test_links_lead_to_files(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_site_takes_every_block_for_one(page):
+    heads = re.findall(r"^```(\S.*)$", page.read_text(), re.MULTILINE)
+    assert [head for head in heads if not re.fullmatch(r'\w+( title="[^"]+")?', head)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_sentence_names_exist(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     named = re.findall(r"`((?:mm3d_core|mm3d_backbones|mm3d_benchmarks|pointops|tests|speed|tools)/[\w/]+\.\w+)`", text)
@@ -80,13 +86,13 @@ def copy_of_the_packages(folder: Path) -> Path:
 
 
 def write_files(blocks: list[re.Match[str]], folder: Path) -> None:
-    """Write an example's files; a ``line=`` block goes into the list of data sets."""
+    """Write an example's files; a line that is called "in" a file goes into the list of data sets."""
     for block in blocks:
         if block["file"]:
             file = folder / block["file"]
             file.parent.mkdir(parents=True, exist_ok=True)
             text = block["text"]
-            if block["what"].startswith("line="):
+            if block["into"]:
                 before, found, after = file.read_text().partition("DATASETS = {\n")
                 assert found
                 text = before + found + text + after
