@@ -10,9 +10,7 @@ import pytest
 from printed import PAGES, ROOT, run
 
 EXAMPLES = sorted((ROOT / "docs").glob("add_*.md"))
-BLOCK = re.compile(
-    r'^```(?:sh|\w+ title="(?P<into>in )?(?P<file>\S+)")\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
-)
+BLOCK = re.compile(r'^```(?:sh|\w+ title="(?P<into>in )?(?P<file>\S+)")\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 SLOW = ("add_a_pretraining",)  # trains three times
 
 
