@@ -33,7 +33,8 @@ class Case:
 def all_cases() -> dict[str, Case]:
     """Cases by name; those that need torch last."""
     from hostile.cases_data import CASES as DATA
+    from hostile.cases_formats import CASES as FORMATS
     from hostile.cases_runs import CASES as RUNS
     from hostile.cases_weights import CASES as WEIGHTS
 
-    return {case.name: case for case in (*DATA, *RUNS, *WEIGHTS)}
+    return {case.name: case for case in (*DATA, *FORMATS, *RUNS, *WEIGHTS)}

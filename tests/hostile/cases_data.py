@@ -47,16 +47,19 @@ def vertices() -> np.ndarray:
 # --------------------------------------------------------------------------- a user's own scans
 
 
-def folder(suffix: str, write: Callable[[Path], None]) -> dict[str, Any]:
+def folder(
+    suffix: str, write: Callable[[Path], None], options: dict[str, Any] | None = None, name: str = "a"
+) -> dict[str, Any]:
     """Reading a folder with one scan."""
+    given = {"columns": "x y z r g b", **(options or {})}
 
     def make(work: Path) -> None:
         (work / "scans").mkdir()
         write(work / f"scans/a{suffix}")
 
     def read(work: Path) -> Scene:
-        prepare_dataset("folder", work / "scans", work / "out", quiet=True, options={"columns": "x y z r g b"})
-        return FolderReader(work / "scans", columns="x y z r g b").read("a").scene
+        prepare_dataset("folder", work / "scans", work / "out", quiet=True, options=given)
+        return FolderReader(work / "scans", **given).read(name).scene
 
     return {"files": (f"scans/a{suffix}",), "make": make, "read": read}
 

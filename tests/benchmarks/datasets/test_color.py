@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.datasets.scans.made import columns, ply, room, scannet
+from benchmarks.datasets.scans.made import columns, ply, room, s3dis, scannet
 
 from mm3d_benchmarks.datasets.color import bytes_of_color, choose_paint
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
@@ -72,6 +72,31 @@ def test_overexposed_fractions_are_no_bytes() -> None:
     assert abs(color.mean() - RGB.mean()) < 4
 
 
+def test_marks_of_255_among_fractions_decide_nothing() -> None:
+    values = RGB / 255
+    values[::50] = 255
+    color, remark = painted(values)
+    rest = np.arange(len(RGB)) % 50 != 0
+    np.testing.assert_array_equal(color[rest], RGB[rest])
+    assert "0..1" in remark
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int8, np.uint16, np.float32])
+def test_colors_that_are_on_or_off_are_no_shades_of_black(kind: type) -> None:
+    color, remark = painted((RGB > 128).astype(kind))
+    np.testing.assert_array_equal(color, np.where(RGB > 128, 255, 0))
+    assert "0..1" in remark
+
+
+@pytest.mark.parametrize(("white", "told"), [(4095, 4095), (1023, 1023)])
+def test_numbers_of_ten_or_twelve_bits_name_the_remedy_that_brightens_them(white: int, told: int) -> None:
+    values = (RGB.astype(np.uint32) * white // 255).astype(np.uint16)
+    remark = painted(values)[1]
+    assert f"color_range={told}" in remark
+    assert np.abs(painted(values, told)[0].astype(int) - RGB).max() <= 1
+    assert "color_range" not in painted(RGB.astype(np.uint16) * 257)[1]
+
+
 def test_a_dark_scan_in_whole_numbers_is_no_fraction() -> None:
     dark = np.tile(np.array([[2.0, 3.0, 0.0]]), (100, 1))
     assert painted(dark)[0].max() == 3
@@ -103,3 +128,23 @@ def test_the_same_holds_in_scans_in_raw_meshes_and_in_processed_forms(tmp_path: 
     remarks: list[str] = []
     np.testing.assert_array_equal(bytes_of_color(fractions, tmp_path / "a.npy", remarks)[1:], rgb[1:])
     assert remarks == ["colors taken as 0..1 (float64)"]
+
+
+def test_rooms_of_ones_own_in_the_layout_of_s3dis_with_fractions(tmp_path: Path) -> None:
+    raw = s3dis(tmp_path / "in")
+    expected = prepare_dataset("s3dis", raw, tmp_path / "bytes", quiet=True).load("Area_1_office_1").color
+    for path in raw.rglob("Annotations/*.txt"):
+        rows = np.loadtxt(path)
+        rows[:, 3:] /= 255
+        path.write_text("\n".join(" ".join(f"{v:.4f}" for v in row) for row in rows))
+    data = prepare_dataset("s3dis", raw, tmp_path / "fractions", quiet=True)
+    np.testing.assert_array_equal(data.load("Area_1_office_1").color, expected)
+    assert data.manifest["remarks"]["Area_1_office_1"] == ["colors taken as 0..1 (float64)"]
+    first = raw / "Area_1/office_1/Annotations/floor_1.txt"
+    first.write_text(first.read_text() + "\n1 1 0 300 2 2")
+    for path in raw.rglob("Area_1/office_1/Annotations/*.txt"):
+        rows = np.loadtxt(path)
+        rows[rows[:, 3:].max(axis=1) <= 1, 3:] *= 255
+        path.write_text("\n".join(" ".join(f"{v:.0f}" for v in row) for row in rows))
+    data = prepare_dataset("s3dis", raw, tmp_path / "beyond", quiet=True)
+    assert data.manifest["remarks"]["Area_1_office_1"] == ["colors of 0..255, 1 values beyond clipped"]

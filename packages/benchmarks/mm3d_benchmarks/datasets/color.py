@@ -6,7 +6,7 @@ A single value out of range (a rounding error, an overexposed point, a sensor's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ SAMPLE = 300_000  # rows that the range is told from
 MOST = 0.995  # share of the values that must lie in the range
 CLIPPED = 0.05  # more than this share beyond the assumed range: it is another range
 OVEREXPOSED = 8.0  # fractions up to here are 0..1 with highlights; of 0..255 nearly all would be black
+FRACTIONS = 0.5  # share of values between 0 and 1 from which on the range is 0..1, whatever the others mark
+DIM = 8  # times brighter than nearly all values is white: its number is doubtful
 PIECE = 2**20  # rows converted at a time
 
 
@@ -58,13 +60,16 @@ def choose_paint(columns: Sequence[np.ndarray], color_range: float | None, where
     """
     kinds = {column.dtype for column in columns}
     name = "/".join(sorted(str(np.dtype(kind.newbyteorder("="))) for kind in kinds))
-    if color_range is None and kinds <= {np.dtype(np.uint8), np.dtype(np.int8)}:
+    if color_range is None and kinds <= {np.dtype(np.uint8), np.dtype(np.int8)} and not _are_switches(columns):
         return Paint(0, 255, "" if kinds == {np.dtype(np.uint8)} else f"colors taken as bytes ({name})")
     if color_range is not None:
         return _counted(columns, 0, float(color_range), name, given=True)
     sample = np.concatenate([_sampled(column).ravel() for column in columns]).astype(np.float64)
     sample = sample[np.isfinite(sample)]
     paint = _counted(columns, *_range(sample, all(kind.kind in "iub" for kind in kinds)), name)
+    if paint.high == 65535 and (most := float(np.quantile(sample, MOST))) * DIM < paint.high:
+        likely = 2 ** int(np.ceil(np.log2(most + 1))) - 1
+        paint = replace(paint, remark=f"{paint.remark}; all are dark: color_range={likely} if that is white")
     beyond = (sample < paint.low - _slack(paint)) | (sample > paint.high + _slack(paint))
     if beyond.sum() > CLIPPED * len(sample):
         raise BrokenSceneError(
@@ -89,15 +94,25 @@ def bytes_of_color(color: np.ndarray, path: Path, remarks: list[str] | None = No
     return np.concatenate([paint(color[start : start + PIECE]) for start in range(0, len(color), PIECE)])
 
 
+def _are_switches(columns: Sequence[np.ndarray]) -> bool:
+    """Whether bytes are 0 and 1 alone: full colors that are on or off."""
+    bright = max((int(_sampled(column).view(np.uint8).max()) for column in columns if column.size), default=0)
+    return bright == 1 and all(bool((column.view(np.uint8) <= 1).all()) for column in columns)
+
+
 def _range(sample: np.ndarray, integers: bool) -> tuple[float, float]:
     """(black, white) that most of the values fit; zeros, the usual mark of points without color, have no say."""
     values = sample[sample != 0]
     if not len(values):
         return 0, 255
+    if float(sample.max()) <= 1 and float(sample.min()) >= 0:
+        return 0, 1
     low, dark, high = np.quantile(values, [1 - MOST, 0.02, MOST])
     whole = bool((values == np.floor(values)).all())
     if not integers and dark < -0.1 and low >= -1.05 and high <= 1.05:
         return -1, 1
+    if not integers and float(((values > 0) & (values < 1)).mean()) > FRACTIONS:
+        return 0, 1
     if not integers and high <= (1.05 if whole else OVEREXPOSED):
         return 0, 1
     return (0, 255) if high <= 260 else (0, 65535)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from stat import S_ISDIR, S_ISREG
 from mm3d_core.files.untrusted import parse_json
 
 JUNK = {
-    "__macosx", "$recycle.bin", "system volume information", "@eadir", "#recycle", "lost+found", "__pycache__",
-    "thumbs.db", "desktop.ini", "icon\r",
+    "__macosx", "$recycle.bin", "system volume information", "@eadir", "#recycle", "@recycle", "lost+found",
+    "__pycache__", "node_modules", "site-packages", "thumbs.db", "desktop.ini", "icon\r",
 }  # fmt: skip
 MARKS = (
     ("a run store", ("store.json",)),
@@ -21,7 +22,9 @@ MARKS = (
     ("a prepared scene", ("scene.json", "coord.npy")),
     ("synthetic scenes", ("synthetic.json",)),
     ("synthetic scenes", ("embedded.json",)),
-)  # files of ours that tell, together, what a folder is
+    ("a Python environment", ("pyvenv.cfg",)),
+)  # files that tell, together, what a folder is
+OWN_FILES = re.compile(r"prediction_.+\.npz|artefacts\.npz")  # what evaluations and pre-trainings write
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Found:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is none of the user's data: dotted, or a system's own."""
-    return name.startswith(".") or name.casefold() in JUNK
+    return name.startswith((".", "~$")) or name.casefold() in JUNK
 
 
 def visible(paths: Iterable[Path], root: Path) -> list[Path]:
@@ -89,7 +92,9 @@ def walk(root: Path) -> Found:
             except OSError:
                 found.passed["links that lead nowhere"] += 1
                 continue
-            if S_ISREG(mode):
+            if S_ISREG(mode) and OWN_FILES.fullmatch(entry.name):
+                found.passed["files with predictions or pictures of a run"] += 1
+            elif S_ISREG(mode):
                 found.files.append(Path(entry.path))
             elif S_ISDIR(mode) and _identity(Path(entry.path)) not in seen:
                 seen.add(_identity(Path(entry.path)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
+from mm3d_benchmarks.launching.too_small import too_small
 from mm3d_benchmarks.planning.given_weights import is_given
 from mm3d_benchmarks.store import layout, locks, provenance
 from mm3d_benchmarks.store.sharing import share_with_group
@@ -88,7 +89,7 @@ def _attempt(run: Run) -> int:
         run.take_back_attempt()
         return PREEMPTED
     except UserError as error:
-        return _fail(run, str(error), None)
+        return _fail(run, f"{error}{too_small(run.spec(), run.folder)}", None)
     except BaseException as error:
         if is_out_of_memory(error):
             return _fail(run, f"{out_of_memory(run.spec())} ({str(error).splitlines()[0]})", traceback.format_exc())

@@ -29,7 +29,8 @@ def prepared(dataset: str, tmp_path: Path) -> PreparedDataset:
 
 @pytest.mark.parametrize(
     "hidden", ["._room.ply", "__MACOSX/room.ply", ".Trash-1000/files/old.ply", ".ipynb_checkpoints/a.npy",
-               "$RECYCLE.BIN/x.ply", "@eaDir/room.ply", ".git/lfs/a.bin", "a/.hidden/b/c.pcd"]
+               "$RECYCLE.BIN/x.ply", "@eaDir/room.ply", ".git/lfs/a.bin", "a/.hidden/b/c.pcd", "@Recycle/x.ply",
+               "~$room.ply", "lost+found/a.ply", "node_modules/three/a.ply", "env/site-packages/open3d/a.ply"]
 )  # fmt: skip
 def test_hidden_things_are_no_scans(tmp_path: Path, hidden: str) -> None:
     scan(tmp_path / "room.ply")
@@ -51,6 +52,10 @@ def test_what_this_program_wrote_is_no_scan(tmp_path: Path) -> None:
     (tmp_path / "runs/0123456789ab").mkdir(parents=True)
     (tmp_path / "runs/store.json").write_text('{"version": 1}')
     np.savez(tmp_path / "runs/0123456789ab/artefacts.npz", scan=XYZ)
+    np.savez(tmp_path / "prediction_room.npz", coord=XYZ)
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    scan(tmp_path / "venv/share/bunny.ply")
     (tmp_path / "results").mkdir()
     (tmp_path / "results/table.provenance.json").write_text("{}")
     np.save(tmp_path / "results/a.npy", XYZ)
@@ -59,7 +64,8 @@ def test_what_this_program_wrote_is_no_scan(tmp_path: Path) -> None:
     found = find_scans(tmp_path)
     assert list(found.files) == ["room"]
     assert found.notes == [
-        "passed over: 1 folders with a run store, 1 folders with prepared scenes, 1 folders with results, "
+        "passed over: 1 files with predictions or pictures of a run, 1 folders with a Python environment, "
+        "1 folders with a run store, 1 folders with prepared scenes, 1 folders with results, "
         "1 folders with synthetic scenes"
     ]
     with pytest.raises(UserError, match="holds prepared scenes already"):
@@ -75,6 +81,21 @@ def test_the_arrays_of_a_folder_are_one_scan(tmp_path: Path) -> None:
     data = prepared("folder", tmp_path)
     assert data.scenes("train") == ["train_a", "train_b"]
     np.testing.assert_array_equal(data.load("train_a").color, RGB)
+
+
+def test_a_folder_of_arrays_needs_no_color(tmp_path: Path) -> None:
+    (tmp_path / "in/a").mkdir(parents=True)
+    np.save(tmp_path / "in/a/coord.npy", XYZ)
+    np.save(tmp_path / "in/a/strength.npy", XYZ[:, :1])
+    assert prepared("folder", tmp_path).load("a").num_points == len(XYZ)
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html><title>x"])
+def test_a_pointer_in_place_of_a_text_scan_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.xyz").write_bytes(content)
+    with pytest.raises(BrokenSceneError, match=r"a\.xyz: is a (Git LFS pointer|web page)"):
+        prepared("folder", tmp_path)
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:

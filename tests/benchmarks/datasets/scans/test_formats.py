@@ -83,7 +83,7 @@ def test_notes_among_tables_are_no_scans(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("These scans were taken in May 2024.\nBy hand.\n")
     found = find_scans(tmp_path)
     assert list(found.files) == ["scan"]
-    assert found.notes == ["passed over: 1 .txt; hold no table of numbers"]
+    assert found.notes == ["passed over: 1 .txt; hold no table of numbers (readme.txt)"]
 
 
 @pytest.mark.parametrize("content", ["1 2 3\n4 5 x\n", "1 2 3 4 5 6\n1 2 3 4 5 6 7 8\n", "hello\n", ""])

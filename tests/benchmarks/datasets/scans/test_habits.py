@@ -179,6 +179,50 @@ def test_an_archive_without_coordinates_says_which_names_are_read(tmp_path: Path
         read_scan(tmp_path / "a.npz")
 
 
+def test_archives_with_colors_of_other_shapes_and_arrays_of_other_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, points=XYZ[None], colors=np.column_stack([RGB, RGB[:, 0]]), name=np.array("hall"), pose=np.eye(4))
+    scan = read_scan(path)
+    same(scan)
+    assert "the fourth number of each color, its opacity, passed over" in scan.remarks
+    assert "arrays passed over: name, pose" in scan.remarks
+    np.savez(path, points=XYZ, colors=RGB[:, :1])
+    gray = read_scan(path)
+    np.testing.assert_array_equal(gray.color, np.repeat(RGB[:, :1], 3, axis=1))
+    np.savez(path, vertices=XYZ, faces=np.zeros((5, 3), int), vertex_colors=RGB, vertex_normals=NORMAL)
+    same(read_scan(path))
+    np.savez(path, **{a: XYZ[:, i] for i, a in enumerate("xyz")}, red=RGB[:, 0], green=RGB[:, 1], blue=RGB[:, 2])
+    same(read_scan(path))
+
+
+def test_packed_colors_in_a_ply(tmp_path: Path) -> None:
+    same(read_scan(ply(tmp_path / "a.ply", [*columns(XYZ), ("rgb", "int", packed(RGB).astype(int))])))
+
+
+def test_columns_that_are_no_colors_are_named_where_there_are_none(tmp_path: Path) -> None:
+    scan = read_scan(ply(tmp_path / "a.ply", [*columns(XYZ), ("scalar_Intensity", "float", XYZ[:, 0])]))
+    same(scan, color=False)
+    assert scan.remarks == ["no colors; columns passed over: scalar_Intensity"]
+
+
+@pytest.mark.parametrize("change", [lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"\n", b"\r")])
+def test_text_as_old_macs_and_windows_editors_save_it(tmp_path: Path, change) -> None:
+    path = ply(tmp_path / "a.ply", columns(XYZ, RGB), True)
+    path.write_bytes(change(path.read_bytes()))
+    same(read_scan(path))
+
+
+def test_types_as_c_calls_them(tmp_path: Path) -> None:
+    path = ply(tmp_path / "a.ply", columns(XYZ, RGB))
+    path.write_bytes(path.read_bytes().replace(b"property uchar", b"property uint8_t"))
+    same(read_scan(path))
+
+
+def test_a_cloud_without_a_point_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BrokenSceneError, match=r"a\.pcd: holds no point"):
+        read_scan(pcd(tmp_path / "a.pcd", [(a, "f4", 1, XYZ[:0, i]) for i, a in enumerate("xyz")], 0))
+
+
 def test_far_strays_and_missing_returns_are_dropped_and_counted(tmp_path: Path) -> None:
     for count in (40, 800):
         xyz = room(count)[0]
@@ -204,6 +248,11 @@ def test_a_pointer_and_a_web_page_are_told(tmp_path: Path) -> None:
         (b"\n<!DOCTYPE html><html><title>Sign in</title>", "web page"),
         (b"PK\3\4zip", "ZIP archive"),
         (b"\x1f\x8b\x08", "gzip"),
+        (b'{"error": {"code": 404}}', "server's error"),
+        (b"404: Not Found", "server's error"),
+        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "server's error"),
+        (b"a.ply" + bytes(252) + b"ustar\0" + bytes(300), "TAR archive"),
+        (bytes(5000), "nothing but zeros"),
     ):
         (tmp_path / "a.ply").write_bytes(content)
         with pytest.raises(BrokenSceneError, match=rf"a\.ply: is .*{told}"):

@@ -51,6 +51,70 @@ def test_what_could_be_several_things_is_asked_for(tmp_path: Path, parts: tuple,
     read(path, suggested)
 
 
+RETURNS = np.arange(len(XYZ))[:, None] % 5
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (RGB[:, :1], RETURNS, RETURNS % 3),  # intensity, number of the return, class
+        (RGB[:, :1], RETURNS * 12, np.sqrt(RETURNS)),  # intensity, ring, time
+        (np.random.default_rng(0).random((len(XYZ), 3)),),  # three measures
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_measures_of_a_lidar_are_no_colors(tmp_path: Path, parts: tuple, suffix: str) -> None:
+    path = saved(tmp_path, XYZ, *parts)
+    if suffix == ".txt":
+        np.savetxt(path := tmp_path / "a.txt", np.column_stack([XYZ, *parts]), fmt="%.6g")
+    with pytest.raises(BrokenSceneError, match=r"a bare table of 6 columns; .*columns='x y z _ _ _'"):
+        read(path)
+
+
+def test_fractions_of_255_are_colors(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read(saved(tmp_path, XYZ, RGB / 255)).color, RGB)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"), [(XYZ[:, :2], "2 columns"), (XYZ.T, "so the other way round"), (XYZ[:0], "no point")]
+)
+def test_a_table_without_points_is_told_without_a_remedy_that_cannot_help(
+    tmp_path: Path, table: np.ndarray, told: str
+) -> None:
+    np.save(tmp_path / "a.npy", table)
+    with pytest.raises(BrokenSceneError, match=rf"a\.npy: .*{told}") as error:
+        read(tmp_path / "a.npy")
+    assert "columns=" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        '"Points:0","Points:1","Points:2","RGB:0","RGB:1","RGB:2"',
+        "Easting,Northing,Elevation,Red,Green,Blue",
+        "X [m],Y [m],Z [m],R,G,B",
+        "//X,Y,Z,Rf,Gf,Bf",
+    ],
+)
+def test_headings_of_other_programs(tmp_path: Path, heading: str) -> None:
+    rows = [",".join(f"{v:.4f}" for v in row) for row in np.column_stack([XYZ, RGB])]
+    (tmp_path / "a.csv").write_text("\n".join([heading, *rows]))
+    np.testing.assert_array_equal(read(tmp_path / "a.csv").color, RGB)
+
+
+def test_the_index_of_pandas_is_no_coordinate(tmp_path: Path) -> None:
+    rows = [f"{i}," + ",".join(f"{v:.4f}" for v in row) for i, row in enumerate(XYZ)]
+    (tmp_path / "a.csv").write_text("\n".join([",x,y,z", *rows]))
+    np.testing.assert_allclose(read(tmp_path / "a.csv").coord, XYZ, atol=6e-5)
+
+
+def test_a_heading_that_names_no_coordinates_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,c", *(",".join(f"{v:.4f}" for v in row) for row in XYZ)]))
+    with pytest.raises(BrokenSceneError, match=r"names no x y z \(a, b, c\); .*columns='x y z'"):
+        read(tmp_path / "a.csv")
+    np.testing.assert_allclose(read(tmp_path / "a.csv", "x y z").coord, XYZ, atol=6e-5)
+
+
 def test_coordinates_alone_and_plain_colors_are_beyond_doubt(tmp_path: Path) -> None:
     alone = read(saved(tmp_path, XYZ))
     assert alone.color is None

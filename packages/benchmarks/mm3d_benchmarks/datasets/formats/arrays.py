@@ -36,12 +36,19 @@ def read_array(path: Path, memory_map: bool = False) -> np.ndarray:
     return np.load(path, mmap_mode="r" if memory_map and needed else None, allow_pickle=False)
 
 
-def read_archive(path: Path, kinds: str = NUMBERS, most: int = MEMBERS) -> dict[str, np.ndarray]:
+class OtherKindError(ValueError):
+    """An array holds something else than was expected."""
+
+
+def read_archive(
+    path: Path, kinds: str = NUMBERS, most: int = MEMBERS, passed: list[str] | None = None
+) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz`` file, by name.
 
     Args:
         kinds: kinds of numpy type that are expected; ``"biufU"`` for text beside numbers.
         most: arrays that it may hold.
+        passed: gets the names of arrays of other kinds, which are left out then instead of refused.
 
     Raises:
         OSError: it cannot be read.
@@ -55,12 +62,20 @@ def read_archive(path: Path, kinds: str = NUMBERS, most: int = MEMBERS) -> dict[
                 raise ValueError(
                     f"{len(members)} arrays of {total:,} bytes in {path.stat().st_size:,}: store them uncompressed"
                 )
-            arrays = {member.filename.removesuffix(".npy"): _member(archive, member, kinds) for member in members}
+            arrays: dict[str, np.ndarray] = {}
+            names = [member.filename.removesuffix(".npy") for member in members]
+            for name, member in zip(names, members, strict=True):
+                try:
+                    arrays[name] = _member(archive, member, kinds)
+                except OtherKindError:
+                    if passed is None:
+                        raise
+                    passed.append(name)
     except (OSError, ValueError):
         raise
     except Exception as error:  # zipfile and zlib have errors of many kinds for damaged bytes
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    if len(arrays) != len(members):
+    if len(set(names)) != len(names):
         raise ValueError("two arrays of one name")
     return arrays
 
@@ -97,7 +112,7 @@ def _header(stream: IO[bytes], kinds: str) -> tuple[tuple[int, ...], bool, np.dt
     except Exception as error:  # the header is Python text: its parser has errors of many kinds
         raise ValueError(f"damaged header ({type(error).__name__})") from error
     if dtype.kind not in kinds or dtype.itemsize == 0 or dtype.subdtype is not None:
-        raise ValueError(f"holds {str(dtype)[:50]}, not plain numbers")
+        raise OtherKindError(f"holds {str(dtype)[:50]}, not plain numbers")
     if any(length < 0 for length in shape) or len(shape) > 8:
         raise ValueError(f"impossible shape {str(shape)[:80]}")
     return shape, fortran, dtype, math.prod(shape) * dtype.itemsize

@@ -58,13 +58,20 @@ def layout_of(text: str) -> Layout | None:
                 ):
                     names = heading if len(heading) == len(words) else ()
                     return Layout(number, names, separator, decimal, len(words))
-        bare = plain.lstrip("#/%; ")
-        words = tuple(w.strip().strip('"') for w in re.split(r"[;,\t]|\s+", bare) if w.strip())
+        words = _heading(line)
         if len(words) >= 3:
             heading = words
         elif not plain.startswith(COMMENTS) and not re.fullmatch(r"\d+", plain):  # a PTS begins with its count
             return None
     return None
+
+
+def _heading(line: str) -> tuple[str, ...]:
+    """Names in a line; an empty one, as pandas calls its index, keeps its place between separators."""
+    bare = line.strip("\r\n ").lstrip("#/% ")
+    separator = next((mark for mark in (";", "\t", ",") if bare.count(mark) > 1), None)
+    words = bare.split(separator) if separator else re.split(r"[;,\t]|\s+", bare)
+    return tuple(word.strip().strip('"') for word in words if separator or word.strip())
 
 
 def looks_like_table(path: Path) -> bool:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.formats.texttable import read_rows, typed
+from mm3d_benchmarks.datasets.formats.texttable import read_rows, typed, wide
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 LONGEST_HEADER = 2**16  # bytes
 PADDING = " "  # begins the names of fields that are passed over; no field of a file can be called so
+COORD = ("x", "y", "z")  # read from text with all their digits; a packed color is the bits of its 32
 ROOM = 64 * 2**20  # bytes that compressed points may expand to beyond twice the file's size
 
 
@@ -117,12 +118,12 @@ def _ascii(text: bytes, dtype: np.dtype, points: int) -> np.ndarray:
     columns = read_rows(lines, points, width)
     if lines.read().strip():
         raise ValueError(f"more lines than the {points} points of the header")
-    wanted = _single(dtype)
-    rows = np.empty(points, [(name, dtype[name]) for name in wanted])
+    kinds = {name: np.dtype(wide(dtype[name].str)) if name in COORD else dtype[name] for name in _single(dtype)}
+    rows = np.empty(points, list(kinds.items()))
     start = 0
     for name in dtype.names or ():
-        if name in wanted:
-            rows[name] = typed(columns[:, start], dtype[name], name)
+        if name in kinds:
+            rows[name] = typed(columns[:, start], kinds[name], name)
         start += int(np.prod(dtype[name].shape, dtype=int))
     return rows
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.formats.texttable import number, read_rows, typed
+from mm3d_benchmarks.datasets.formats.texttable import number, read_rows, typed, wide
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_core.files.atomic import atomic_write
 
@@ -24,6 +24,7 @@ TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
     "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
     "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8",
+    **{f"{sign}int{8 * size}_t": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
 }
 # fmt: on
 NAMES = {
@@ -40,6 +41,7 @@ BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">
 LONGEST_HEADER = 2**16  # bytes
 LARGE = 2**28  # bytes from which on a binary file is mapped
 EXTRA_LINES = 1  # behind the last element of a text file; more: its counts and its data disagree
+BOM = b"\xef\xbb\xbf"
 Buffer = bytes | mmap.mmap
 
 
@@ -87,7 +89,7 @@ def read_vertices(path: Path) -> tuple[np.ndarray, list[str]]:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     remarks: list[str] = []
     try:
-        data = _bytes_of(path)
+        data = _plain_text(_bytes_of(path))
         order, elements, start = _parse_header(data)
         read = _read_ascii if order == "" else _read_binary
         tables = read(data, start, order, elements, remarks)
@@ -109,6 +111,15 @@ def _bytes_of(path: Path) -> Buffer:
         if b"format ascii" in stream.read(200):
             return path.read_bytes()
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _plain_text(data: Buffer) -> Buffer:
+    """Text without the mark that Windows editors put before it, and with today's line ends; other files as they are."""
+    head = bytes(data[:LONGEST_HEADER]).removeprefix(BOM)
+    if not isinstance(data, bytes) or not re.match(rb"ply\s+format\s+ascii\b", head):
+        return data
+    data = data.removeprefix(BOM)
+    return data if b"\n" in head else data.replace(b"\r", b"\n")
 
 
 def write_ply(path: Path, vertices: np.ndarray, faces: np.ndarray | None = None, comment: str = "") -> None:
@@ -291,7 +302,7 @@ def _read_ascii(
 
 def _ascii_rows(lines: io.BytesIO, element: Element) -> np.ndarray:
     columns = read_rows(lines, element.count, len(element.properties))
-    rows = np.empty(element.count, np.dtype([(name, kind) for name, kind, _ in element.properties]))
+    rows = np.empty(element.count, np.dtype([(name, wide(kind)) for name, kind, _ in element.properties]))
     for column, (name, _, _) in enumerate(element.properties):
         rows[name] = typed(columns[:, column], rows.dtype[name], name)
     return rows
@@ -299,7 +310,7 @@ def _ascii_rows(lines: io.BytesIO, element: Element) -> np.ndarray:
 
 def _ascii_uneven(lines: io.BytesIO, element: Element) -> np.ndarray:
     """The scalars of an element that has lists too."""
-    scalar = [(name, kind) for name, kind, count in element.properties if count is None]
+    scalar = [(name, wide(kind)) for name, kind, count in element.properties if count is None]
     values = np.empty((element.count, len(scalar)))
     for row in range(element.count):
         words, at, column = lines.readline().split(), 0, 0

@@ -53,6 +53,11 @@ def number(word: bytes) -> float:
     return float("nan") if NO_NUMBER.fullmatch(word) else float(word)
 
 
+def wide(kind: str) -> str:
+    """The type for a column of text: all digits that are printed are kept, whatever the header calls the column."""
+    return "f8" if kind.endswith("f4") else kind
+
+
 def typed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """``values`` as ``dtype``.
 

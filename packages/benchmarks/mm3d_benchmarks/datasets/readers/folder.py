@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.datasets.facts import DatasetFacts
+from mm3d_benchmarks.datasets.formats.companions import companions
 from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
-from mm3d_benchmarks.datasets.scans.companions import companions
 from mm3d_benchmarks.datasets.scans.discover import find_scans
 from mm3d_benchmarks.datasets.scans.labels import (
     boxes_of,
@@ -125,7 +125,8 @@ class FolderReader:
         path = self.files[name]
         if path.is_dir():
             return [file for file in sorted(path.glob("*.npy")) if not file.name.startswith(".")]
-        return [path, *companions(path)]
+        vertices_alone = path.suffix.lower() == ".ply" and not self.scans.faces
+        return [path, *([] if vertices_alone else companions(path))]
 
     def shared_files(self, name: str) -> list[Path]:
         """None."""

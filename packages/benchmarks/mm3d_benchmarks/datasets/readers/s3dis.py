@@ -131,10 +131,17 @@ class S3DISReader:
         if double:
             remarks.append(f"{len(double)} object files with a blank in the name (duplicates) passed over")
         coord, offset = at_minimum(points[:, :3])
-        color = choose_paint([points[:, 3:]], 255, self.raw / name)(points[:, 3:])
+        color = self._colors(points[:, 3:], name, remarks)
         labels, objects = np.concatenate(segment), np.concatenate(instance)
         boxes = boxes_of_objects(coord, labels, objects)
         return ReadScene(Scene(name, coord, color, None, labels, objects, boxes, offset), remarks)
+
+    def _colors(self, values: np.ndarray, name: str, remarks: list[str]) -> np.ndarray:
+        """(N, 3) uint8 of numbers that are 0..255 in the release; rooms of one's own may have others."""
+        plain = float(values.max()) > 1 and float((values <= 255).mean()) > 0.95
+        paint = choose_paint([values], 255 if plain else None, self.raw / name)
+        remarks += [paint.remark] if paint.remark else []
+        return paint(values)
 
     def _rooms(self, area: str) -> list[str]:
         rooms = [

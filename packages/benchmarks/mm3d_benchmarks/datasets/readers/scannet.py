@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.digits import coarse_remark
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.ply import read_ply, stack
 from mm3d_benchmarks.datasets.formats.texttable import text_of
@@ -131,6 +132,7 @@ class ScanNetReader:
             )
         alignment = read_alignment(meta)
         remarks = [] if alignment is not None else ["no axisAlignment: the raw frame is kept"]
+        remarks += coarse_remark([vertices[axis] for axis in "xyz"])
         alignment = np.eye(4) if alignment is None else alignment
         coord, offset = settle(xyz @ alignment[:3, :3].T + alignment[:3, 3])
         color = None if color is None else bytes_of_color(color, mesh, remarks)

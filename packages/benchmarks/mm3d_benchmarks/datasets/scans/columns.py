@@ -16,15 +16,17 @@ OWN = ("x", "y", "z", "r", "g", "b", "nx", "ny", "nz")
 COORD, COLOR, NORMAL = OWN[:3], OWN[3:6], OWN[6:]
 # Other programs' names, in the order in which they are preferred where a file has several.
 HABITS: dict[str, tuple[str, ...]] = {
-    "x": ("x", "px", "posx", "positionx", "coordx", "pointx", "xcoord", "cartesianx"),
-    "y": ("y", "py", "posy", "positiony", "coordy", "pointy", "ycoord", "cartesiany"),
-    "z": ("z", "pz", "posz", "positionz", "coordz", "pointz", "zcoord", "cartesianz"),
-    "r": ("r", "red", "diffusered", "colorred", "colourred", "colorr", "rf", "rgbr"),
-    "g": ("g", "green", "diffusegreen", "colorgreen", "colourgreen", "colorg", "gf", "rgbg"),
-    "b": ("b", "blue", "diffuseblue", "colorblue", "colourblue", "colorb", "bf", "rgbb"),
-    "nx": ("nx", "normalx", "normx", "xnormal"),
-    "ny": ("ny", "normaly", "normy", "ynormal"),
-    "nz": ("nz", "normalz", "normz", "znormal"),
+    "x": ("x", "px", "posx", "positionx", "coordx", "pointx", "xcoord", "cartesianx", "xm", "points0", "easting"),
+    "y": ("y", "py", "posy", "positiony", "coordy", "pointy", "ycoord", "cartesiany", "ym", "points1", "northing"),
+    "z": ("z", "pz", "posz", "positionz", "coordz", "pointz", "zcoord", "cartesianz", "zm", "points2", "elevation",
+          "height", "altitude"),
+    "r": ("r", "red", "diffusered", "colorred", "colourred", "colorr", "rf", "rgbr", "rgb0", "color0", "colors0"),
+    "g": ("g", "green", "diffusegreen", "colorgreen", "colourgreen", "colorg", "gf", "rgbg", "rgb1", "color1",
+          "colors1"),
+    "b": ("b", "blue", "diffuseblue", "colorblue", "colourblue", "colorb", "bf", "rgbb", "rgb2", "color2", "colors2"),
+    "nx": ("nx", "normalx", "normx", "xnormal", "normals0", "normal0"),
+    "ny": ("ny", "normaly", "normy", "ynormal", "normals1", "normal1"),
+    "nz": ("nz", "normalz", "normz", "znormal", "normals2", "normal2"),
 }
 LABELS = ("label", "labels", "segment", "segmentid", "semantic", "semanticlabel", "semanticid", "class", "classid",
           "classification", "category", "semlabel", "semanticseg", "semseg", "segment20", "semanticgt", "classlabel",

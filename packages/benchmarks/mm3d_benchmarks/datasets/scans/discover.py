@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm3d_benchmarks.datasets.formats.companions import companions
+from mm3d_benchmarks.datasets.formats.placeholder import what_it_is
 from mm3d_benchmarks.datasets.scans.loaders import FORMATS, MORE_FORMATS
 from mm3d_benchmarks.datasets.scans.names import scene_names
-from mm3d_benchmarks.datasets.visible import own_output, walk
+from mm3d_benchmarks.datasets.visible import is_hidden, own_output, walk
 from mm3d_core.errors import UserError
 
 NATIVE = (".ply", ".pcd", ".npy", ".npz", ".bin")  # read wherever they lie
@@ -23,6 +25,8 @@ OTHERS = {
     ".h5": "write its arrays as .npy", ".hdf5": "write its arrays as .npy", ".mat": "write its arrays as .npy",
     ".bag": "export its clouds as .pcd", ".db3": "export its clouds as .pcd", ".drc": "export it as .ply",
 }  # fmt: skip  # scans of formats that are not read, and the way to one that is
+MESHES = (".obj", ".gltf")  # whose further files are no scans of their own
+NAMED = 3  # files of a sentence
 PART = "coord.npy"  # in a folder of arrays, which is one scan
 
 
@@ -57,7 +61,12 @@ def find_scans(raw: Path, formats: str = "auto") -> Scans:
         raise UserError(f"{raw}: holds {what} already, no raw scans; name the folder of the scans themselves")
     found = walk(raw)
     groups = {path.parent for path in found.files if path.name == PART and _is_group(path.parent)}
-    single = [path for path in found.files if path.parent not in groups or path.suffix.lower() != ".npy"]
+    beside = {part for path in found.files if path.suffix.lower() in MESHES for part in companions(path)}
+    single = [
+        path
+        for path in found.files
+        if path not in beside and (path.parent not in groups or path.suffix.lower() != ".npy")
+    ]
     suffixes = Counter(path.suffix.lower() for path in single)
     native = bool(groups) or any(suffixes[suffix] for suffix in NATIVE)
     chosen = wanted or (set(NATIVE) if native else set(FORMATS))
@@ -92,13 +101,16 @@ def _refuse_unreadable(path: Path) -> None:
 
 def _is_group(folder: Path) -> bool:
     """Whether a folder with a ``coord.npy`` is one scan of several arrays."""
-    return any((folder / f"{name}.npy").is_file() for name in ("color", "segment", "normal", "instance", "segment20"))
+    return any(path.name != PART and not is_hidden(path.name) for path in folder.glob("*.npy"))
 
 
 def _worth(path: Path, certain: object) -> bool:
-    """Text files among scans may be notes and lists: those that hold no numbers are none of the scans."""
+    """Text files among scans may be notes and lists: those that hold no numbers are none of the scans.
+
+    A pointer or a web page in place of one is taken, so that its reading says what it is.
+    """
     looks = MORE_FORMATS.get(path.suffix.lower())
-    return bool(certain and path.suffix.lower() in NATIVE) or looks is None or looks(path)
+    return bool(certain and path.suffix.lower() in NATIVE) or looks is None or looks(path) or bool(what_it_is(path))
 
 
 def _passed(hidden: Counter[str], files: list[Path], used: set[Path], all_read: bool) -> list[str]:
@@ -108,7 +120,10 @@ def _passed(hidden: Counter[str], files: list[Path], used: set[Path], all_read: 
     convert = {suffix: n for suffix, n in others.items() if suffix in OTHERS}
     notes = []
     if readable:
-        way = "hold no table of numbers" if all_read else "formats=all reads them too"
+        way = "formats=all reads them too"
+        if all_read:
+            names = sorted(path.name for path in files if path not in used and path.suffix.lower() in readable)
+            way = f"hold no table of numbers ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
         notes.append(f"passed over: {_counted(readable)}; {way}")
     if convert:
         ways = "; ".join(sorted({f"{suffix}: {OTHERS[suffix]}" for suffix in convert}))

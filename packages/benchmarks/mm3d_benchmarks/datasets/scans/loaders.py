@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
 from mm3d_benchmarks.datasets.formats.delimited import looks_like_table, read_delimited
-from mm3d_benchmarks.datasets.formats.libraries import read_e57, read_las, read_mesh
+from mm3d_benchmarks.datasets.formats.libraries import read_e57, read_las
+from mm3d_benchmarks.datasets.formats.meshes import read_mesh
 from mm3d_benchmarks.datasets.formats.pcd import read_pcd, unpack_color
 from mm3d_benchmarks.datasets.formats.placeholder import what_it_is
 from mm3d_benchmarks.datasets.formats.ply import read_vertices
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_benchmarks.datasets.scans.columns import COLOR, COORD, INSTANCES, LABELS, NORMAL, Columns, named, plain_name
 from mm3d_benchmarks.datasets.scans.options import ScanOptions
-from mm3d_benchmarks.datasets.scans.tables import of_table
+from mm3d_benchmarks.datasets.scans.tables import ASK, of_table, suggestion
 
 # Names of arrays in archives and folders, by what they are; other projects' among them.
 ARRAYS = {
     "coord": ("coord", "coords", "coordinates", "points", "point", "xyz", "pos", "position", "positions",
               "vertices", "verts", "locs", "pc", "pcd", "pointcloud"),
-    "color": ("color", "colors", "colour", "colours", "rgb", "rgbs"),
-    "normal": ("normal", "normals"),
+    "color": ("color", "colors", "colour", "colours", "rgb", "rgbs", "vertexcolor", "vertexcolors"),
+    "normal": ("normal", "normals", "vertexnormal", "vertexnormals"),
 }  # fmt: skip
 PTS = ("x", "y", "z", "_", "r", "g", "b")  # Leica's: the fourth is the intensity
 HEAD = 4096  # bytes of a file that tell whether it has a texture
@@ -56,7 +57,7 @@ def _ply(path: Path, options: ScanOptions) -> Columns:
     if options.faces and options.points:
         return _mesh(path, options)
     table, remarks = read_vertices(path)
-    columns = named({name: table[name] for name in table.dtype.names or ()})
+    columns = named(_unpacked({name: table[name] for name in table.dtype.names or ()}))
     columns.remarks += remarks
     if not columns.has(COLOR):
         with open(path, "rb") as stream:
@@ -69,11 +70,13 @@ def _ply(path: Path, options: ScanOptions) -> Columns:
 def _pcd(path: Path, options: ScanOptions) -> Columns:
     del options
     table = read_pcd(path)
-    values = {name: table[name] for name in table.dtype.names or ()}
+    return named(_unpacked({name: table[name] for name in table.dtype.names or ()}))
+
+
+def _unpacked(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns with PCL's packed colors, a number for all three, taken apart."""
     packed = next((values.pop(name) for name in list(values) if name.casefold() in ("rgb", "rgba")), None)
-    if packed is not None:
-        values |= dict(zip(COLOR, unpack_color(packed).T, strict=True))
-    return named(values)
+    return values if packed is None else values | dict(zip(COLOR, unpack_color(packed).T, strict=True))
 
 
 def _npy(path: Path, options: ScanOptions) -> Columns:
@@ -97,13 +100,14 @@ def _bin(path: Path, options: ScanOptions) -> Columns:
 
 
 def _npz(path: Path, options: ScanOptions) -> Columns:
+    passed: list[str] = []
     try:
-        arrays = read_archive(path)
+        arrays = read_archive(path, "biufU", passed=passed)
     except OSError as error:
         raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
     except ValueError as error:
         raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
-    return _of_arrays(arrays, options, path)
+    return _of_arrays(arrays, options, path, passed)
 
 
 def _folder(path: Path) -> Columns:
@@ -121,10 +125,14 @@ def _folder(path: Path) -> Columns:
     return _of_arrays(arrays, ScanOptions(), path)
 
 
-def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path) -> Columns:
+def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path, others: Sequence[str] = ()) -> Columns:
     """Arrays by the names that projects give them, or one table that ``columns`` describes."""
+    arrays = {name: value[0] if value.ndim > 2 and len(value) == 1 else value for name, value in arrays.items()}
     found = {what: _first(arrays, names) for what, names in ARRAYS.items()}
     coord = found["coord"]
+    apart = named({name: value for name, value in arrays.items() if value.ndim == 1})
+    if coord is None and apart.has(COORD) and len({len(value) for value in apart.values.values()}) == 1:
+        return apart
     if coord is None and len(arrays) == 1:
         return of_table(next(iter(arrays.values())), options.columns, path)
     if coord is None:
@@ -138,12 +146,13 @@ def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path) 
         for key, names in (("coord", COORD), ("color", COLOR), ("normal", NORMAL)):
             name = found[key]
             if name is not None:
-                shape, expected = arrays[name].shape, (*arrays[coord].shape[:1], 3)
+                value = _as_colors(arrays[name], columns.remarks) if key == "color" else arrays[name]
+                shape, expected = value.shape, (*arrays[coord].shape[:1], 3)
                 if shape != expected or len(shape) != 2:
-                    raise BrokenSceneError(f"{path}: {name} has shape {shape}, not {expected}")
-                columns.values |= dict(zip(names, arrays[name].T, strict=True))
+                    raise BrokenSceneError(f"{path}: {name} has shape {arrays[name].shape}, not {expected}")
+                columns.values |= dict(zip(names, value.T, strict=True))
     used = {coord, found["color"], found["normal"]}
-    count, passed = len(arrays[coord]), []
+    count, passed = len(arrays[coord]), list(others)
     for name, value in arrays.items():
         if name in used:
             continue
@@ -159,6 +168,17 @@ def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path) 
     return columns
 
 
+def _as_colors(value: np.ndarray, remarks: list[str]) -> np.ndarray:
+    """(N, 3) of colors with an opacity, (N, 4), or of gray values, (N,) or (N, 1); others as they are."""
+    if value.ndim == 2 and value.shape[1] == 4:
+        remarks.append("the fourth number of each color, its opacity, passed over")
+        return value[:, :3]
+    if value.ndim == 1 or (value.ndim == 2 and value.shape[1] == 1):
+        remarks.append("one number for each color: gray")
+        return np.repeat(value.reshape(-1, 1), 3, axis=1)
+    return value
+
+
 def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
     plain = {plain_name(name): name for name in reversed(arrays)}
     return next((plain[name] for name in names if name in plain), None)
@@ -167,11 +187,22 @@ def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
 def _text(path: Path, options: ScanOptions) -> Columns:
     columns, table = read_delimited(path)
     if table is None and not options.columns:
-        return named(columns)
+        known = named(columns)
+        if not known.has(COORD):
+            numbers = np.column_stack([_numbers(column) for column in columns.values()])
+            raise BrokenSceneError(
+                f"{path}: its heading names no x y z ({', '.join(columns)[:200]}); {ASK}columns='{suggestion(numbers)}'"
+            )
+        return known
     if table is None:
-        table = np.column_stack([column.astype(np.float64) for column in columns.values()])
+        table = np.column_stack([_numbers(column) for column in columns.values()])
     habit = PTS if path.suffix.lower() == ".pts" and table.shape[1] == len(PTS) else ()
     return of_table(table, options.columns or habit, path)
+
+
+def _numbers(column: np.ndarray) -> np.ndarray:
+    """A column's numbers; NaN for one that holds words."""
+    return column.astype(np.float64) if column.dtype.kind in "biuf" else np.full(len(column), np.nan)
 
 
 def _las(path: Path, options: ScanOptions) -> Columns:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import Paint, choose_paint
-from mm3d_benchmarks.datasets.placement import coarse_steps
+from mm3d_benchmarks.datasets.digits import SAID, coarse_remark
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_benchmarks.datasets.scans.columns import COLOR, COORD, INSTANCES, LABELS, NORMAL, Columns
 from mm3d_benchmarks.datasets.scans.loaders import load_columns
@@ -112,7 +112,9 @@ def open_scan(path: Path, options: ScanOptions | None = None) -> Reading:
     needed = [*COORD, *(COLOR if columns.has(COLOR) else ()), *(NORMAL if columns.has(NORMAL) else ())]
     for name in needed:
         value = values[name]
-        if value.ndim != 1 or value.dtype.kind not in "biuf" or not len(value):
+        if not value.size:
+            raise BrokenSceneError(f"{path}: holds no point; export it again")
+        if value.ndim != 1 or value.dtype.kind not in "biuf":
             raise BrokenSceneError(f"{path}: column {name} is no column of numbers; export it again")
     kept, dropped = kept_rows(columns)
     if not kept.any():
@@ -126,17 +128,17 @@ def open_scan(path: Path, options: ScanOptions | None = None) -> Reading:
     if has_normal and not any(values[name].any() for name in NORMAL):
         has_normal = False
         remarks.append("normals are all zero: passed over")
-    if steps := coarse_steps([values[axis][kept] for axis in COORD], options.scale):
-        remarks.append(
-            f"coordinates far from the origin are stored in 32 bits: steps of {steps:.2g} m were lost when the file "
-            "was written; export doubles or shift the scan before"
-        )
+    if not any(remark.startswith(SAID) for remark in remarks):
+        remarks += coarse_remark([values[axis][kept] for axis in COORD], options.scale)
     turn = _turn(columns, kept, options)
     remarks += [turn.remark] if turn.remark else []
     segment, instance = (
         _label_column(columns, wanted, habits, key, path)
         for wanted, habits, key in ((options.segment, LABELS, "segment"), (options.instance, INSTANCES, "instance"))
     )
+    if paint is None:
+        unused = [name for name in values if name.strip() and name not in (*COORD, *NORMAL, segment, instance)]
+        remarks += [f"no colors; columns passed over: {', '.join(unused)[:200]}"] if unused else []
     return Reading(columns, kept, paint, has_normal, segment, instance, turn, options.scale, remarks)
 
 

@@ -15,7 +15,10 @@ from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_benchmarks.datasets.scans.columns import COLOR, COORD, Columns, named
 
 SAMPLE = 20_000  # rows that a guess looks at
+WIDEST = 64  # columns of a table of points
 UNIT = 0.02  # how far the length of stored normals is from 1
+ROUNDED = 0.02  # steps of 255: what is farther from whole is no byte
+BRIGHT = 48  # of 255: each channel reaches it somewhere in any colored scan
 ASK = "say what its columns are, for example "
 
 
@@ -62,6 +65,11 @@ def _guessed(table: np.ndarray, path: Path) -> Columns:
             f"{path}: a bare list of {table.size:,} numbers; {ASK}columns='x y z _' or 'x y z r g b'"
         )
     width = table.shape[1]
+    if width < 3 or width > WIDEST:
+        raise BrokenSceneError(
+            f"{path}: a table of {len(table):,} rows and {width:,} columns; it needs a row for each point and its "
+            f"x y z in columns{', so the other way round' if len(table) in (3, 6) else ''}"
+        )
     if width == 3:
         return Columns({name: table[:, i] for i, name in enumerate(COORD)}, remarks=["three columns taken as x y z"])
     if width == 6 and _are_colors(table[:, 3:]):
@@ -69,21 +77,27 @@ def _guessed(table: np.ndarray, path: Path) -> Columns:
         return Columns(
             {name: table[:, i] for i, name in enumerate(names)}, remarks=["six columns taken as x y z r g b"]
         )
-    raise BrokenSceneError(f"{path}: a bare table of {width} columns; {ASK}columns='{_suggestion(table)}'")
+    raise BrokenSceneError(f"{path}: a bare table of {width} columns; {ASK}columns='{suggestion(table)}'")
 
 
 def _are_colors(values: np.ndarray) -> bool:
-    """Whether three columns can only be colors: whole numbers from 0 to 255, or fractions that are no directions."""
+    """Whether three columns can only be colors: whole numbers from 0 to 255, or 255ths of 1, all three far up.
+
+    Intensities with the number of a return, a ring or a class are whole numbers too, but small ones.
+    """
     sample = _sample(values).astype(np.float64)
     if not len(sample) or not np.isfinite(sample).all() or sample.min() < 0 or sample.max() > 255:
         return False
-    if (sample == np.floor(sample)).all():
-        return float(sample.max()) > 1
-    length = np.linalg.norm(sample, axis=1)
-    return float(sample.max()) <= 1 and float((np.abs(length - 1) < UNIT).mean()) < 0.5
+    if set(np.unique(sample)) <= {0, 1}:
+        return False  # level normals, marks or a palette
+    if float(sample.max()) <= 1:
+        sample = sample * 255
+    if float(np.abs(sample - np.round(sample)).max()) > ROUNDED:
+        return False
+    return bool((np.quantile(sample, 0.995, axis=0) >= BRIGHT).all()) and not are_normals(values)
 
 
-def _suggestion(table: np.ndarray) -> str:
+def suggestion(table: np.ndarray) -> str:
     """Names for a table of this width; what lies behind the coordinates is skipped where it is not clear."""
     width = table.shape[1]
     rest = ["_"] * max(0, width - 3)

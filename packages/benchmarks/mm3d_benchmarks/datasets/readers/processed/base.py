@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.digits import coarse_remark
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
 from mm3d_benchmarks.datasets.placement import NO_OFFSET, Offset, settle
@@ -91,7 +92,7 @@ class PointceptReader(ProcessedReader):
         }
         segment, instance = arrays.get(self.segment_file), arrays.get("instance")
         same_length(files["coord"], coord=arrays["coord"], color=arrays["color"], segment=segment, instance=instance)
-        classes, remarks = len(self.facts.segment_classes), []
+        classes, remarks = len(self.facts.segment_classes), coarse_remark(list(arrays["coord"][:, :3].T))
         coord, offset = place(arrays["coord"][:, :3])
         scene = Scene(
             name,
