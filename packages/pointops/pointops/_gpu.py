@@ -19,9 +19,12 @@ def knn(
     xyz: Tensor, ends: list[int], query: Tensor, query_ends: list[int], k: int, missing: str
 ) -> tuple[Tensor, Tensor]:
     """What :func:`pointops.knn.knn_query_reference` returns, for checked arguments."""
-    from pointops.triton import search
+    from pointops.triton import pruned, search
 
-    idx, distance2 = search.knn(xyz, ends, query, query_ends, k)
+    if k == 1 and pruned.pays(ends, query_ends):
+        idx, distance2 = (part.unsqueeze(1) for part in pruned.nearest(*pruned.sort_pair(xyz, ends, query, query_ends)))
+    else:
+        idx, distance2 = search.knn(xyz, ends, query, query_ends, k)
     lacking = idx < 0
     distance = root(distance2).masked_fill(lacking, MISSING_DISTANCE)
     if missing == "first_point" and xyz.shape[0]:
@@ -33,15 +36,20 @@ def knn(
 
 def nearest_pair(xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor) -> tuple[Tensor, ...]:
     """The four tensors of :func:`pointops.chamfer.chamfer_nearest`, without gradient."""
-    from pointops.triton import search
+    from pointops.triton import pruned, search
 
     xyz, new_xyz = _check.points("xyz", xyz), _check.points("new_xyz", new_xyz)
     ends = _check.ends("offset", offset, xyz.shape[0], "xyz")
     new_ends = _check.ends("new_offset", new_offset, new_xyz.shape[0], "new_xyz")
     _check.same_scenes("new_offset", new_ends, "offset", ends)
+    if pruned.pays(ends, new_ends):
+        clouds = pruned.sort_pair(xyz, ends, new_xyz, new_ends)
+        found = [pruned.nearest(clouds[1], clouds[0]), pruned.nearest(*clouds)]
+    else:
+        pairs = ((new_xyz, new_ends, xyz, ends), (xyz, ends, new_xyz, new_ends))
+        found = [[part[:, 0] for part in search.knn(*pair, 1)] for pair in pairs]
     out = []
-    for cloud, cloud_ends, other, other_ends in ((xyz, ends, new_xyz, new_ends), (new_xyz, new_ends, xyz, ends)):
-        idx, distance2 = (part[:, 0] for part in search.knn(other, other_ends, cloud, cloud_ends, 1))
+    for idx, distance2 in found:
         out += [distance2.masked_fill(idx < 0, 0.0), idx.contiguous()]
     return tuple(out)
 

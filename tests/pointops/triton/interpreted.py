@@ -19,7 +19,7 @@ from pointops.inverse import inverse_table_reference, table_for
 from pointops.knn import knn_query_reference
 from pointops.sampling import _swept as swept
 from pointops.sampling import farthest_point_sampling_reference
-from pointops.triton import aggregate, features, norm, sampling, search, window
+from pointops.triton import aggregate, features, norm, pruned, sampling, search, window
 from pointops.vector_attention import _aggregate_gradient_reference, aggregate_reference, relation_reference
 from pointops.windows import window_pairs
 
@@ -156,6 +156,69 @@ def test_more_points_and_queries_than_a_tile_holds():
     near = search.knn(cloud, ends, cloud.flip(0), [100, 250], 1)[0][:, 0]
     want = chamfer_nearest_reference(cloud.flip(0), torch.tensor([100, 250]), cloud, torch.tensor(ends)).idx
     assert torch.equal(near, want)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """So small that few points are many blocks and several rounds of boxes."""
+    for name, size in {"QUERIES": 8, "SUPPORT": 8, "BLOCKS": 4, "FROM": 1}.items():
+        monkeypatch.setattr(pruned, name, size)
+
+
+def surface(count: int, seed: int = 0) -> Tensor:
+    """Points on a floor and far away from it, as a scan has them: dense and empty places."""
+    points = rand(count, 3, seed=seed) * torch.tensor([5.0, 3.0, 0.01])
+    points[: count // 9] = rand(count // 9, 3, seed=seed + 1) * 0.1 + 30
+    return points
+
+
+@pytest.mark.parametrize("ends", [[50], [0, 21, 21, 50]])
+@pytest.mark.parametrize(
+    ("cloud", "other"),
+    [
+        (surface(50), surface(24, 5)),
+        (lattice(50), lattice(24, 3) + 0.5),
+        (torch.ones(50, 3), torch.ones(24, 3)),
+        (surface(50), surface(24, 5) * 1e4),  # the whole first cloud in a cell of the curve
+        (surface(50), surface(50)[26:]),
+    ],
+    ids=["surfaces", "ties", "all equal", "far apart", "shared points"],
+)
+def test_the_search_that_leaves_blocks_out_finds_the_same_rows(small_blocks, ends, cloud, other):
+    other_ends = [*([7] * (len(ends) - 1)), 24]
+    want = chamfer_nearest_reference(cloud, torch.tensor(ends), other, torch.tensor(other_ends))
+    first, second = pruned.sort_pair(cloud, ends, other, other_ends)
+    for (idx, distance2), (distances, rows_) in zip(
+        (pruned.nearest(second, first), pruned.nearest(first, second)), (want[:2], want[2:]), strict=True
+    ):
+        assert torch.equal(idx, rows_)
+        assert torch.equal(distance2[idx >= 0], distances[idx >= 0])
+
+
+def test_large_clouds_are_searched_so_behind_the_public_functions(small_blocks, monkeypatch):
+    cloud, other, offset = surface(50), surface(40, 2), torch.tensor([30, 50])
+    new_offset = torch.tensor([15, 40])
+    near = chamfer_nearest_reference(cloud, offset, other, new_offset)
+    want = knn_query_reference(1, cloud, offset, other, new_offset)
+    asked: list[int] = []
+    own = pruned.nearest
+    monkeypatch.setattr(pruned, "nearest", lambda *clouds: asked.append(1) or own(*clouds))
+    monkeypatch.setattr(_gpu, "serves", lambda xyz: True)
+    for a, b in zip(chamfer_nearest(cloud, offset, other, new_offset), near, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(knn_query(1, cloud, offset, other, new_offset), want, strict=True):
+        assert torch.equal(a, b)
+    assert len(asked) == 3
+
+
+def test_far_blocks_are_left_out(small_blocks, monkeypatch):
+    cloud, asked = torch.cat([rand(64, 3), rand(64, 3, seed=1) + 100]), rand(16, 3, seed=2)
+    want = knn_query_reference(1, cloud, torch.tensor([128]), asked, torch.tensor([16]))[0][:, 0]
+    support, queries = pruned.sort_pair(cloud, [128], asked, [16])
+    boxes = pruned._boxes(support.xyz, 8 * torch.arange(16), torch.full((16,), 127))
+    monkeypatch.setattr(pruned, "_boxes", lambda *_: boxes)
+    support.xyz[64:] = queries.xyz[0]  # whoever looks into the far blocks finds the first query there
+    assert torch.equal(pruned.nearest(support, queries)[0], want)
 
 
 @pytest.mark.parametrize(("skip", "started"), [(False, True), (True, False)])

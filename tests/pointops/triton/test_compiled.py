@@ -34,11 +34,11 @@ def test_registers_and_spills_stay_within_bounds(tmp_path, monkeypatch, name, ar
 def test_the_case_list_names_every_kernel():
     from triton.runtime.jit import JITFunction
 
-    from pointops.triton import aggregate, features, norm, sampling, search, window
+    from pointops.triton import aggregate, features, norm, pruned, sampling, search, window
 
     kernels = {
         value
-        for module in (aggregate, features, norm, sampling, search, window)
+        for module in (aggregate, features, norm, pruned, sampling, search, window)
         for name, value in vars(module).items()
         if isinstance(value, JITFunction) and name.endswith("_kernel")
     }

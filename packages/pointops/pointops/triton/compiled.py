@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pointops.triton import aggregate, features, norm, sampling, search, window
+from pointops.triton import aggregate, features, norm, pruned, sampling, search, window
 
 ARCHITECTURES = (80, 90)  # A100; H100 and H200
 
@@ -117,6 +117,10 @@ def _search_cases() -> Iterator[tuple[str, Case]]:
         constants = {**tile, "K": k}
         case = Case(search.knn_kernel, pointers, constants, fused=False, registers=registers, spills=16)
         yield f"kNN, up to {k}", case
+    pointers = {"xyz": "fp32", "row": "i32", "boxes": "fp32", "query": "fp32", "near": "i32"}
+    constants = {"QUERIES": pruned.QUERIES, "SUPPORT": pruned.SUPPORT, "BLOCKS": pruned.BLOCKS}
+    case = Case(pruned.pruned_kernel, {**pointers, "bounds": "i32", "out": "i64"}, constants, fused=False)
+    yield "1-NN of large clouds", case
     pointers = {"xyz": "fp32", "bounds": "i32", "out": "i32", "radii2": "fp32"}
     for width, spills in ((1024, 0), (2048, 0), (8192, 0), (16_384, 224)):
         constants = {"SKIP": False, "WIDTH": width}
