@@ -94,7 +94,7 @@ def measure(config: Mapping[str, Any], kind: str, device: torch.device, capacity
         small = memory.small_config(config, kind, scenes, guess.points, Path(temporary))
         small["machine"] |= {"device": device.type}
         training: Training = KINDS[kind].training_of(small)
-        batch = next(iter(training.loader(small).stream(0, 1))).to(device)
+        batch = next(iter(training.loader().stream(0, 1))).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     optimizer = training.recipe.build_optimizer(training.module)

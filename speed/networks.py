@@ -23,19 +23,8 @@ import torch
 from torch import nn
 
 from mm3d_benchmarks.loading.loading import SceneLoader, ScenesToItems
-from mm3d_benchmarks.runs.build import (
-    Machine,
-    Recipe,
-    build_encoder,
-    build_facts,
-    build_method,
-    build_targets,
-    build_task,
-    instantiate,
-    open_data,
-    part,
-    split_scenes,
-)
+from mm3d_benchmarks.runs.build import build_encoder, build_method, build_network, build_targets
+from mm3d_benchmarks.runs.configuration import Evaluation, Finetuning
 from mm3d_benchmarks.store.provenance import gather
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
@@ -169,19 +158,18 @@ def measure(config: Mapping[str, Any], steps: int = 5, scenes: int = 4) -> dict[
     """
     if steps < 1 or scenes < 1:
         raise UserError(f"--steps {steps} --scenes {scenes}: both must be at least 1")
-    machine = Machine.of(config)
-    device = torch.device(machine.device)
-    data, facts, recipe = open_data(config), build_facts(config), Recipe.of(config, "finetune")
-    seed_everything(int(config["seed"]), "parameters")
-    model = build_task(config, build_encoder(config), facts, data).to(device)
-    names = split_scenes(config, data, "train")
+    tuned, scored = Finetuning.of(config), Evaluation.of(config)
+    device, data, recipe = torch.device(tuned.machine.device), tuned.dataset.open(), tuned.recipe
+    seed_everything(tuned.seed, "parameters")
+    model: Any = build_network(tuned, data).to(device)
+    names = tuned.dataset.scenes(data, "train")
     items = ScenesToItems(
-        recipe.sampling(part(config, "backbone.input")),
-        targets=build_targets(config, facts, recipe.votes),
-        plan=machine.plan_spec(model.encoder),
+        recipe.sampling(tuned.backbone.inputs),
+        targets=build_targets(tuned.task, tuned.dataset.facts, recipe.votes),
+        plan=tuned.machine.plan_spec(model.encoder),
     )
     loader = SceneLoader(
-        data, names, items, batch=recipe.batch, seed=int(config["seed"]), loop=recipe.loop, drop_last=recipe.drop_last
+        data, names, items, batch=recipe.batch, seed=tuned.seed, loop=recipe.loop, drop_last=recipe.drop_last
     )
     start = time.perf_counter()
     batches = list(loader.stream(0, min(2, steps)))
@@ -197,12 +185,12 @@ def measure(config: Mapping[str, Any], steps: int = 5, scenes: int = 4) -> dict[
         "loading_seconds_per_batch_one_process": round(loading, 4),
     }
     return {
-        "backbone": part(config, "backbone.name"),
-        "dataset": part(config, "dataset.name"),
-        "recipe": part(config, "recipe.name"),
-        "parameters": parameter_counts(model) | _pretraining_parameters(config, model),
+        "backbone": tuned.backbone.name,
+        "dataset": tuned.dataset.name,
+        "recipe": config["recipe"]["name"],
+        "parameters": parameter_counts(model) | _pretraining_parameters(tuned, config["pretrain"].get("method"), model),
         "training": training,
-        "inference": _inference(config, model, data, device, scenes),
+        "inference": _inference(scored, model, data, device, scenes),
         "peak_memory_bytes": peak_memory(device),
         "provenance": gather(device_name(device)),
     }
@@ -235,29 +223,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _inference(
-    config: Mapping[str, Any], model: nn.Module, data: Any, device: torch.device, scenes: int
-) -> dict[str, Any]:
+def _inference(config: Evaluation, model: nn.Module, data: Any, device: torch.device, scenes: int) -> dict[str, Any]:
     """Median seconds for one held-out scene: reading, sampling, searching, predicting, in the evaluation's protocol."""
-    protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")
-    names = split_scenes(config, data, "evaluate")[:scenes]
-    inputs = tuple(part(config, "backbone.input"))
+    names = config.dataset.scenes(data, "evaluate")[:scenes]
     model.eval()
     loaded = [data.load(name) for name in names]
 
     def predict(number: int) -> None:
-        protocol(model, loaded[number % len(loaded)], inputs, device, None)
+        config.way(model, loaded[number % len(loaded)], config.backbone.inputs, device, None)
 
     times = time_steps(predict, len(loaded), device)
     return {"seconds_per_scene": round(statistics.median(times), 5), "scenes": len(names)}
 
 
-def _pretraining_parameters(config: Mapping[str, Any], model: nn.Module) -> dict[str, int]:
+def _pretraining_parameters(config: Finetuning, method: Mapping[str, Any] | None, model: nn.Module) -> dict[str, int]:
     """The paper's count for a pre-trained row: the whole task network plus what pre-training adds to the encoder."""
-    if part(config, "pretrain.method", None) is None:
+    if method is None:
         return {}
-    encoder = build_encoder(config)
-    added = _trainable(build_method(config, encoder)) - _trainable(encoder)
+    encoder = build_encoder(config.backbone)
+    added = _trainable(build_method(method, encoder)) - _trainable(encoder)
     return {"pretraining_total": _trainable(model) + added, "pretraining_added": added}
 
 

@@ -28,7 +28,9 @@ from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.loading import Batch, ScenesToItems
 from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.request import Request
-from mm3d_benchmarks.runs.build import Recipe, build_encoder, build_facts, build_method, build_targets, build_task, part
+from mm3d_benchmarks.runs.build import build_encoder, build_method, build_targets, build_task
+from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.synthetic.generate import generate
 from mm3d_core.errors import UserError
 from mm3d_core.observing.efficiency import device_name
@@ -96,17 +98,18 @@ def measure(
     """
     config = _config(backbone, data, kept, choices)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    facts, recipe = build_facts(config), Recipe.of(config, "pretrain")
+    facts, network, recipe = Dataset.of(config).facts, Backbone.of(config), Recipe.of(config, "pretrain")
     seed_everything(0, "parameters")
-    task: Any = build_task(config, build_encoder(config), facts, data).to(device)
-    method: Any = build_method(config, build_encoder(config)).to(device)
+    sizes = data.manifest.get("mean_sizes")
+    task: Any = build_task(config["task"], network, build_encoder(network), facts, sizes).to(device)
+    method: Any = build_method(config["pretrain"]["method"], build_encoder(network)).to(device)
     spec = task.encoder.plan_spec()
     sampling = replace(
-        recipe.sampling(part(config, "backbone.input")),
+        recipe.sampling(network.inputs),
         augmentation=(CoordinateJitter(),),  # where a scan has fewer points than asked for, repeats differ
         voxel=None, max_points=None, crop=None, num_points=points,
     )  # fmt: skip
-    targets = build_targets(config, facts, Recipe.of(config, "finetune").votes)
+    targets = build_targets(config["task"], facts, Recipe.of(config, "finetune").votes)
     scene = _largest(data)
     labeled = Batch.join([ScenesToItems(sampling, targets=targets, plan=spec)(scene, "bench")]).to(device)
     scan = points_of(sampling(scene, numpy_generator("bench", "sample")), sampling.inputs)

@@ -26,11 +26,12 @@ import pointops.plan
 from mm3d_backbones.point_transformer import PointTransformer, VectorAttention
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer, WindowAttention
+from mm3d_core.encoder import Encoder
 from mm3d_core.points import PointBatch
 from pointops.plan import GeometryPlan, PlanLevel, PlanSpec, level_counts, make_plan
 from pointops.windows import WindowSpec
 
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], type[nn.Module]]] = {
+NETWORKS: dict[str, tuple[Callable[[], Encoder], type[nn.Module]]] = {
     "Point Transformer": (PointTransformer, VectorAttention),
     "Stratified Transformer": (StratifiedTransformer, WindowAttention),
 }
@@ -121,7 +122,7 @@ def measure(name: str, points: PointBatch, labels: Tensor, repeats: int, clock: 
     torch.manual_seed(0)
     model = Segmentor(build(), 13)
     encoder = model.encoder
-    spec: PlanSpec = encoder.plan_spec()  # pyright: ignore[reportCallIssue]
+    spec: PlanSpec = encoder.plan_spec()
     layers = [0] * len(spec.levels)
     for part in ("encoder_blocks", "decoder_blocks", "stages"):
         for number, blocks in enumerate(getattr(encoder, part, ())):

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from backbones.released_states import point_transformer_state, stratified_state
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm3d_backbones import released_segmentation as released
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import read_weights
 
@@ -141,7 +142,7 @@ def test_bad_files_are_refused_with_one_line(content: str, tmp_path: Path, capsy
 
 
 def test_an_encoder_without_releases_is_refused():
-    class Other(nn.Module):
+    class Other(Encoder):
         channels = (8,)
 
     with pytest.raises(ValueError, match="Other"):

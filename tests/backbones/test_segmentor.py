@@ -6,15 +6,15 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
+from mm3d_core.encoder import Encoder
 from mm3d_core.points import PointBatch
 
 
-class Echo(nn.Module):
+class Echo(Encoder):
     """An encoder that returns its input as its only level."""
 
     channels = (4,)

@@ -9,7 +9,7 @@ from mm3d_benchmarks.loading.loading import Sampling
 from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
-from mm3d_benchmarks.runs.build import Recipe
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_core.training.schedules import Position
 
 BACKBONES = ("votenet", "votenet_color", "votenet_color_height", "h3dnet")
@@ -76,7 +76,7 @@ def test_every_recipe_is_named_after_its_file_and_is_understood(name):
         sampling = recipe.sampling(settings["backbone"]["input"])
         assert isinstance(sampling, Sampling)
         assert not sampling.shift
-        recipe.schedules()
+        assert 0 < recipe.schedule(Position(0, 1000, 10)) <= 1
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
@@ -108,7 +108,7 @@ def test_learning_rates_fall_at_the_published_epochs(name, epochs, steps, factor
     backbone, dataset = name.split("_")[:2]
     recipe = Recipe.of(config(backbone, dataset, name), "finetune")
     assert recipe.epochs == epochs
-    schedule, _ = recipe.schedules()
+    schedule = recipe.schedule
     per_epoch = 7
     factors = [schedule(Position(epoch * per_epoch, epochs * per_epoch, per_epoch)) for epoch in range(epochs)]
     falls = [epoch for epoch in range(1, epochs) if factors[epoch] != factors[epoch - 1]]
@@ -119,7 +119,7 @@ def test_learning_rates_fall_at_the_published_epochs(name, epochs, steps, factor
 @pytest.mark.parametrize("name", ["votenet_scannet", "votenet_scannet_release", "h3dnet_scannet"])
 def test_batch_norm_momentum_halves_every_twenty_epochs(name):
     recipe = Recipe.of(config(name.split("_")[0], "scannet", name), "finetune")
-    _, momentum = recipe.schedules()
+    momentum = recipe.batch_norm
     assert momentum is not None
     epochs = recipe.epochs or 0
     for epoch in range(epochs):

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 
 from mm3d_benchmarks.planning.compose import available, compose
 from mm3d_benchmarks.planning.request import Request
-from mm3d_benchmarks.runs.build import Machine
+from mm3d_benchmarks.runs.machine import Machine
 from mm3d_core.points import PointBatch
 from pointops.plan import make_plan
 

@@ -22,8 +22,8 @@ from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
 from mm3d_benchmarks.planning.sweepfile import load_sweep
-from mm3d_benchmarks.runs.build import Recipe
-from mm3d_benchmarks.runs.build import instantiate as build
+from mm3d_benchmarks.runs.instantiate import instantiate as build
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_core.training.schedules import Position
 
 RECIPES = [name for name in available("recipe") if name.startswith(("point_transformer", "stratified_transformer"))]
@@ -87,9 +87,8 @@ def test_each_recipe_builds_its_sampling_optimizer_and_schedule(name: str):
             True,
         )
         assert isinstance(recipe.build_optimizer(encoder), torch.optim.Optimizer)
-        schedule, _ = recipe.schedules()
-        assert 0 < schedule(Position(0, 1000, 10)) <= 1
-        assert 0 <= schedule(Position(999, 1000, 10)) < 1 or settings["recipe"]["name"].endswith("official")
+        assert 0 < recipe.schedule(Position(0, 1000, 10)) <= 1
+        assert 0 <= recipe.schedule(Position(999, 1000, 10)) < 1 or settings["recipe"]["name"].endswith("official")
 
 
 def test_attention_blocks_of_stratified_transformer_learn_at_a_tenth():
@@ -165,9 +164,10 @@ def finetuning(recipe: str, **overrides: Any) -> Recipe:
 
 def rates(recipe: Recipe, *shares: float) -> list[float]:
     """Learning rates at some shares of a training, 100 steps an epoch."""
-    schedule, _ = recipe.schedules()
     steps = 100 * (recipe.epochs or 0)
-    return [recipe.optimizer["lr"] * schedule(Position(round(share * steps), steps, 100)) for share in shares]
+    return [
+        recipe.optimizer.options["lr"] * recipe.schedule(Position(round(share * steps), steps, 100)) for share in shares
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_rate_on_s3dis_falls_in_steps_or_is_the_constant_of_the_released_cod
 
 def test_the_rate_on_scannet_follows_a_cosine_to_its_last_value_or_the_steps_of_the_text():
     cosine, steps = finetuning("point_transformer_scannet"), finetuning("point_transformer_scannet_paper")
-    assert (cosine.epochs, cosine.optimizer["_target_"]) == (200, "torch.optim.SGD")
+    assert (cosine.epochs, cosine.optimizer.kind) == (200, torch.optim.SGD)
     first, middle, last = rates(cosine, 0, 0.5, 1)
     assert (first, middle) == pytest.approx((0.5, (0.5 + 0.0001) / 2))
     assert last == pytest.approx(0.0001)

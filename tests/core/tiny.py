@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.points import PointBatch
 from pointops import farthest_point_sampling, knn_query
 
 
-class TinyEncoder(nn.Module):
+class TinyEncoder(Encoder):
     """Two levels: a perceptron on each point, and a maximum over 8 neighbors at a quarter of the points."""
 
     def __init__(self, in_channels: int = 6, channels: tuple[int, int] = (8, 16)) -> None:
@@ -17,9 +18,6 @@ class TinyEncoder(nn.Module):
         self.channels = channels
         self.near = nn.Sequential(nn.Linear(in_channels, 32), nn.ReLU(), nn.Linear(32, channels[0]))
         self.far = nn.Sequential(nn.Linear(channels[0] + 3, channels[1]), nn.BatchNorm1d(channels[1]), nn.ReLU())
-
-    def plan_spec(self) -> None:
-        return None
 
     def encode(self, points: PointBatch) -> list[PointBatch]:
         """There is no way up: the levels as they are."""
@@ -41,7 +39,7 @@ class TinyEncoder(nn.Module):
         return [fine, coarse.with_feat(self.far(grouped.flatten(0, 1)).view(*index.shape, -1).amax(1))]
 
 
-class IdentityEncoder(nn.Module):
+class IdentityEncoder(Encoder):
     """One level: the features as they are."""
 
     def __init__(self, channels: int = 6) -> None:

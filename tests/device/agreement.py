@@ -30,7 +30,7 @@ def take_step(config: Mapping[str, Any], kind: str, device: str, add: float = 0.
     Args:
         add: to every weight, for a step that must not agree.
     """
-    here = {**config, "machine": {**config["machine"], "device": device}}
+    here = {**config, "machine": {**config["machine"], "device": device, "workers": 0}}
     training: Training = KINDS[kind].training_of(here)
     module: Any = training.module
     module.train()
@@ -39,7 +39,7 @@ def take_step(config: Mapping[str, Any], kind: str, device: str, add: float = 0.
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(add)
-    batch = next(iter(training.loader({**here, "machine": {**here["machine"], "workers": 0}}).stream(0, 1)))
+    batch = next(iter(training.loader().stream(0, 1)))
     keys = (int(here["seed"]), "step", 0, 0)
     seed_everything(*keys)
     losses = training.objective(module, batch.to(device), generator(*keys, "objective"))

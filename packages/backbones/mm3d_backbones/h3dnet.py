@@ -24,6 +24,7 @@ from mm3d_backbones.h3dnet_matching import Matching, Primitives, Refinement
 from mm3d_backbones.h3dnet_primitives import PrimitiveRule, objects_of_points, primitive_targets
 from mm3d_backbones.pointnet2 import PointNet2Encoder, SetAbstraction, seeds_of
 from mm3d_backbones.votenet import Clustering, Head, Stack, Voting, check_detector, with_rows
+from mm3d_core.encoder import Encoder
 from mm3d_core.points import PointBatch
 from pointops import ball_query
 
@@ -32,7 +33,7 @@ KINDS = ("horizontal", "vertical", "edge")
 EXTENTS = (2, 1, 0)  # numbers that describe a primitive beside its center: l and w; height; none
 
 
-class FourTowers(nn.Module):
+class FourTowers(Encoder):
     """Four PointNet++ encoders with their own weights on the same seeds.
 
     Args:
@@ -90,7 +91,7 @@ class H3DNet(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         num_classes: int,
         num_heading_bins: int,
         mean_sizes: Sequence[Sequence[float]] | Tensor,
@@ -116,7 +117,7 @@ class H3DNet(nn.Module):
         published = PrimitiveRule() if self.codec.axis_aligned else PrimitiveRule.sunrgbd()
         self.rule = published if primitive_rule is None else PrimitiveRule(**primitive_rule)
         self.encoder = encoder
-        self.fuse = Stack([sum(encoder.channels), 512, 256])  # type: ignore[arg-type]
+        self.fuse = Stack([sum(encoder.channels), 512, 256])
         self.flags = nn.ModuleDict({kind: Head([256, 128], 2) for kind in KINDS})
         self.votings = nn.ModuleDict({kind: Voting(256) for kind in ("center", *KINDS)})
         self.primitives = nn.ModuleDict(

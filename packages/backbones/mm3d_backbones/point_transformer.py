@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mm3d_backbones.geometry import level_points, plan_of
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import (
@@ -46,7 +47,7 @@ DOWN_NEIGHBORS = 16  # points pooled into one when a level is sampled
 UP_NEIGHBORS = 3  # points from which a finer level is interpolated
 
 
-class PointTransformer(nn.Module):
+class PointTransformer(Encoder):
     """Encoder and decoder of Point Transformer: the part that pre-training learns and fine-tuning keeps.
 
     Args:

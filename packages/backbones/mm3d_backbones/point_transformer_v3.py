@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from mm3d_backbones.patch_attention import PatchAttention, Patches
 from mm3d_backbones.stratified_transformer import DropPath
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import gather_rows, known_counts, segment_max, segment_mean
@@ -39,7 +40,7 @@ STEM_KERNEL, KERNEL = 5, 3  # voxels
 SHUFFLES = ("never", "training", "always")
 
 
-class PointTransformerV3(nn.Module):
+class PointTransformerV3(Encoder):
     """The U-shaped network without its classifier: the part that pre-training learns and fine-tuning keeps.
 
     Args:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_backbones.geometry import plan_of
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import InverseTable, grouping2, interpolate
@@ -33,7 +34,7 @@ HASH_FACTOR = -7046029254386353131  # odd and without structure: 2**64 / golden 
 HASH_MASK = (1 << 35) - 1  # makes a shift by 29 fill with zeros
 
 
-class PointNet2Encoder(nn.Module):
+class PointNet2Encoder(Encoder):
     """The part of VoteNet that pre-training learns and fine-tuning keeps.
 
     Args:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import LoadReport, save_weights
 from mm3d_core.training.released import read_released
@@ -34,7 +35,7 @@ def import_h3dnet(model: nn.Module, released: Mapping[str, Tensor], source: str 
 
 
 def import_encoder(
-    encoder: nn.Module, released: Mapping[str, Tensor], source: str = "checkpoint", skip_mismatched: bool = False
+    encoder: Encoder, released: Mapping[str, Tensor], source: str = "checkpoint", skip_mismatched: bool = False
 ) -> LoadReport:
     """Load the ``backbone_net`` of a released VoteNet or MM-3DScene pre-training into a PointNet2Encoder.
 

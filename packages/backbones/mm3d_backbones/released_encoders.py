@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm3d_backbones.h3dnet import FourTowers
 from mm3d_backbones.point_transformer import PointTransformer
@@ -21,6 +21,7 @@ from mm3d_backbones.released_detection import LAYER_TENSORS, encoder_layers
 from mm3d_backbones.released_point_transformer_v3 import convolution_weight
 from mm3d_backbones.released_segmentation import encoder_name
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 
 COUNTERS = "num_batches_tracked"  # of batch norms; no number depends on it, and old files lack it
@@ -60,7 +61,7 @@ class Account:
         return "\n".join(lines)
 
 
-def import_encoder(encoder: nn.Module, released: Mapping[str, Tensor], source: str = "checkpoint") -> Account:
+def import_encoder(encoder: Encoder, released: Mapping[str, Tensor], source: str = "checkpoint") -> Account:
     """Copy a released encoder's tensors into ours.
 
     Args:
@@ -103,7 +104,7 @@ def import_encoder(encoder: nn.Module, released: Mapping[str, Tensor], source: s
     return Account(source, taken, tuple(sorted(released.keys() - taken.keys())), tuple(missing))
 
 
-def encoder_names(encoder: nn.Module, released: Mapping[str, Tensor]) -> dict[str, str]:
+def encoder_names(encoder: Encoder, released: Mapping[str, Tensor]) -> dict[str, str]:
     """Released name -> our name inside the encoder, of every released tensor that belongs there.
 
     Tensors under our own names are taken too, alone or as the part ``encoder`` of a model.

@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm3d_backbones import released_point_transformer_v3 as third
 from mm3d_backbones.point_transformer import PointTransformer
 from mm3d_backbones.point_transformer_v3 import PointTransformerV3
 from mm3d_backbones.segmentor import Segmentor
 from mm3d_backbones.stratified_transformer import StratifiedTransformer
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import LoadReport, save_weights
 from mm3d_core.training.released import read_released
@@ -111,7 +112,7 @@ def import_released(
     return report
 
 
-def _translator(encoder: nn.Module, state: Mapping[str, Tensor], levels: int):
+def _translator(encoder: Encoder, state: Mapping[str, Tensor], levels: int):
     if isinstance(encoder, PointTransformer):
         return lambda name: point_transformer_name(name, levels)
     if isinstance(encoder, StratifiedTransformer):
@@ -122,7 +123,7 @@ def _translator(encoder: nn.Module, state: Mapping[str, Tensor], levels: int):
     raise ValueError(f"model: no released checkpoint is known for {type(encoder).__name__}")
 
 
-def encoder_name(encoder: nn.Module, name: str, state: Mapping[str, Tensor]) -> str | None:
+def encoder_name(encoder: Encoder, name: str, state: Mapping[str, Tensor]) -> str | None:
     """Our name, inside the encoder, of a released tensor; None if it has no place there.
 
     Args:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 
@@ -33,7 +34,7 @@ class Segmentor(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, num_classes: int, ignore_label: int = -1, init_std: float | None = None
+        self, encoder: Encoder, num_classes: int, ignore_label: int = -1, init_std: float | None = None
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -41,7 +42,7 @@ class Segmentor(nn.Module):
         self.encoder = encoder
         self.num_classes = num_classes
         self.ignore_label = ignore_label
-        width = int(encoder.channels[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
+        width = encoder.channels[0]
         self.head = nn.Sequential(
             nn.Linear(width, width),
             PointNorm(width, negative_slope=0.0),

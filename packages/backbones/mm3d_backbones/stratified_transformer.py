@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from mm3d_backbones.geometry import level_points, plan_of
 from mm3d_backbones.kernel_points import kernel_points
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import grouping2, interpolate
@@ -46,7 +47,7 @@ STEM_SLOPE = 0.2  # of the leaky ReLUs behind them
 INIT_STD = 0.02  # of linear layers and position tables
 
 
-class StratifiedTransformer(nn.Module):
+class StratifiedTransformer(Encoder):
     """Stem, stages and decoder of Stratified Transformer: the part that pre-training learns and fine-tuning keeps.
 
     Args:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mm3d_backbones.detection_losses import assign, box_loss, box_losses, objectness_loss, vote_loss
 from mm3d_backbones.detection_targets import BoxCodec, Proposals, predictions
 from mm3d_backbones.pointnet2 import SetAbstraction
+from mm3d_core.encoder import Encoder
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
 from pointops import ball_query, farthest_point_sampling, make_offset, to_device
@@ -54,7 +55,7 @@ class VoteNet(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         num_classes: int,
         num_heading_bins: int,
         mean_sizes: Sequence[Sequence[float]] | Tensor,
@@ -69,7 +70,7 @@ class VoteNet(nn.Module):
         super().__init__()
         check_detector(num_classes, mean_sizes, train_sampling, eval_sampling)
         self.train_sampling, self.eval_sampling, self.count_padding = train_sampling, eval_sampling, count_padding
-        width: int = encoder.channels[0]  # type: ignore[index,assignment]
+        width = encoder.channels[0]
         self.encoder = encoder
         self.codec = BoxCodec(num_heading_bins, mean_sizes)
         self.voting = Voting(width, vote_factor)

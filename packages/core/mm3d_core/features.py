@@ -1,17 +1,64 @@
-"""What stands in which column of ``feat``: so that views which move or recolor points can keep the features true."""
+"""What a network may read at every point, each input once: its width, its values, how it follows color.
+
+Readers, loaders, views and descriptions of weights all take an input's facts from ``FEATURES``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mm3d_core.points import PointBatch
 
-WIDTHS = {"coord": 3, "color": 3, "color_votenet": 3, "color_centered": 3, "height": 1, "normal": 3}
-COLOR_SCALES = {"color": 1.0, "color_votenet": 255 / 256, "color_centered": 1.0}  # feature = scale * color + constant
+MEAN_COLOR = np.array([109.8, 97.2, 83.8], dtype=np.float32)  # votenet, scannet/scannet_detection_dataset.py
+
+
+@dataclass(frozen=True)
+class Feature:
+    """An input.
+
+    Attributes:
+        width: columns of ``feat``.
+        needs: the attribute of a sample (``loading.sample.Sample``) that must be there.
+        values: (N, width) numbers of a sample.
+        says: what they are, in words.
+        color_scale: of a color: feature = color_scale * (color in [0, 1]) + constant.
+    """
+
+    width: int
+    needs: str
+    values: Callable[[Any], np.ndarray]
+    says: str
+    color_scale: float | None = None
+
+
+FEATURES = {
+    "coord": Feature(
+        3,
+        "coord",
+        lambda s: s.coord,
+        "metres from the minimum corner of the crop (the scan's own, where sampling.shift is false)",
+    ),
+    "color": Feature(3, "color", lambda s: s.color / 255, "red, green, blue in [0, 1]", 1.0),
+    "color_votenet": Feature(  # VoteNet on ScanNet
+        3,
+        "color",
+        lambda s: (s.color - MEAN_COLOR) / 256,
+        "(red, green, blue in 0..255 minus (109.8, 97.2, 83.8)) / 256",
+        255 / 256,
+    ),
+    "color_centered": Feature(  # VoteNet on SUN RGB-D
+        3, "color", lambda s: s.color / 255 - 0.5, "red, green, blue in [-0.5, 0.5]", 1.0
+    ),
+    "height": Feature(1, "height", lambda s: s.height[:, None], "metres above the 0.99th percentile of z"),
+    "normal": Feature(3, "normal", lambda s: s.normal, "unit normals"),
+}
+COLOR_SCALES = {name: feature.color_scale for name, feature in FEATURES.items() if feature.color_scale is not None}
 
 
 @dataclass(frozen=True)
@@ -26,22 +73,23 @@ class FeatureLayout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))
-        unknown = [name for name in self.inputs if name not in WIDTHS]
+        unknown = [name for name in self.inputs if name not in FEATURES]
         if unknown:
-            raise ValueError(f"inputs names {', '.join(unknown)}, but views can only keep {', '.join(WIDTHS)} true")
+            raise ValueError(f"inputs names {', '.join(unknown)}, but views can only keep {', '.join(FEATURES)} true")
 
     @property
     def width(self) -> int:
         """Columns of ``feat``."""
-        return sum(WIDTHS[name] for name in self.inputs)
+        return sum(FEATURES[name].width for name in self.inputs)
 
     def columns(self, *names: str) -> list[int]:
         """The columns of these inputs; an input that is not among them has none."""
         columns, start = [], 0
         for name in self.inputs:
+            width = FEATURES[name].width
             if name in names:
-                columns += range(start, start + WIDTHS[name])
-            start += WIDTHS[name]
+                columns += range(start, start + width)
+            start += width
         return columns
 
     @property

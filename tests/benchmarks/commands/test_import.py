@@ -16,6 +16,7 @@ from mm3d_benchmarks.planning.compose import compose
 from mm3d_benchmarks.planning.request import split_request
 from mm3d_benchmarks.pretrained.description import read_description
 from mm3d_benchmarks.runs.build import build_encoder
+from mm3d_benchmarks.runs.configuration import Backbone
 from mm3d_benchmarks.runs.given import check_fit
 from mm3d_benchmarks.store.weights_card import sha256_of
 from mm3d_core.training.checkpoint import load_weights, read_weights, save_weights
@@ -117,7 +118,7 @@ def test_every_name_is_printed_on_request(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_encoder_of_a_model_of_this_suite_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
     choices = {"backbone": "point_transformer", "dataset": "s3dis", "profile": "smoke"}
-    encoder = build_encoder(compose(split_request(choices)))
+    encoder = build_encoder(Backbone.of(compose(split_request(choices))))
     model = {f"encoder.{name}": value for name, value in encoder.state_dict().items()} | {"head.0.bias": torch.ones(3)}
     save_weights(Path("model.safetensors"), model)
     out = said(capsys, "model.safetensors", "backbone=point_transformer", "backbone.encoder.channels=[16,32,64]",

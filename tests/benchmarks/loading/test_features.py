@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mm3d_benchmarks.loading.features import FEATURES, feature_width, floor_height, points_of
+from mm3d_benchmarks.loading.features import feature_width, floor_height, points_of
 from mm3d_benchmarks.loading.sample import Sample
 from mm3d_core.errors import UserError
+from mm3d_core.features import FEATURES
 
 
 def sample() -> Sample:

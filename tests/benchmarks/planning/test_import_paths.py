@@ -12,7 +12,7 @@ from mm3d_benchmarks.planning.import_paths import accepts, parameters_of, target
     [
         ("mm3d_core.methods.mm3dscene.MM3DScene", "csd_weight", True),
         ("mm3d_core.methods.mm3dscene.MM3DScene", "csd_wieght", False),
-        ("mm3d_benchmarks.runs.build.Recipe", "steps", True),  # a dataclass
+        ("mm3d_benchmarks.runs.recipe.Recipe", "steps", True),  # a dataclass
         ("mm3d_benchmarks.datasets.readers.scannet.facts", "anything", False),  # a function
         ("mm3d_backbones.h3dnet.FourTowers", "anything", None),  # **options
         ("torch.optim.AdamW", "lr", None),  # not ours

@@ -9,20 +9,14 @@ import torch
 from benchmarks.small_runs import config, write_rooms
 
 from mm3d_benchmarks.supervision.protocol import Protocol
-from mm3d_benchmarks.runs.build import (
-    Machine,
-    Recipe,
-    build_encoder,
-    build_metric,
-    build_task,
-    instantiate,
-    open_data,
-    part,
-)
-from mm3d_benchmarks.runs.build import build_facts as facts_of
+from mm3d_benchmarks.runs.build import build_encoder, build_metric, build_task
+from mm3d_benchmarks.runs.configuration import Backbone, Dataset, Evaluation, Pretraining, protocol_of
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
+from mm3d_benchmarks.runs.instantiate import instantiate, value_at
+from mm3d_benchmarks.runs.machine import Machine
 from mm3d_benchmarks.runs.pretrain import run_pretrain
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from pointops.plan import make_plan
@@ -56,12 +50,12 @@ def test_nested_targets_and_lists_are_built():
 )
 def test_an_unknown_backbone_is_named(root: Path, target: str, complaint: str):
     with pytest.raises(UserError, match=complaint):
-        build_encoder(config(root, backbone__encoder={"_target_": target}))
+        build_encoder(Backbone.of(config(root, backbone__encoder={"_target_": target})))
 
 
 def test_an_unknown_key_of_a_constructor_is_named(root: Path):
     with pytest.raises(UserError, match=r"backbone\.encoder\.chanels"):
-        build_encoder(config(root, backbone__encoder__chanels=[8]))
+        build_encoder(Backbone.of(config(root, backbone__encoder__chanels=[8])))
     with pytest.raises(UserError, match=r"recipe\.finetune\.optimizer\.momentumm"):
         Recipe.of(config(root, recipe__finetune__optimizer__momentumm=0.9), "finetune").build_optimizer(
             torch.nn.Linear(1, 1)
@@ -102,7 +96,7 @@ def test_a_mistake_in_a_pretraining_is_named_and_nothing_is_left(
 
 def test_a_missing_section_is_named(root: Path):
     with pytest.raises(UserError, match=r"recipe\.finetune"):
-        part({"recipe": {}}, "recipe.finetune")
+        value_at({"recipe": {}}, "recipe.finetune")
 
 
 def test_a_task_that_the_backbone_or_the_data_lacks_is_named(root: Path):
@@ -110,7 +104,7 @@ def test_a_task_that_the_backbone_or_the_data_lacks_is_named(root: Path):
         run_finetune(config(root, task="detection"), root, {})
     folder = config(root, dataset__facts={"_target_": "mm3d_benchmarks.datasets.readers.folder.facts"})
     with pytest.raises(UserError, match="has no classes"):
-        build_task(folder, build_encoder(folder), facts_of(folder), open_data(folder))
+        build_task("segmentation", Backbone.of(folder), build_encoder(Backbone.of(folder)), Dataset.of(folder).facts)
 
 
 def test_missing_and_foreign_weights_are_named(root: Path, tmp_path: Path):
@@ -130,14 +124,14 @@ def test_missing_and_foreign_weights_are_named(root: Path, tmp_path: Path):
 
 def test_the_machine_is_resolved_and_the_protocol_has_defaults(root: Path):
     assert Machine.of({}).device in ("cpu", "cuda")
-    assert Protocol.of({}) == Protocol()
+    assert protocol_of({}) == Protocol()
     with pytest.raises(UserError, match=r"protocol\.share"):
-        Protocol.of({"protocol": {"share": 0.1}})
-    assert Protocol.of({"protocol": {"scenes": 0.5}}).chosen(["a", "b"]) in (["a"], ["b"])
+        protocol_of({"protocol": {"share": 0.1}})
+    assert protocol_of({"protocol": {"scenes": 0.5}}).chosen(["a", "b"]) in (["a"], ["b"])
 
 
 def test_a_gpu_gets_plans_with_inverse_tables_and_they_change_no_result(root: Path):
-    encoder = build_encoder(config(root))
+    encoder = build_encoder(Backbone.of(config(root)))
     plain, inverse = Machine(device="cpu").plan_spec(encoder), Machine(device="cuda").plan_spec(encoder)
     assert plain is not None and inverse is not None
     assert not plain.inverse
@@ -154,16 +148,15 @@ def test_a_gpu_gets_plans_with_inverse_tables_and_they_change_no_result(root: Pa
 def test_lists_follow_the_seed_of_the_run_unless_they_have_their_own():
     scenes = [f"room_{n}" for n in range(30)]
     half = {"scenes": 0.5, "points_per_scene": 20, "boxes_per_scene": 1}
-    followed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": None}}) for seed in (0, 1)]
+    followed = [protocol_of({"seed": seed, "protocol": {**half, "list_seed": None}}) for seed in (0, 1)]
     assert followed[0].chosen(scenes) != followed[1].chosen(scenes)
     assert [vars(limit)["seed"] for limit in followed[1].limits()] == [1, 1]
-    fixed = [Protocol.of({"seed": seed, "protocol": {**half, "list_seed": 1}}) for seed in (0, 1)]
+    fixed = [protocol_of({"seed": seed, "protocol": {**half, "list_seed": 1}}) for seed in (0, 1)]
     assert fixed[0] == fixed[1] == followed[1]
     for wrong in (-1, 0.5, "a", True):
         with pytest.raises(UserError, match=r"protocol\.list_seed"):
-            Protocol.of({"protocol": {"list_seed": wrong}})
+            protocol_of({"protocol": {"list_seed": wrong}})
 
 
 def test_metrics_get_the_data_sets_classes(root: Path):
-    settings = config(root)
-    assert build_metric(settings, facts_of(settings)).class_names[0] == "ceiling"
+    assert build_metric(Evaluation.of(config(root))).class_names[0] == "ceiling"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mm3d_benchmarks.runs import device
-from mm3d_benchmarks.runs.build import Machine
+from mm3d_benchmarks.runs.machine import Machine
 from mm3d_core.observing import hardware
 from mm3d_core.errors import UserError
 from pointops import _dispatch

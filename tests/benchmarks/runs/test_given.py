@@ -18,6 +18,7 @@ from mm3d_benchmarks.planning.planner import Planner
 from mm3d_benchmarks.planning.request import split_request
 from mm3d_benchmarks.planning.sweepfile import load_sweep
 from mm3d_benchmarks.runs.build import build_encoder
+from mm3d_benchmarks.runs.configuration import Backbone
 from mm3d_benchmarks.runs.given import run_given
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.store.weights_card import card_path, sha256_of, write_card
@@ -104,7 +105,7 @@ def damaged(path: str, **changes: torch.Tensor) -> None:
 
 def other_network(path: str) -> None:
     config = compose(split_request({"backbone": "votenet", "dataset": "scannet", "evaluation": "detection", "profile": "smoke"}))
-    save_weights(Path(path), build_encoder(config).state_dict())
+    save_weights(Path(path), build_encoder(Backbone.of(config)).state_dict())
 
 
 def as_text(path: str) -> None:

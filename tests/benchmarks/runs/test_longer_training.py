@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from benchmarks.small_runs import config, write_rooms
 
-from mm3d_benchmarks.datasets.scene import open_dataset
 from mm3d_benchmarks.runs.finetune import pretraining_steps, run_finetune
+from mm3d_benchmarks.runs.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -27,4 +27,4 @@ def test_the_pre_trainings_steps_are_added(root: Path, tmp_path: Path):
 def test_epochs_of_the_pre_training_are_counted_in_its_own_batches(root: Path, drop_last: bool, steps: int):
     epochs = {"steps": None, "epochs": 5, "loop": 3, "batch": 2, "drop_last": drop_last}  # 9 scans an epoch
     given = config(root, **{f"recipe__pretrain__{name}": value for name, value in epochs.items()})
-    assert pretraining_steps(given, open_dataset(root)) == steps
+    assert pretraining_steps(Recipe.of(given, "pretrain"), scenes=3) == steps

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from mm3d_benchmarks.evaluation.detection_pass import DetectionPass
 from mm3d_benchmarks.evaluation.voting import Voting
 from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
-from mm3d_benchmarks.runs.build import Recipe
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
-from mm3d_benchmarks.runs.selection import quick, selected_by
+from mm3d_benchmarks.runs.configuration import Evaluation
+from mm3d_benchmarks.runs.selection import quick
 from mm3d_core.training import fit as training
 from mm3d_core.errors import UserError
 
@@ -167,8 +168,8 @@ def test_a_damaged_snapshot_is_named(base: Path, tmp_path: Path):
 
 def test_what_makes_no_sense_is_refused(base: Path):
     with pytest.raises(UserError, match=r"evaluation\.select=first: choose one of last, best"):
-        selected_by({"evaluation": {"select": "first"}})
-    assert selected_by({"evaluation": {}}) == "last"
+        Evaluation.of(settings(base / "data", evaluation__select="first"))
+    assert Evaluation.of(settings(base / "data")).select == "last"
     with pytest.raises(UserError, match=r"recipe\.pretrain\.snapshots=2: only fine-tunings"):
         Recipe.of(settings(base / "data", recipe__pretrain__snapshots=2), "pretrain")
     with pytest.raises(UserError, match="snapshots=-1"):

@@ -12,10 +12,10 @@ from core.tiny import scan
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mm3d_benchmarks.runs.configuration import protocol_of
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.pretrain import run_pretrain
 from mm3d_benchmarks.supervision.batch_norm import NONE, measure, spread_over
-from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_core.errors import UserError
 
 
@@ -103,4 +103,4 @@ def test_fine_tuning_does_not_see_what_statistics_the_encoder_carried(root: Path
 
 def test_an_unknown_choice_is_refused_with_the_known_ones():
     with pytest.raises(UserError, match=r"protocol.batch_norm=frozen: choose one of measured, carried"):
-        Protocol.of({"seed": 0, "protocol": {"batch_norm": "frozen"}})
+        protocol_of({"seed": 0, "protocol": {"batch_norm": "frozen"}})

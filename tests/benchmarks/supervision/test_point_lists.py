@@ -16,9 +16,9 @@ from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.readers.scannet import read_alignment
 from mm3d_benchmarks.loading.crops import RemoveBox
 from mm3d_benchmarks.loading.loading import Sampling
+from mm3d_benchmarks.runs.configuration import protocol_of
 from mm3d_benchmarks.runs.finetune import run_finetune, training_of
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
-from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_benchmarks.synthetic.generate import generate
 from mm3d_core.errors import UserError
 
@@ -157,4 +157,4 @@ def test_a_list_of_other_scenes_or_another_mesh_stops_before_the_training(root: 
 
 def test_a_list_and_a_number_together_are_refused():
     with pytest.raises(UserError, match=r"protocol\.point_list and protocol\.points_per_scene"):
-        Protocol.of({"protocol": {"point_list": "a.json", "points_per_scene": 20}})
+        protocol_of({"protocol": {"point_list": "a.json", "points_per_scene": 20}})

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from core.tiny import TinyEncoder, generator, joined, scan
+from core.tiny import IdentityEncoder, TinyEncoder, generator, joined, scan
 
 from mm3d_core.features import FeatureLayout
 from mm3d_core.methods.contrastive import InfoNCE
@@ -88,8 +88,7 @@ def test_constant_features_give_the_logarithm_of_the_objects():
 def test_identical_rooms_of_orthogonal_objects_give_the_closed_form():
     model = method(contrast=InfoNCE(temperature=0.1, max_points=None))
     model.head = torch.nn.Identity()
-    model.encoder = torch.nn.Identity()
-    model.encoder.forward = lambda points: [points]  # pyright: ignore[reportAttributeAccessIssue]
+    model.encoder = IdentityEncoder()
     label = torch.arange(40) % 5
     room = PointBatch.single(torch.rand(40, 3), torch.eye(5)[label], {"object": label})
     loss = model.loss({"first": room, "second": room}, generator())["loss"]

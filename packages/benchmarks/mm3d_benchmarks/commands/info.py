@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from types import SimpleNamespace
 from typing import Any
 
 from mm3d_benchmarks.launching.by_hand import requests_of
@@ -67,6 +66,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from mm3d_benchmarks.runs.build import build_encoder, build_method, build_task
+    from mm3d_benchmarks.runs.configuration import Backbone, Dataset
     from mm3d_core.seeding import seed_everything
 
     kind = str(config["kind"])
@@ -74,9 +74,12 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     check_targets(kept)
     with torch.no_grad():
         seed_everything(int(config["seed"]), "parameters")
-        encoder = build_encoder(kept)
-        channels: Any = encoder.channels
-        network = build_method(kept, encoder) if kind == "pretrain" else build_task(kept, encoder, *_facts(kept))
+        backbone = Backbone.of(kept)
+        encoder = build_encoder(backbone)
+        if kind == "pretrain":
+            network = build_method(kept["pretrain"].get("method"), encoder)
+        else:
+            network = build_task(str(kept["task"]), backbone, encoder, Dataset.of(kept).facts)
     teachers = {
         id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
     }
@@ -85,11 +88,11 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": kind,
         "network": type(network).__name__,
-        "backbone": kept["backbone"]["name"],
+        "backbone": backbone.name,
         "dataset": kept["dataset"]["name"],
         "task": config.get("task"),
-        "input": list(kept["backbone"]["input"]),
-        "channels": list(channels),
+        "input": list(backbone.inputs),
+        "channels": list(encoder.channels),
         "parameters": sum(p.numel() for p in own) + idle,
         "idle": idle,
         "trainable": sum(p.numel() for p in own if p.requires_grad),
@@ -101,13 +104,13 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
 def _idle_heads(kept: dict[str, Any], config: dict[str, Any]) -> int:
     """Parameters of a detector's heads, which the published pre-training carries along without training them."""
     from mm3d_benchmarks.runs.build import build_encoder, build_task
+    from mm3d_benchmarks.runs.configuration import Backbone, Dataset
 
-    heads = config["backbone"]["task"]
-    if "detection" not in heads:
+    backbone = Backbone.of(config)
+    if "detection" not in backbone.heads:
         return 0
-    whole = {**kept, "task": "detection", "backbone": config["backbone"]}
-    encoder = build_encoder(whole)
-    network = build_task(whole, encoder, *_facts(whole))
+    encoder = build_encoder(backbone)
+    network = build_task("detection", backbone, encoder, Dataset.of(kept).facts)
     return sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in encoder.parameters())
 
 
@@ -121,10 +124,3 @@ def _modules(network: Any) -> Any:
             "parameters": sum(p.numel() for p in part.parameters()),
             "shapes": {key: list(value.shape) for key, value in part.state_dict().items()},
         }
-
-
-def _facts(config: dict[str, Any]) -> tuple[Any, Any]:
-    """The data set's facts, and in place of its prepared folder an empty manifest: sizes then come from the facts."""
-    from mm3d_benchmarks.runs.build import build_facts
-
-    return build_facts(config), SimpleNamespace(manifest={})

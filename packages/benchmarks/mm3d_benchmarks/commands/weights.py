@@ -20,7 +20,7 @@ from mm3d_benchmarks.planning.request import GROUPS, Request
 from mm3d_benchmarks.pretrained.description import Description, Sampling, read_description
 from mm3d_benchmarks.pretrained.network import build
 from mm3d_benchmarks.pretrained.released import scaling_of
-from mm3d_benchmarks.runs.build import part
+from mm3d_benchmarks.runs.configuration import Backbone
 from mm3d_benchmarks.store.layout import SPEAKS
 from mm3d_benchmarks.store.weights_card import KNOWN, UNKNOWN, card_path, read_card, sha256_of, write_card
 from mm3d_core import __version__
@@ -105,16 +105,14 @@ def _of_release(source: Path, words: Mapping[str, str], known: Mapping[str, str]
         choices = ", ".join(available("backbone", tuple(conf)))
         raise UserError(f"{source}: say which network it is of, backbone=NAME; choose one of {choices}")
     config = _composed(words, conf)
-    recipe = part(config, "recipe.pretrain", {})
+    backbone, recipe = Backbone.of(config), config["recipe"].get("pretrain", {})
     licence, trained_on = known.get("licence", UNKNOWN), known.get("trained_on", UNKNOWN)
     return Description(
         holds="encoder",
-        name=str(part(config, "backbone.name")),
-        encoder=part(config, "backbone.encoder"),
-        inputs=tuple(part(config, "backbone.input")),
-        sampling=Sampling(
-            recipe.get("voxel"), recipe.get("max_points"), recipe.get("num_points"), bool(recipe.get("shift", True))
-        ),
+        name=backbone.name,
+        encoder=backbone.encoder,
+        inputs=backbone.inputs,
+        sampling=Sampling.of(recipe),
         method={"name": known.get("method", "released"), "from": known.get("from", UNKNOWN)},
         data={"name": trained_on, "origin": UNKNOWN, "manifest": "", "licence": licence},
         suite=__version__,

@@ -84,7 +84,7 @@ class Sampling:
     """How a scene becomes a training sample.
 
     Attributes:
-        inputs: features by name (``features.FEATURES``), in order.
+        inputs: features by name (``mm3d_core.features.FEATURES``), in order.
         augmentation: applied in order, before sampling.
         voxel: metres; one random point of every voxel is kept. None: no grid.
         max_points: above it, the nearest points of a random one are kept. None: no limit.

@@ -15,9 +15,9 @@ FORMER_NAMES = {"csc": "contrastive_scene_contexts", "msc": "masked_scene_contra
 
 #: Sections whose schema is a class of ours, though they carry no ``_target_``.
 _SCHEMAS = {
-    "recipe.pretrain": "mm3d_benchmarks.runs.build.Recipe",
-    "recipe.finetune": "mm3d_benchmarks.runs.build.Recipe",
-    "machine": "mm3d_benchmarks.runs.build.Machine",
+    "recipe.pretrain": "mm3d_benchmarks.runs.recipe.Recipe",
+    "recipe.finetune": "mm3d_benchmarks.runs.recipe.Recipe",
+    "machine": "mm3d_benchmarks.runs.machine.Machine",
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.manifest import origin_kind
 from mm3d_benchmarks.pretrained.description import Description, Sampling
-from mm3d_benchmarks.runs.build import build_facts, open_data, part
+from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+from mm3d_benchmarks.runs.instantiate import value_at
 from mm3d_benchmarks.store.layout import PROVENANCE, SPEC, read_json
 from mm3d_benchmarks.store.spec import RunSpec
 from mm3d_benchmarks.store.store import Run
@@ -36,51 +37,49 @@ def description_of(run: Run) -> Description | None:
     """
     spec = run.spec()
     config = spec.effective_config()
-    if spec.kind not in ("pretrain", "finetune") or not part(config, "backbone.encoder._target_", None):
+    if spec.kind not in ("pretrain", "finetune") or not value_at(config, "backbone.encoder._target_", None):
         return None
-    manifest = _manifest(config)
-    facts = build_facts(config)
-    task = "encoder" if spec.kind == "pretrain" else str(part(config, "task"))
-    recipe = part(config, f"recipe.{spec.kind}", {})
+    dataset, backbone = Dataset.of(config), Backbone.of(config)
+    facts, manifest = dataset.facts, _manifest(dataset)
+    task = "encoder" if spec.kind == "pretrain" else str(value_at(config, "task"))
+    recipe = value_at(config, f"recipe.{spec.kind}", {})
     origin = run.read(PROVENANCE) or {}
     names, colors = classes_of(task, facts)
     return Description(
         holds=task,
-        name=str(part(config, "backbone.name", "")),
-        encoder=part(config, "backbone.encoder"),
-        inputs=tuple(part(config, "backbone.input")),
-        sampling=Sampling(
-            recipe.get("voxel"), recipe.get("max_points"), recipe.get("num_points"), bool(recipe.get("shift", True))
-        ),
-        head=None if task == "encoder" else _head(config, task, facts, manifest),
-        probe=str(part(config, "protocol.train", "all")) if task != "encoder" else "all",
+        name=backbone.name,
+        encoder=backbone.encoder,
+        inputs=backbone.inputs,
+        sampling=Sampling.of(recipe),
+        head=None if task == "encoder" else _head(backbone, task, dataset, manifest),
+        probe=str(value_at(config, "protocol.train", "all")) if task != "encoder" else "all",
         classes=names,
         colors=colors,
         method=_method(run.folder.parent, spec),
-        data=_data(spec, config, manifest),
+        data=_data(spec, dataset.name, manifest),
         run=spec.key,
         commit=str((origin.get("commit") or {}).get("id") or ""),
         suite=str((origin.get("versions") or {}).get("mm3dscene") or ""),
     )
 
 
-def _manifest(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _manifest(dataset: Dataset) -> Mapping[str, Any]:
     """The manifest of the prepared data; empty where they are not on this machine any more."""
     try:
-        return open_data(config).manifest
+        return dataset.open().manifest
     except UserError:
         return {}
 
 
-def _head(config: Mapping[str, Any], task: str, facts: DatasetFacts, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _head(backbone: Backbone, task: str, dataset: Dataset, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The task's network: its configuration, and what ``runs.build.build_task`` takes from the data set."""
-    head = dict(part(config, f"backbone.task.{task}"))
+    head, facts = dict(backbone.heads[task]), dataset.facts
     if task != "detection":
         return head | {"num_classes": facts.num_segment_classes}
     sizes = manifest.get("mean_sizes")
     if not sizes:
         raise UserError(
-            f"{part(config, 'dataset.root')}: the prepared data are not there, and boxes need their mean sizes; "
+            f"{dataset.root}: the prepared data are not there, and boxes need their mean sizes; "
             "prepare them there again, or describe the run on the machine that has them"
         )
     return head | {
@@ -109,17 +108,16 @@ def _hues(names: tuple[str, ...]) -> list[tuple[int, int, int]]:
 def _method(store: Path, spec: RunSpec) -> dict[str, Any]:
     """How the encoder was pre-trained; of a fine-tuning, by the run it started from."""
     if spec.kind == "pretrain":
-        return {"name": str(part(spec.config, "pretrain.name", "unnamed")), "pretrain": spec.key}
+        return {"name": str(value_at(spec.config, "pretrain.name", "unnamed")), "pretrain": spec.key}
     before = spec.upstream.get("pretrain")
     if before is None:
         return {"name": "none", "pretrain": None}
     known = (read_json(store / before / SPEC) or {}).get("config")
-    name = part(known, "pretrain.name", "unknown") if isinstance(known, dict) else "unknown"
+    name = value_at(known, "pretrain.name", "unknown") if isinstance(known, dict) else "unknown"
     return {"name": str(name), "pretrain": before}
 
 
-def _data(spec: RunSpec, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    name = str(part(config, "dataset.name"))
+def _data(spec: RunSpec, name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     origin = origin_kind(str((manifest.get("origin") or {}).get("kind", "unknown")))
     licence = {"synthetic": GENERATED, "user": OWN}.get(origin) or LICENCES.get(name, OWN)
     return {"name": name, "origin": origin, "manifest": spec.data.get(name, ""), "licence": licence}

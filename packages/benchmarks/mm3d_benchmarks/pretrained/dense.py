@@ -12,11 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.scene import Scene
@@ -29,6 +28,7 @@ from mm3d_benchmarks.loading.sample import Sample, sample_of
 from mm3d_benchmarks.pretrained.crops import crops
 from mm3d_benchmarks.pretrained.description import Sampling
 from mm3d_benchmarks.pretrained.inputs import Inputs
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import numpy_generator
@@ -76,7 +76,7 @@ def cells_of(coord: np.ndarray, voxel: float | None, every_point: bool) -> Cells
 
 @torch.no_grad()
 def dense(
-    encoder: nn.Module,
+    encoder: Encoder,
     read: Read,
     scene: Scene,
     inputs: Inputs,
@@ -164,7 +164,7 @@ def scratch(rows: int, width: int) -> np.ndarray:
         return np.memmap(file, np.float32, "r+", shape=(rows, width))
 
 
-def level_features(encoder: Any, points: PointBatch, level: int) -> Tensor:
+def level_features(encoder: Encoder, points: PointBatch, level: int) -> Tensor:
     """(N, C) features of one level of the encoder, interpolated at the points where the level is a coarser one."""
     from pointops import interpolation
 

@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mm3d_benchmarks.loading.features import FEATURES
 from mm3d_benchmarks.pretrained.inputs import Inputs, Scaling, checked
 from mm3d_benchmarks.store.layout import SPEAKS
 from mm3d_core.errors import UserError
+from mm3d_core.features import FEATURES
 from mm3d_core.files.untrusted import parse_json
 from mm3d_core.files.weights_header import read_header
 
@@ -37,14 +37,6 @@ FORMAT = 2  # the newest that is read; PLAIN is what is written where nothing ne
 PLAIN = 1
 HOLDS = ("encoder", "segmentation", "detection")
 NETWORKS = ("mm3d_backbones",)  # packages whose networks a file may name
-VALUES = {
-    "coord": "metres from the minimum corner of the crop (the scan's own, where sampling.shift is false)",
-    "color": "red, green, blue in [0, 1]",
-    "color_votenet": "(red, green, blue in 0..255 minus (109.8, 97.2, 83.8)) / 256",
-    "color_centered": "red, green, blue in [-0.5, 0.5]",
-    "height": "metres above the 0.99th percentile of z",
-    "normal": "unit normals",
-}
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,11 @@ class Sampling:
     max_points: int | None = None
     num_points: int | None = None
     shift: bool = True
+
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any]) -> Sampling:
+        """As a recipe samples."""
+        return cls(**{entry.name: recipe[entry.name] for entry in fields(cls) if entry.name in recipe})
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,8 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in the file; :meth:`from_json` reads them back."""
-        inputs: list[dict[str, Any]] = [
-            {"name": name, "columns": FEATURES[name][0], "values": VALUES.get(name, "")} for name in self.inputs
-        ]
+        known = ((name, FEATURES[name]) for name in self.inputs)
+        inputs: list[dict[str, Any]] = [{"name": n, "columns": f.width, "values": f.says} for n, f in known]
         for entry in inputs:
             if entry["name"] in self.scaling:
                 entry["scaling"] = list(self.scaling[entry["name"]])

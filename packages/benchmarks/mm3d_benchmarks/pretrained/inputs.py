@@ -1,6 +1,6 @@
 """What a network reads at every point of a scan, on the scale on which it learned to read it.
 
-This suite's inputs have one scale each (``loading/features.py``). A network that was released elsewhere may have
+This suite's inputs have one scale each (``mm3d_core.features``). A network that was released elsewhere may have
 learned on another: Stratified Transformer's ScanNet network reads colors in [-1, 1] where this suite gives [0, 1].
 The difference stands in the description of its weights, as a factor and a number to add.
 """
@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from mm3d_benchmarks.loading.features import FEATURES, points_of
+from mm3d_benchmarks.loading.features import points_of
 from mm3d_benchmarks.loading.sample import Sample
+from mm3d_core.features import FEATURES
 from mm3d_core.points import PointBatch
 
 Scaling = Mapping[str, tuple[float, float]]
@@ -41,7 +42,7 @@ class Inputs:
         points = points_of(sample, self.names)
         if not self.scaling:
             return points
-        pairs = [self.scaling.get(name, (1.0, 0.0)) for name in self.names for _ in range(FEATURES[name][0])]
+        pairs = [self.scaling.get(name, (1.0, 0.0)) for name in self.names for _ in range(FEATURES[name].width)]
         factor, shift = torch.tensor(pairs, dtype=points.feat.dtype).unbind(1)
         return replace(points, feat=points.feat * factor + shift)
 

@@ -23,11 +23,12 @@ from mm3d_benchmarks.pretrained.released import RELEASED, load_released
 from mm3d_benchmarks.pretrained.scans import Reading, read_points
 from mm3d_benchmarks.pretrained.seeds import TILE, Boxes, boxes_of, seed_features
 from mm3d_benchmarks.pretrained.tables import Table
-from mm3d_benchmarks.runs.build import instantiate, resolve
 from mm3d_benchmarks.runs.device import chosen_device
+from mm3d_benchmarks.runs.instantiate import instantiate, resolve
 from mm3d_benchmarks.runs.training import weights_file
 from mm3d_benchmarks.store.layout import ENCODER_WEIGHTS, MODEL_WEIGHTS, SPEC, read_json
 from mm3d_benchmarks.supervision.probe import point_features, probed
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import load_weights
 
@@ -141,14 +142,15 @@ class Network:
         return f"<{told.name} {told.holds}, inputs {', '.join(told.inputs)}, from {self.source}>"
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> Encoder:
         """The part that pre-training learns."""
-        return self.module if self.description.head is None else self.module.encoder
+        module: Any = self.module
+        return module if self.description.head is None else module.encoder
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Width of the features of each level, finest first."""
-        return tuple(int(width) for width in self.encoder.channels)
+        return tuple(self.encoder.channels)
 
     @property
     def classes(self) -> tuple[str, ...]:

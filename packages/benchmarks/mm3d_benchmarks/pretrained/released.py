@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.pretrained.compose import LICENCES, classes_of
 from mm3d_benchmarks.pretrained.description import Description, Sampling
 from mm3d_benchmarks.pretrained.inputs import Scaling
-from mm3d_benchmarks.runs.build import build_facts, instantiate, part
+from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+from mm3d_benchmarks.runs.instantiate import instantiate
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
 from mm3d_core.training.checkpoint import LoadReport
@@ -70,10 +71,11 @@ def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     if release.backbone == DEEP:
         chosen["recipe"] = DEEP
     config = compose(Request(chosen))
-    facts = build_facts(config)
-    description = _described(release, config, facts, state)
+    facts, backbone = Dataset.of(config).facts, Backbone.of(config)
+    recipe = config["recipe"]["finetune" if release.head else "pretrain"]
+    description = replace(_described(release, backbone, recipe, facts), scaling=scaling_of(state))
     encoder = instantiate(description.encoder, f"{path}: encoder")
-    whole: Any = instantiate(_head(release, config, facts), f"{path}: head", encoder=encoder)
+    whole: Any = instantiate(_head(release, backbone, facts), f"{path}: head", encoder=encoder)
     if release.task == "segmentation":
         report = _importer(SEGMENTATION).import_released(whole, state, facts.segment_classes, source=path.name)
         _check_encoder(report, whole, path)
@@ -139,11 +141,8 @@ def scaling_of(state: Mapping[str, Tensor]) -> Scaling:
     return {"color": (2.0, -1.0)} if DEEP_STEM in state else {}
 
 
-def _described(
-    release: Release, config: Mapping[str, Any], facts: DatasetFacts, state: Mapping[str, Tensor]
-) -> Description:
-    recipe = part(config, "recipe.finetune" if release.head else "recipe.pretrain")
-    inputs = tuple(part(config, "backbone.input"))
+def _described(release: Release, backbone: Backbone, recipe: Mapping[str, Any], facts: DatasetFacts) -> Description:
+    inputs = backbone.inputs
     if release.dataset == "sunrgbd":  # the released program centers its colors there
         inputs = tuple("color_centered" if name == "color_votenet" else name for name in inputs)
     holds = release.task if release.head else "encoder"
@@ -151,23 +150,20 @@ def _described(
     return Description(
         holds=holds,
         name=release.backbone,
-        encoder=part(config, "backbone.encoder"),
+        encoder=backbone.encoder,
         inputs=inputs,
-        sampling=Sampling(
-            recipe.get("voxel"), recipe.get("max_points"), recipe.get("num_points"), bool(recipe.get("shift", True))
-        ),
-        head=_head(release, config, facts) if release.head else None,
+        sampling=Sampling.of(recipe),
+        head=_head(release, backbone, facts) if release.head else None,
         classes=names,
         colors=colors,
         method={"name": "released", "from": release.whose},
         data={"name": release.dataset, "origin": "official", "manifest": "", "licence": LICENCES[release.dataset]},
         suite=__version__,
-        scaling=scaling_of(state),
     )
 
 
-def _head(release: Release, config: Mapping[str, Any], facts: DatasetFacts) -> dict[str, Any]:
-    head = dict(part(config, f"backbone.task.{release.task}"))
+def _head(release: Release, backbone: Backbone, facts: DatasetFacts) -> dict[str, Any]:
+    head = dict(backbone.heads[release.task])
     if release.task == "segmentation":
         return head | {"num_classes": facts.num_segment_classes}
     sizes = [list(size) for size in facts.mean_sizes]

@@ -23,9 +23,8 @@ from mm3d_benchmarks.datasets.scans.options import ScanOptions
 from mm3d_benchmarks.datasets.scans.scan import open_scan, unit
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.datasets.summary import ROOM, UNITS, metres
-from mm3d_benchmarks.loading.features import FEATURES
-from mm3d_benchmarks.pretrained.description import VALUES
 from mm3d_core.errors import UserError
+from mm3d_core.features import FEATURES
 
 NAME = "scan"  # of every scan, so that what is drawn at random by a scene's name depends on the points alone
 
@@ -164,10 +163,10 @@ def _array(value: Any, name: str, rows: int | None = None) -> np.ndarray:
 
 def _check_inputs(found: Points, inputs: Sequence[str]) -> None:
     for name in inputs:
-        needed = FEATURES[name][1]
+        needed, says = FEATURES[name].needs, FEATURES[name].says
         if needed in ("color", "normal") and getattr(found.scene, needed) is None:
             raise UserError(
-                f"{found.source}: has no {needed}, which this network reads ({name}: {VALUES.get(name, needed)}); give "
+                f"{found.source}: has no {needed}, which this network reads ({name}: {says}); give "
                 f"a scan with {needed} (own names of columns: columns=), or load an encoder that reads none"
             )
 

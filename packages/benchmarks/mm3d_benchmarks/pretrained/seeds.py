@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.spatial import KDTree
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from mm3d_benchmarks.datasets.scene import Scene
@@ -28,6 +28,7 @@ from mm3d_benchmarks.pretrained.dense import scratch
 from mm3d_benchmarks.pretrained.description import Sampling
 from mm3d_benchmarks.pretrained.inputs import Inputs
 from mm3d_core.boxes import non_maximum_suppression
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.points import PointBatch
 from mm3d_core.seeding import numpy_generator
@@ -131,7 +132,7 @@ def sampled(scene: Scene, inputs: Inputs, sampling: Sampling, seed: int) -> Poin
 
 @torch.no_grad()
 def seed_features(
-    encoder: nn.Module,
+    encoder: Encoder,
     levels: Sequence[int],
     scene: Scene,
     inputs: Inputs,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +18,32 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_benchmarks.loading.loading import Batch
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json, write_text
 
 CONTROLS = ("supervised", "start")
 
 
-def control_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The section ``pretrain.control`` of a configuration, or None for a method.
+@dataclass(frozen=True)
+class Control:
+    """The section ``pretrain.control``.
 
-    Raises:
-        UserError: an unknown kind of control.
+    Attributes:
+        kind: one of ``CONTROLS``.
+        task, heads: of the supervised one: what it learns, and the networks of the tasks, which a pre-training does
+            not see.
+        votes: what points vote for, of a detector; None: as the recipe says.
     """
-    control = (config.get("pretrain") or {}).get("control")
-    if control is not None and control.get("kind") not in CONTROLS:
-        raise UserError(f"pretrain.control.kind={control.get('kind')}: choose one of {', '.join(CONTROLS)}")
-    return control
 
+    kind: str
+    task: str = ""
+    heads: Mapping[str, Any] = field(default_factory=dict)
+    votes: str | None = None
 
-def supervised_config(config: Mapping[str, Any], control: Mapping[str, Any], labels: int) -> dict[str, Any]:
-    """The configuration with the task and the heads that the control names, which a pre-training does not see.
-
-    Args:
-        labels: classes of the task that the data set has.
-
-    Raises:
-        UserError: the data set has no labels for the task.
-    """
-    name = (config.get("pretrain") or {}).get("name")
-    if not labels:
-        raise UserError(
-            f"pretrain={name} learns from labels, and data set {config['dataset']['name']} has none for "
-            f"{control['task']}: this control is not defined there; leave its row out, or choose a labeled data set"
-        )
-    return {**config, "task": control["task"], "backbone": {**config["backbone"], "task": control["heads"]}}
+    def __post_init__(self) -> None:
+        if self.kind not in CONTROLS:
+            raise UserError(f"pretrain.control.kind={self.kind}: choose one of {', '.join(CONTROLS)}")
 
 
 def supervised_loss(model: Any, batch: Batch, _: torch.Generator) -> dict[str, Tensor]:
@@ -58,7 +51,7 @@ def supervised_loss(model: Any, batch: Batch, _: torch.Generator) -> dict[str, T
     return model.loss(batch.points, batch.labels)
 
 
-def leave_untrained(folder: Path, encoder: nn.Module, log: str, efficiency: str) -> None:
+def leave_untrained(folder: Path, encoder: Encoder, log: str, efficiency: str) -> None:
     """What a training of no steps leaves beside its weights: a log of one line, and costs of nothing."""
     size = sum(parameter.numel() for parameter in encoder.parameters())
     write_text(folder / log, json.dumps({"step": 0, "parameters": float(size)}) + "\n")

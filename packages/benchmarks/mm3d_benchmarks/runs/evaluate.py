@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.evaluation.room_lists import room_protocol
 from mm3d_benchmarks.viewing.run_pictures import save_prediction
-from mm3d_benchmarks.runs.build import (
-    Machine,
-    build_facts,
-    build_metric,
-    build_network,
-    instantiate,
-    open_data,
-    part,
-    split_scenes,
-)
-from mm3d_benchmarks.runs.selection import SELECTION_FILE, best_snapshot, selected_by
+from mm3d_benchmarks.runs.build import build_metric, build_network
+from mm3d_benchmarks.runs.configuration import Evaluation
+from mm3d_benchmarks.runs.machine import Machine
+from mm3d_benchmarks.runs.selection import SELECTION_FILE, best_snapshot
 from mm3d_benchmarks.runs.training import device_of, prepare_process, weights_file
 from mm3d_benchmarks.store import layout
 from mm3d_core.training import distributed
@@ -43,11 +36,11 @@ SAVE_SECONDS = 20.0  # of scoring are lost to a kill at most, besides what the p
 PICTURED = 2  # scenes whose segmentation is kept for Figure 6
 
 
-def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
+def run_evaluate(given: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
     """Score a fine-tuned network scene by scene; continues after the last finished scene.
 
     Args:
-        config: resolved and plain: seed, task, backbone, dataset, evaluation, machine.
+        given: configuration, resolved and plain: seed, task, backbone, dataset, evaluation, machine.
         folder: the run's folder; it gets partial.json, scenes.json (of each scene alone), prediction_<scene>.npz
             of the first segmented scenes, efficiency.json and, last, metrics.json.
         upstream: ``{"finetune": folder}`` (or a weights file).
@@ -56,33 +49,31 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
         UserError: no weights or foreign ones, no snapshots to choose among (``evaluation.select=best``), and whatever is wrong with the configuration or the data.
         Preempted: a stop signal came; calling again continues.
     """
-    machine = Machine.of(config)
-    prepare_process(machine)
+    config = Evaluation.of(given)
+    prepare_process(config.machine)
     if not distributed.is_main():
         return  # scenes go one by one; a second process has nothing to do
-    data, facts, device = open_data(config), build_facts(config), device_of(machine)
-    scenes = split_scenes(config, data, "evaluate")
-    seed_everything(int(config["seed"]), "parameters")
-    model = build_network(config, facts, data)
+    data, device = config.dataset.open(), device_of(config.machine)
+    scenes = config.dataset.scenes(data, "evaluate")
+    seed_everything(config.seed, "parameters")
+    model = build_network(config, data)
     logger.info(load_weights(model, weights_of(upstream)).describe())
     model = model.to(device).eval()
-    protocol = instantiate(part(config, "evaluation.protocol"), "evaluation.protocol")
     selection: dict[str, Any] = {}
-    if selected_by(config) == "best":
+    if config.select == "best":
         source = Path((upstream or {})["finetune"])
-        selection = {"selection": best_snapshot(config, source, model, protocol, folder, data, scenes, device)}
-    inputs = tuple(part(config, "backbone.input"))
-    scores = _Scores(config, facts, folder, scenes)
+        selection = {"selection": best_snapshot(config, source, model, folder, data, scenes, device)}
+    scores = _Scores(partial(build_metric, config), folder, scenes)
     layout.write_progress(folder, len(scenes))
     with StopRequest() as stop, scores:
-        for name in tqdm(scenes, initial=len(scores.done), unit="scene", desc=folder.name, disable=_quiet(machine)):
+        for name in tqdm(scenes, initial=len(scores.done), unit="scene", desc=folder.name, disable=_quiet(config.machine)):
             if name in scores.done:
                 continue
             start = time.perf_counter()
-            prediction, labels = protocol(model, data.load(name), inputs, device, folder / room_file(name))
+            prediction, labels = config.way(model, data.load(name), config.backbone.inputs, device, folder / room_file(name))
             seconds = time.perf_counter() - start
-            if name in scenes[:PICTURED] and part(config, "task") == "segmentation":
-                save_prediction(folder, data.load(name), prediction, facts.segment_classes)
+            if name in scenes[:PICTURED] and config.task == "segmentation":
+                save_prediction(folder, data.load(name), prediction, config.dataset.facts.segment_classes)
             scores.add(name, prediction, labels, seconds)
             if stop.signal is not None:
                 scores.save()
@@ -91,7 +82,7 @@ def run_evaluate(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
         (folder / room_file(name)).unlink(missing_ok=True)
     write_json(folder / layout.SCENES, scores.done)
     write_json(folder / layout.EFFICIENCY, _cost(scores.seconds, model, device))
-    named = {"protocol": part(config, "evaluation.name", "unnamed"), "rooms": room_protocol(data.dataset, scenes)}
+    named = {"protocol": config.name, "rooms": room_protocol(data.dataset, scenes)}
     layout.write_result(folder, "evaluate", scores.metric.compute(), scenes=len(scenes), **named, **selection)
     (folder / SELECTION_FILE).unlink(missing_ok=True)
     (folder / layout.PARTIAL).unlink(missing_ok=True)
@@ -103,11 +94,11 @@ class _Scores:
     Saved every ``SAVE_SECONDS`` and when the work ends early; after every scene would cost more than small scenes do.
     """
 
-    def __init__(self, config: Mapping[str, Any], facts: DatasetFacts, folder: Path, scenes: list[str]) -> None:
-        self._config, self._facts, self._folder = config, facts, folder
+    def __init__(self, new_metric: Callable[[], Any], folder: Path, scenes: list[str]) -> None:
+        self._new_metric, self._folder = new_metric, folder
         self._saved_at, self._finished = time.monotonic(), list[str]()
         self._adding = False
-        self.metric: Any = build_metric(config, facts)
+        self.metric = new_metric()
         self.done: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         state = _read_partial(folder / layout.PARTIAL, scenes)
@@ -125,7 +116,7 @@ class _Scores:
 
     def add(self, name: str, prediction: Any, labels: Any, seconds: float) -> None:
         """Score one scene."""
-        own = _alone(self._config, self._facts, prediction, labels)
+        own = _alone(self._new_metric(), prediction, labels)
         self._adding = True  # interrupted in here, the metric may hold the scene while the list does not
         self.metric.update(prediction, labels)
         self.done[name], self.seconds[name] = own, round(seconds, 4)
@@ -164,12 +155,11 @@ def _read_partial(path: Path, scenes: list[str]) -> dict[str, Any] | None:
     return state if set(state["scenes"]) <= set(scenes) else None
 
 
-def _alone(config: Mapping[str, Any], facts: Any, prediction: Any, labels: Any) -> dict[str, Any] | None:
-    """The scores of one scene by itself; None where it has nothing to score.
+def _alone(metric: Any, prediction: Any, labels: Any) -> dict[str, Any] | None:
+    """The scores of one scene by itself, in a fresh metric; None where it has nothing to score.
 
     A segmentation adds its counts per class: they add up over scenes, as the bootstrap of the reports needs.
     """
-    metric = build_metric(config, facts)
     metric.update(prediction, labels)
     try:
         scores: dict[str, Any] = {n: round(value, 4) for n, value in metric.compute().items() if value == value}

@@ -13,21 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from mm3d_benchmarks.loading.loading import Batch, SceneLoader, ScenesToItems, steps_per_epoch
-from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
+from mm3d_benchmarks.datasets.scene import hash_file
 from mm3d_benchmarks.supervision import batch_norm
-from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_benchmarks.supervision.point_lists import ListedPoints
 from mm3d_benchmarks.supervision.probe import NeighborProbe, fingerprint
-from mm3d_benchmarks.runs.build import (
-    Machine,
-    Recipe,
-    build_facts,
-    build_network,
-    build_targets,
-    open_data,
-    part,
-    split_scenes,
-)
+from mm3d_benchmarks.runs.build import build_network, build_targets
+from mm3d_benchmarks.runs.configuration import Finetuning
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.runs.training import (
     Training,
     device_of,
@@ -51,11 +43,11 @@ logger = logging.getLogger(__name__)
 TRANSFER_FILE = "transfer.json"
 
 
-def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
+def run_finetune(given: Mapping[str, Any], folder: Path, upstream: Mapping[str, Path] | None = None) -> None:
     """Fine-tune a task network; continues from the folder's checkpoint if there is one.
 
     Args:
-        config: resolved and plain: seed, task, backbone, dataset, recipe.finetune, protocol, machine.
+        given: configuration, resolved and plain: seed, task, backbone, dataset, recipe.finetune, protocol, machine.
         folder: the run's folder; it gets log.jsonl, checkpoints, transfer.json (what was taken over from the
             pre-training), snapshot_<step>.safetensors if the recipe wants them, model.safetensors, efficiency.json and, last, metrics.json.
         upstream: ``{"pretrain": folder}`` (or a weights file) to start from; without it the network starts from
@@ -65,24 +57,23 @@ def run_finetune(config: Mapping[str, Any], folder: Path, upstream: Mapping[str,
         UserError: whatever is wrong with the configuration, the data, the weights or the training, named.
         Preempted: a stop signal came; calling again continues.
     """
-    machine = Machine.of(config)
-    source = (upstream or {}).get("pretrain")
-    arguments = (dict(config), str(folder), None if source is None else str(source))
-    run_in_processes(_finetune, arguments, machine.processes, machine.device)
+    config, source = Finetuning.of(given), (upstream or {}).get("pretrain")
+    arguments = (config, str(folder), None if source is None else str(source))
+    run_in_processes(_finetune, arguments, config.machine.processes, config.machine.device)
 
 
-def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
-    folder, protocol = Path(where), Protocol.of(config)
-    prepare_process(Machine.of(config))
-    training = training_of(config)
+def _finetune(config: Finetuning, where: str, source: str | None) -> None:
+    folder, protocol = Path(where), config.protocol
+    prepare_process(config.machine)
+    training = _training(config)
     model: Any = training.module
     account = transfer(model, source, folder)
-    norms = measured_norms(config, training, protocol) if training.frozen else None
+    norms = measured_norms(config, training) if training.frozen else None
     before = fingerprint(model.encoder)
     if isinstance(model, NeighborProbe):
-        remember(config, folder, training, model)
+        remember(folder, training, model)
     else:
-        train(config, folder, training)
+        train(folder, training)
     if training.frozen and fingerprint(model.encoder) != before:
         raise RuntimeError(f"protocol.train={protocol.train}: the frozen encoder moved, so this was no probe")
     if distributed.is_main():
@@ -95,32 +86,35 @@ def _finetune(config: dict[str, Any], where: str, source: str | None) -> None:
     distributed.barrier()
 
 
-def training_of(config: Mapping[str, Any]) -> Training:
-    """The task's network from scratch, and the labelled scenes that the protocol shows it."""
-    recipe, protocol = Recipe.of(config, "finetune"), Protocol.of(config)
-    data, facts = open_data(config), build_facts(config)
-    scenes, limits = protocol.chosen(split_scenes(config, data, "train")), protocol.limits()
+def training_of(given: Mapping[str, Any]) -> Training:
+    """The task's network from scratch and the labelled scenes that the protocol shows it, of a plain configuration."""
+    return _training(Finetuning.of(given))
+
+
+def _training(config: Finetuning) -> Training:
+    recipe, protocol, facts = config.recipe, config.protocol, config.dataset.facts
+    data = config.dataset.open()
+    scenes, limits = protocol.chosen(config.dataset.scenes(data, "train")), protocol.limits()
     for listed in (limit for limit in limits if isinstance(limit, ListedPoints)):
         listed.check({name: int(data.manifest["scenes"][name]["points"]) for name in scenes})
     # One seed for all rows of a table: from scratch or not, everything new starts from the same values.
-    seed_everything(int(config["seed"]), "parameters")
-    model: Any = build_network(config, facts, data).to(device_of(Machine.of(config)))
+    seed_everything(config.seed, "parameters")
+    model: Any = build_network(config, data).to(device_of(config.machine))
     items = ScenesToItems(
-        recipe.sampling(part(config, "backbone.input"), limits),
-        targets=build_targets(config, facts, recipe.votes),
-        plan=Machine.of(config).plan_spec(model.encoder),
+        recipe.sampling(config.backbone.inputs, limits),
+        targets=build_targets(config.task, facts, recipe.votes),
+        plan=config.machine.plan_spec(model.encoder),
     )
-    if protocol.longer:
-        recipe = replace(recipe, extra_steps=recipe.extra_steps + pretraining_steps(config, data))
+    if config.pretraining is not None:
+        more = pretraining_steps(config.pretraining, len(config.dataset.scenes(data, "pretrain")))
+        recipe = replace(recipe, extra_steps=recipe.extra_steps + more)
     frozen = [] if protocol.train == "all" else [model.encoder]
-    return Training("finetune", recipe, model, _loss, data, scenes, items, frozen)
+    return Training("finetune", config, recipe, model, _loss, data, scenes, items, frozen)
 
 
-def pretraining_steps(config: Mapping[str, Any], data: PreparedDataset) -> int:
-    """Optimizer steps of the recipe's pre-training on this data set."""
-    recipe = Recipe.of(config, "pretrain")
-    count = len(split_scenes(config, data, "pretrain")) * recipe.loop
-    return recipe.total_steps(steps_per_epoch(count, recipe.batch, recipe.drop_last))
+def pretraining_steps(recipe: Recipe, scenes: int) -> int:
+    """Optimizer steps of a recipe of pre-training over so many scenes."""
+    return recipe.total_steps(steps_per_epoch(scenes * recipe.loop, recipe.batch, recipe.drop_last))
 
 
 def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, Any]:
@@ -147,20 +141,20 @@ def transfer(model: nn.Module, source: str | None, folder: Path) -> dict[str, An
     return account
 
 
-def measured_norms(config: Mapping[str, Any], training: Training, protocol: Protocol) -> str:
+def measured_norms(config: Finetuning, training: Training) -> str:
     """Give a probe's frozen encoder the statistics that the protocol asks for; says which they are.
 
     They do not depend on the labels: the scenes are spread over all training scenes, not over the labeled ones.
     """
     encoder: Any = training.module.encoder
-    if protocol.batch_norm == "carried":
+    if config.protocol.batch_norm == "carried":
         return "carried out of the pre-training"
     items = training.items
     sampling = replace(items.sampling, augmentation=(), crop=None, labels=())
     if sampling.max_points is not None:
         sampling = replace(sampling, max_points=batch_norm.MAX_POINTS)
     whole = replace(items, sampling=sampling, targets=None)
-    scenes = batch_norm.spread_over(split_scenes(config, training.data, "train"))
+    scenes = batch_norm.spread_over(config.dataset.scenes(training.data, "train"))
     device = next(encoder.parameters()).device
     batches = (whole(training.data.load(name), 0, "batch norm", name) for name in scenes)
     told = batch_norm.measure(encoder, (batch.points.sent_to(device) for batch in batches))
@@ -168,17 +162,18 @@ def measured_norms(config: Mapping[str, Any], training: Training, protocol: Prot
     return told
 
 
-def remember(config: Mapping[str, Any], folder: Path, training: Training, model: NeighborProbe) -> None:
+def remember(folder: Path, training: Training, model: NeighborProbe) -> None:
     """The neighbors' probe learns nothing: show it every scene once, without augmentation."""
     sampling = replace(training.items.sampling, augmentation=(), crop=None)
     plain = replace(training.items, sampling=sampling)
     device = next(model.encoder.parameters()).device
-    machine = {"workers": Machine.of(config).workers, "pin_memory": device.type == "cuda"}
-    loader = SceneLoader(training.data, training.scenes, plain, batch=1, seed=int(config["seed"]), **machine)
+    seed = training.config.seed
+    machine = {"workers": training.config.machine.workers, "pin_memory": device.type == "cuda"}
+    loader = SceneLoader(training.data, training.scenes, plain, batch=1, seed=seed, **machine)
     model.eval()
     for number, batch in enumerate(loader.stream(0, loader.steps_per_epoch)):
         shown = batch.to(device, non_blocking=True)
-        model.remember(shown.points, shown.labels["segment"], generator(int(config["seed"]), "remember", number))
+        model.remember(shown.points, shown.labels["segment"], generator(seed, "remember", number))
     record = {"step": 0, "remembered": float(model.filled.sum()), "loss": 0.0}
     write_text(folder / LOG_FILE, json.dumps(record) + "\n")
     write_json(folder / layout.EFFICIENCY, {"device": device_name(device), "parameters_trainable": 0})

@@ -17,11 +17,14 @@ import torch
 from torch import nn
 
 from mm3d_benchmarks.planning.given_weights import check_file, description_in
-from mm3d_benchmarks.runs.build import build_encoder, part
+from mm3d_benchmarks.runs.build import build_encoder
+from mm3d_benchmarks.runs.configuration import Backbone
 from mm3d_benchmarks.runs.controls import leave_untrained
+from mm3d_benchmarks.runs.instantiate import value_at
 from mm3d_benchmarks.store import layout
 from mm3d_benchmarks.store.spec import WEIGHTS
 from mm3d_benchmarks.store.weights_card import read_card, sha256_of
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import atomic_write, write_json
 from mm3d_core.files.weights_header import read_header
@@ -43,7 +46,7 @@ def run_given(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Pa
     Raises:
         UserError: the file is not there, is not what was planned, or does not fit the encoder.
     """
-    path = Path(str(part(config, WEIGHTS)))
+    path = Path(str(value_at(config, WEIGHTS)))
     encoder = check_fit(path, config)
     digest = sha256_of(path)
     planned = ((layout.read_json(folder / layout.SPEC) or {}).get("data") or {}).get(WEIGHTS)
@@ -63,18 +66,19 @@ def run_given(config: Mapping[str, Any], folder: Path, upstream: Mapping[str, Pa
     logger.info("%s: taken as the encoder, SHA-256 %s", path, digest[:12])
 
 
-def check_fit(path: Path, config: Mapping[str, Any]) -> nn.Module:
+def check_fit(path: Path, config: Mapping[str, Any]) -> Encoder:
     """The encoder of a configuration, which a file fits: every tensor by name and shape.
 
     Raises:
         UserError: it does not, in one line, with what to set.
     """
-    check_file(path, part(config, "backbone"))
-    encoder = build_encoder(config)
+    check_file(path, config["backbone"])
+    backbone = Backbone.of(config)
+    encoder = build_encoder(backbone)
     ours = {name: list(value.shape) for name, value in encoder.state_dict().items()}
     _, header = read_header(path)
     theirs = {name: said.get("shape") for name, said in header.items()}
-    name, shared = part(config, "backbone.name"), ours.keys() & theirs.keys()
+    name, shared = backbone.name, ours.keys() & theirs.keys()
     where = f"{WEIGHTS}={path}"
     if {f"encoder.{tensor}" for tensor in ours} <= theirs.keys():
         raise UserError(
@@ -89,14 +93,14 @@ def check_fit(path: Path, config: Mapping[str, Any]) -> nn.Module:
         first = strange[0]
         raise UserError(
             f"{where}: is of another width than backbone {name} here, {first} is {_size(theirs[first])} for "
-            f"{_size(ours[first])}; {_remedy(path, part(config, 'backbone.encoder'))}"
+            f"{_size(ours[first])}; {_remedy(path, backbone.encoder)}"
         )
     if ours.keys() != theirs.keys():
         lacking, beyond = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
         what = f"lacks {len(lacking)} tensors, {lacking[0]}" if lacking else f"has {len(beyond)} more, {beyond[0]}"
         raise UserError(
             f"{where}: is of another depth than backbone {name} here, it {what}; "
-            f"{_remedy(path, part(config, 'backbone.encoder'))}"
+            f"{_remedy(path, backbone.encoder)}"
         )
     return encoder
 

@@ -25,7 +25,8 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.manifest import build_manifest
 from mm3d_benchmarks.datasets.scene import MANIFEST, Scene, write_scene
 from mm3d_benchmarks.runs import finetune, pretrain
-from mm3d_benchmarks.runs.build import Recipe, build_facts
+from mm3d_benchmarks.runs.configuration import Dataset
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.runs.training import Training
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_json
@@ -112,7 +113,7 @@ def _try(config: Mapping[str, Any], kind: str, scenes: int, points: int, folder:
     """Points that the network saw in one step, the peak in bytes, and the mean number of points seen a sampled point."""
     small = small_config(config, kind, scenes, points, folder / f"{scenes}_{points}")
     training: Training = (pretrain if kind == "pretrain" else finetune).training_of(small)
-    batch = next(training.loader(small).stream(0, 1))
+    batch = next(training.loader().stream(0, 1))
     seen = _points_in(batch.views)
     items = (training.items.unplanned(training.data.load(training.scenes[0]), number) for number in range(SAMPLES))
     share = sum(_points_in(item.views) for item in items) / (SAMPLES * points)
@@ -189,7 +190,7 @@ def small_config(config: Mapping[str, Any], kind: str, scenes: int, points: int,
     small = copy.deepcopy(dict(config))
     recipe = small["recipe"][kind]
     spacing = recipe.get("voxel") or SPACING
-    _write_rooms(root, build_facts(small), points, spacing)
+    _write_rooms(root, Dataset.of(small).facts, points, spacing)
     for name in ("num_points", "max_points"):
         if recipe.get(name) is not None:
             recipe[name] = points

@@ -52,16 +52,16 @@ def replay(folder: Path) -> list[str]:
     for part in training.frozen:
         part.eval()
     share = int(asked.get("rank", 0)), max(1, int(asked.get("processes", 1)))
-    return _report(training, config, int(state["step"]), share)
+    return _report(training, int(state["step"]), share)
 
 
-def _report(training: Training, config: dict[str, Any], step: int, share: tuple[int, int]) -> list[str]:
+def _report(training: Training, step: int, share: tuple[int, int]) -> list[str]:
     lines = [f"step {step + 1} of a {training.kind} run"]
     lines += [f"  parameter {n} is not finite" for n, p in training.module.named_parameters() if not p.isfinite().all()]
-    keys = (int(config["seed"]), "step", step, share[0])
+    keys = (training.config.seed, "step", step, share[0])
     seed_everything(*keys)
     random = generator(*keys, "objective")
-    for batch in training.loader(config, share).stream(step, step + 1):
+    for batch in training.loader(share).stream(step, step + 1):
         for name, view in batch.views.items():
             for scene, rows in zip(batch.names, view.scenes(), strict=True):
                 lines.append(f"  {scene}, {name}: {rows.stop - rows.start} points, feat {_range(view.feat[rows])}")

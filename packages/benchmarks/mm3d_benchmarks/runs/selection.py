@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import nn
 
 from mm3d_benchmarks.datasets.scene import PreparedDataset
 from mm3d_benchmarks.evaluation.voxel_validation import VoxelValidation
-from mm3d_benchmarks.runs.build import build_facts, build_metric, part
+from mm3d_benchmarks.runs.build import build_metric
+from mm3d_benchmarks.runs.configuration import Evaluation
 from mm3d_benchmarks.runs.training import weights_file
 from mm3d_core.training.checkpoint import load_weights
 from mm3d_core.errors import UserError
@@ -27,28 +28,14 @@ from mm3d_core.training.snapshots import snapshots_of
 
 logger = logging.getLogger(__name__)
 
-CHOICES = ("last", "best")
 DECIDES = {"segmentation": "mIoU", "detection": "mAP@0.25"}
 SELECTION_FILE = "selection.json"
 
 
-def selected_by(config: Mapping[str, Any]) -> str:
-    """``evaluation.select``: ``last`` (the default) or ``best``.
-
-    Raises:
-        UserError: anything else.
-    """
-    choice = part(config, "evaluation.select", "last")
-    if choice not in CHOICES:
-        raise UserError(f"evaluation.select={choice}: choose one of {', '.join(CHOICES)}")
-    return choice
-
-
 def best_snapshot(
-    config: Mapping[str, Any],
+    config: Evaluation,
     source: Path,
     model: nn.Module,
-    protocol: Any,
     folder: Path,
     data: PreparedDataset,
     scenes: Sequence[str],
@@ -61,7 +48,6 @@ def best_snapshot(
 
     Args:
         source: folder of the fine-tuning.
-        protocol: the evaluation's own; see :func:`quick`.
 
     Returns:
         What ``metrics.json`` records: ``step`` (the chosen one), ``metric``, ``protocol`` and ``values``, the value of
@@ -77,7 +63,7 @@ def best_snapshot(
             f"evaluation.select=best: {source} has no snapshots to choose among; "
             "fine-tune with recipe.finetune.snapshots=10, say, or evaluate with evaluation.select=last"
         )
-    validation, metric = quick(protocol), DECIDES[part(config, "task")]
+    validation, metric = quick(config.way), DECIDES[config.task]
     values: dict[str, Any] = (read_sealed(folder / SELECTION_FILE) or {}).get("values", {})
     with StopRequest() as stop:
         for step, path in files.items():
@@ -103,7 +89,7 @@ def quick(protocol: Any) -> Any:
 
 
 def _validate(
-    config: Mapping[str, Any],
+    config: Evaluation,
     model: nn.Module,
     validation: Any,
     name: str,
@@ -113,10 +99,10 @@ def _validate(
     stop: StopRequest,
 ) -> float | None:
     """The deciding metric of one snapshot over all scenes; None when it is not a number."""
-    metric, inputs = build_metric(config, build_facts(config)), tuple(part(config, "backbone.input"))
+    metric = build_metric(config)
     model.eval()
     for number, scene in enumerate(scenes):
-        metric.update(*validation(model, data.load(scene), inputs, device))
+        metric.update(*validation(model, data.load(scene), config.backbone.inputs, device))
         if stop.signal is not None:
             stop.hand_on(number + 1)
     scores = metric.compute()

@@ -13,8 +13,10 @@ from torch import nn
 
 from mm3d_benchmarks.loading.loading import SceneLoader, ScenesToItems
 from mm3d_benchmarks.datasets.scene import PreparedDataset, hash_file
-from mm3d_benchmarks.runs.build import Machine, Recipe
+from mm3d_benchmarks.runs.configuration import Configuration
 from mm3d_benchmarks.runs.device import in_words
+from mm3d_benchmarks.runs.machine import Machine
+from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.store import layout
 from mm3d_core.training import distributed
 from mm3d_core.files.atomic import write_json
@@ -58,6 +60,8 @@ class Training:
 
     Attributes:
         kind: ``pretrain`` or ``finetune``.
+        config: of the whole run.
+        recipe: its own, or one that is longer by the protocol.
         module: on its device.
         objective: (module, batch, generator) -> named losses.
         scenes: names to train on, of ``data``.
@@ -66,6 +70,7 @@ class Training:
     """
 
     kind: str
+    config: Configuration
     recipe: Recipe
     module: nn.Module
     objective: Objective
@@ -74,16 +79,16 @@ class Training:
     items: ScenesToItems
     frozen: Sequence[nn.Module] = ()
 
-    def loader(self, config: Mapping[str, Any], share: tuple[int, int] | None = None) -> SceneLoader:
+    def loader(self, share: tuple[int, int] | None = None) -> SceneLoader:
         """The batches of this process, or of another: ``share`` is its rank and how many processes there are."""
         rank, processes = share or (distributed.rank(), distributed.world_size())
-        machine = Machine.of(config)
+        machine = self.config.machine
         return SceneLoader(
             self.data,
             self.scenes,
             self.items,
             batch=self.recipe.batch,
-            seed=int(config["seed"]),
+            seed=self.config.seed,
             loop=self.recipe.loop,
             drop_last=self.recipe.drop_last,
             accumulation=self.recipe.accumulation,
@@ -96,7 +101,7 @@ class Training:
         )
 
 
-def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[str, Any]:
+def train(folder: Path, training: Training) -> dict[str, Any]:
     """Run a training, from the folder's checkpoint if there is one.
 
     Returns:
@@ -105,10 +110,9 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
     Raises:
         UserError, Preempted: as :func:`mm3d_core.training.fit.fit`.
     """
-    machine, recipe = Machine.of(config), training.recipe
-    loader = training.loader(config)
-    schedule, batch_norm = recipe.schedules()
-    settings = recipe.settings(loader.steps_per_epoch, int(config["seed"]))
+    config, recipe = training.config, training.recipe
+    machine, loader = config.machine, training.loader()
+    settings = recipe.settings(loader.steps_per_epoch, config.seed)
     if distributed.is_main():
         layout.write_progress(folder, settings.steps)
     try:
@@ -119,8 +123,8 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
             recipe.build_optimizer(training.module),
             folder,
             settings,
-            schedule,
-            batch_norm=batch_norm,
+            recipe.schedule,
+            batch_norm=recipe.batch_norm,
             frozen=training.frozen,
             reporting=machine.reporting(folder),
             device=device_of(machine),
@@ -129,7 +133,7 @@ def train(config: Mapping[str, Any], folder: Path, training: Training) -> dict[s
         failure = layout.read_json(folder / FAILURE_FOLDER / STEP_FILE) or {}
         if failure.get("rank") == distributed.rank():
             share = {"rank": distributed.rank(), "processes": distributed.world_size()}
-            replay = {"kind": training.kind, "config": dict(config), **share}
+            replay = {"kind": training.kind, "config": dict(config.given), **share}
             write_json(folder / FAILURE_FOLDER / REPLAY_FILE, replay)
         raise
     record |= {"processes": distributed.world_size(), "workers": machine.workers, "scenes_per_step": recipe.batch}

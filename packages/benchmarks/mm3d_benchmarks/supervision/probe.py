@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.norm import PointNorm
 from mm3d_core.points import PointBatch
@@ -34,7 +35,7 @@ class LinearProbe(nn.Module):
         ignore_label: points with this label bear no loss.
     """
 
-    def __init__(self, encoder: nn.Module, num_classes: int, levels: bool = False, ignore_label: int = -1) -> None:
+    def __init__(self, encoder: Encoder, num_classes: int, levels: bool = False, ignore_label: int = -1) -> None:
         super().__init__()
         self.encoder, self.levels, self.ignore_label = encoder, levels, ignore_label
         self.norm = PointNorm(_width(encoder, levels), affine=False)  # encoders differ in the scale of their features
@@ -63,7 +64,7 @@ class NeighborProbe(nn.Module):
     memory: Tensor
     filled: Tensor
 
-    def __init__(self, encoder: nn.Module, num_classes: int, k: int = 20, per_class: int = 1000) -> None:
+    def __init__(self, encoder: Encoder, num_classes: int, k: int = 20, per_class: int = 1000) -> None:
         super().__init__()
         self.encoder, self.k = encoder, k
         self.register_buffer("memory", torch.zeros(num_classes, per_class, _width(encoder, False)))
@@ -132,7 +133,7 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def point_features(encoder: nn.Module, points: PointBatch, levels: bool) -> Tensor:
+def point_features(encoder: Encoder, points: PointBatch, levels: bool) -> Tensor:
     """(N, C) features of every point, from the finest level or from all.
 
     Raises:
@@ -149,6 +150,5 @@ def point_features(encoder: nn.Module, points: PointBatch, levels: bool) -> Tens
     return torch.cat([found[0].feat.float(), *rest], dim=1)
 
 
-def _width(encoder: nn.Module, levels: bool) -> int:
-    channels: Any = encoder.channels
-    return sum(channels) if levels else channels[0]
+def _width(encoder: Encoder, levels: bool) -> int:
+    return sum(encoder.channels) if levels else encoder.channels[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mm3d_benchmarks.supervision import batch_norm
 from mm3d_benchmarks.supervision.data_efficient import FewBoxes, FewPoints, listed_scenes, scene_share
@@ -18,6 +17,9 @@ LabelLimit = FewPoints | FewBoxes | ListedPoints
 @dataclass(frozen=True)
 class Protocol:
     """How much of the labels a fine-tuning sees and what it may move: the keys of the section ``protocol``.
+
+    Raises:
+        UserError: a value that cannot be.
 
     Attributes:
         scenes: share of the labeled scenes, see ``protocols.data_efficient``.
@@ -42,29 +44,14 @@ class Protocol:
     batch_norm: str = "measured"
     longer: bool = False
 
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Protocol:
-        """The section, or its defaults.
-
-        Raises:
-            UserError: an unknown key.
-        """
-        section = dict(config.get("protocol") or {})
-        known = [f.name for f in fields(cls)]
-        unknown = [name for name in section if name not in known]
-        if unknown:
-            raise UserError(f"protocol.{unknown[0]}: there is no such key; known are {', '.join(known)}")
-        choice = section.get("batch_norm", "measured")
-        if choice not in batch_norm.CHOICES:
-            raise UserError(f"protocol.batch_norm={choice}: choose one of {', '.join(batch_norm.CHOICES)}")
-        if section.get("list_seed") is None:
-            section["list_seed"] = int(config.get("seed", 0))
-        seed = section["list_seed"]
+    def __post_init__(self) -> None:
+        if self.batch_norm not in batch_norm.CHOICES:
+            raise UserError(f"protocol.batch_norm={self.batch_norm}: choose one of {', '.join(batch_norm.CHOICES)}")
+        seed = self.list_seed
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise UserError(f"protocol.list_seed={seed}: give a whole number from 0 on, or null for the run's seed")
-        if section.get("point_list") is not None and section.get("points_per_scene") is not None:
+        if self.point_list is not None and self.points_per_scene is not None:
             raise UserError("protocol.point_list and protocol.points_per_scene: the list says how many; leave one null")
-        return cls(**section)
 
     def chosen(self, scenes: Sequence[str]) -> list[str]:
         """The scenes to fine-tune on."""

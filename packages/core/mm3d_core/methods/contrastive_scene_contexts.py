@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.methods.contrastive import Partitions, partitioned_info_nce
 from mm3d_core.methods.matches import (
     Level,
@@ -48,7 +49,7 @@ class ContrastiveSceneContexts(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: PairViews | None = None,
         width: int | None = 32,

@@ -15,6 +15,7 @@ from itertools import combinations
 import torch
 from torch import Generator, Tensor, nn
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.features import FeatureLayout
 from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.matches import Level, features_at, level_channels, projection
@@ -163,7 +164,7 @@ class FourDContrast(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: MovingObjectViews | None = None,
         width: int = 32,

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.errors import UserError
 from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.matches import Level, draw_matches, features_at, level_channels, match_terms, projection
@@ -101,7 +102,7 @@ class MaskedSceneContrast(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: MaskedPairViews | None = None,
         level: Level = 0,

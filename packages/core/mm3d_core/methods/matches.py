@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -71,13 +71,13 @@ def projection(channels: int, width: int | None) -> nn.Module:
     return nn.Identity() if width is None else nn.Linear(channels, width)
 
 
-def level_channels(encoder: nn.Module, level: Level) -> int:
+def level_channels(encoder: Encoder, level: Level) -> int:
     """Width of one level of an encoder, or of all its levels together.
 
     Raises:
         ValueError: the encoder has no such level.
     """
-    channels = cast(Encoder, encoder).channels
+    channels = encoder.channels
     if level == "all":
         return sum(channels)
     if isinstance(level, str) or not 0 <= level < len(channels):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -61,7 +61,7 @@ class MM3DScene(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: MaskedViews | None = None,
         decoder: Mapping[str, Any] | None = None,
@@ -80,14 +80,14 @@ class MM3DScene(nn.Module):
         known = (*get_args(Correspondence), "nested")
         if correspondence not in known:
             raise ValueError(f"correspondence must be one of {known}, not {correspondence!r}")
-        if correspondence == "nested" and not isinstance(cast(Encoder, encoder).plan_spec(), PlanSpec):
+        if correspondence == "nested" and not isinstance(encoder.plan_spec(), PlanSpec):
             raise ValueError("correspondence='nested' needs an encoder whose sampling can be planned (plan_spec)")
         _check_offers(encoder, outputs, views)
         if correspondence == "nested" and isinstance(views, MovedViews):
             raise ValueError(
                 "correspondence='nested' needs views in one frame; take 'interpolate' or 'exact' for moved ones"
             )
-        channels = cast(Encoder, encoder).channels
+        channels = encoder.channels
         self.levels = tuple(range(len(channels))) if levels is None else tuple(levels)
         if not self.levels or not set(self.levels) <= set(range(len(channels))):
             raise ValueError(f"levels={self.levels}, but the encoder has levels 0 to {len(channels) - 1}")
@@ -134,7 +134,7 @@ class MM3DScene(nn.Module):
             views = self.views.finish(views["scene"], generator, self.embed)
         student, target = views["student"], views["target"]
         if self.nested and target.plan is None:
-            student, target = with_nested_plans(student, target, cast(Encoder, self.encoder).plan_spec())
+            student, target = with_nested_plans(student, target, self.encoder.plan_spec())
         terms = _mask_terms(student, target)
         with record_function("mm3dscene/student"):
             levels = self._levels_of(self.encoder, student)
@@ -258,7 +258,7 @@ def _in_the_scan(level: PointBatch) -> PointBatch:
     return replace(level, coord=coord, feat=level.feat.float(), plan=None)
 
 
-def _check_offers(encoder: nn.Module, outputs: str, views: MaskedViews | None) -> None:
+def _check_offers(encoder: Encoder, outputs: str, views: MaskedViews | None) -> None:
     """Raise ValueError for what this encoder cannot do."""
     if outputs not in ("decoder", "encoder"):
         raise ValueError(f"outputs must be 'decoder' or 'encoder', not {outputs!r}")

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.methods.contrastive import InfoNCE, hardest_contrastive
 from mm3d_core.methods.matches import Level, draw_matches, features_at, level_channels, match_terms, projection
 from mm3d_core.methods.views import PairViews
@@ -40,7 +41,7 @@ class PointContrast(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: PairViews | None = None,
         width: int | None = 32,

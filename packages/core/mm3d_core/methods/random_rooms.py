@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
+from mm3d_core.encoder import Encoder
 from mm3d_core.features import FeatureLayout
 from mm3d_core.methods.contrastive import InfoNCE
 from mm3d_core.methods.matches import Level, features_at, level_channels
@@ -174,7 +175,7 @@ class RandomRooms(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: RoomViews | None = None,
         level: Level = 0,

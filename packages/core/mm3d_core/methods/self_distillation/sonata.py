@@ -19,7 +19,7 @@ the rise of the teacher's temperature is kept, in steps, and the momentum is con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -76,7 +76,7 @@ class Sonata(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         views: DistillationViews | None = None,
         head: Mapping[str, Any] | None = None,
@@ -201,19 +201,18 @@ class Sonata(nn.Module):
         return start + (end - start) * (self.step / max(1, self.warmup_steps)).clamp_max(1)
 
 
-def down_channels(encoder: nn.Module) -> tuple[int, ...]:
+def down_channels(encoder: Encoder) -> tuple[int, ...]:
     """Widths of :func:`levels_down`: ``down_channels`` where the encoder says so, else ``channels``."""
-    return tuple(getattr(encoder, "down_channels", None) or cast(Encoder, encoder).channels)
+    return tuple(getattr(encoder, "down_channels", None) or encoder.channels)
 
 
-def levels_down(encoder: Any, points: PointBatch) -> list[PointBatch]:
+def levels_down(encoder: Encoder, points: PointBatch) -> list[PointBatch]:
     """The levels that an encoder knows on its way down, finest first; what it returns, where it has no other.
 
     ``encode()`` gives them in the widths of ``channels``, ``descend()`` in those of ``down_channels``.
     """
-    if hasattr(encoder, "descend"):
-        return encoder.descend(points)
-    return encoder.encode(points) if hasattr(encoder, "encode") else encoder(points)
+    way = getattr(encoder, "descend", None) or getattr(encoder, "encode", None) or encoder
+    return way(points)
 
 
 def _check_values(up_cast: int, student: float, teacher: Sequence[float], radius: float) -> None:
