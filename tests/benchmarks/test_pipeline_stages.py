@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -199,3 +203,50 @@ def test_headline_numbers_are_one_small_file_a_profile(folder: Path, monkeypatch
     pipeline()
     assert json.loads(Path("metrics/smoke.json").read_text()) == {"one": {"ours": 50.0, "scratch": 50.0}}
     assert Path("metrics/smoke.csv").read_text() == "share\n"
+
+
+def test_a_parameter_that_no_stage_reads_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``dvc exp run -S +lr=0.1`` adds it to params.yaml, and nothing would come of it."""
+    Path("params.yaml").write_text("profile: smoke\nlr: 0.1\n")
+    assert cli.main(["plan"]) == 0, "a params.yaml of some other project"
+    capsys.readouterr()
+    Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    assert cli.main(["plan"]) != 0
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "params.yaml: lr is read by no stage" in error
+    assert "mm3d run -m" in error
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    assert cli.main(["plan"]) == 0
+
+
+@pytest.mark.slow
+def test_two_commits_are_compared_by_one_command(tmp_path: Path) -> None:
+    """What dvc itself says of the headline numbers and the curve, and of a parameter that no stage reads."""
+
+    def said(*command: str, status: int = 0) -> str:
+        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+        assert (answer.returncode == 0) == (status == 0), answer.stderr
+        return answer.stdout + answer.stderr
+
+    def committed(points: float) -> None:
+        (tmp_path / "metrics/smoke.json").write_text(json.dumps({"table_07": {"iv": points}}))
+        (tmp_path / "metrics/smoke.csv").write_text(f"share,scratch,CSC,4DContrast,MM-3DScene\n1,2,3,4,{points}\n")
+        said("git", "add", "-A")
+        said("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", f"{points}")
+
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "metrics").mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    said("git", "init", "-q")
+    said("dvc", "init", "-q")
+    committed(40.0)
+    committed(42.5)
+    assert "42.5" in said("dvc", "metrics", "show")
+    [line] = [line for line in said("dvc", "metrics", "diff", "HEAD~1", "HEAD").splitlines() if "table_07.iv" in line]
+    assert line.split()[-3:] == ["40.0", "42.5", "2.5"]
+    assert "index.html" in said("dvc", "plots", "show", "-o", "plots")
+    assert "MM-3DScene" in (tmp_path / "plots/index.html").read_text()
+    (tmp_path / "params.yaml").write_text("profile: smoke\nlr: 0.1\n")
+    assert "mm3d run -m" in said("dvc", "repro", "--single-item", "--force", "plan", status=1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,34 @@ def test_each_shell_has_its_script(shell: str, capsys: pytest.CaptureFixture[str
     assert "mm3d completion --words" in script
     if shell == "bash":
         assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+
+
+def test_bash_completes_what_was_begun() -> None:
+    """As the shell calls it: of ``backbone=vote`` the part after the sign, which is where bash cuts a word."""
+    ask = """eval "$(mm3d completion bash)"
+    for COMP_LINE in "mm3d sw" "mm3d run backbone=vote"; do
+        COMP_POINT=${#COMP_LINE}; COMPREPLY=(); _mm3d mm3d; echo "${COMPREPLY[@]}"
+    done"""
+    assert shell("bash", "--norc", "-c", ask).splitlines() == ["sweep", "votenet votenet_color votenet_color_height"]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_fish_completes_what_was_begun() -> None:
+    ask = "mm3d completion fish | source; complete -C 'mm3d sw'; complete -C 'mm3d run backbone=votenet_color_'"
+    assert shell("fish", "--no-config", "-c", ask).split() == ["sweep", "backbone=votenet_color_height"]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_takes_its_script() -> None:
+    ask = """autoload -Uz compinit; compinit -u -D; eval "$(mm3d completion zsh)"
+    function compadd { while [[ $1 != -- ]]; do shift; done; shift; print -l -- $@ }
+    LBUFFER="mm3d sw"; _mm3d; echo $_comps[mm3d]"""
+    assert shell("zsh", "-f", "-c", ask).split() == ["sweep", "_mm3d"]
+
+
+def shell(*command: str) -> str:
+    """What a shell prints that finds ``mm3d``."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout

@@ -115,3 +115,13 @@ def test_view_finds_what_run_prepared(tmp_path: Path, monkeypatch: pytest.Monkey
     chain_of(requests_of(["kind=pretrain", "profile=smoke", "dataset=folder", "dataset.path=two"], ())[0][0], dry=False)
     assert main(["view", "dataset=folder", "path=two", "out=seen", "--profile", "smoke"]) == 0
     assert (tmp_path / "seen/two.html").is_file()
+
+
+def test_synthetic_scenes_that_are_not_there_yet_are_generated_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "dataset=scannet", "--profile", "smoke"]) != 0
+    assert "generate it first: mm3d generate --dataset scannet --profile smoke\n" in capsys.readouterr().err
+    assert main(["prepare", "dataset=scannet", "--profile", "paper"]) != 0
+    assert "raw must be the folder of the raw scannet data" in capsys.readouterr().err

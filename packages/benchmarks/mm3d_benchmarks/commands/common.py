@@ -41,6 +41,27 @@ def launcher_settings(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
+def check_parameters(folder: Path) -> None:
+    """Refuse parameters of the pipeline that no stage reads, as ``dvc exp run -S +lr=0.1`` adds them.
+
+    Raises:
+        UserError: ``params.yaml`` beside this pipeline's ``dvc.yaml`` names another than the profile.
+    """
+    path, stages = folder / "params.yaml", folder / "dvc.yaml"
+    if not (path.is_file() and stages.is_file() and "mm3d plan" in stages.read_text(encoding="utf-8")):
+        return
+    try:
+        known = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    strange = sorted(set(known) - {"profile"}, key=str) if isinstance(known, dict) else []
+    if strange:
+        raise UserError(
+            f"{path}: {strange[0]} is read by no stage, the pipeline's one parameter is profile; a grid over "
+            "settings is mm3d run -m backbone=point_transformer dataset=s3dis recipe.finetune.optimizer.lr=0.1,0.2"
+        )
+
+
 def machine_file(path: Path | str | None) -> dict[str, Any]:
     """The machine's settings: ``launcher:`` and ``machine:``.
 

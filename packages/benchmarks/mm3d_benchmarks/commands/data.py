@@ -83,6 +83,10 @@ def prepare(options: argparse.Namespace) -> int:
         return _check(Path(settings["out"]) if "out" in settings else prepared_root(dataset, data))
     if options.check_raw:
         return _check_raw(dataset, raw, settings)
+    if not raw.exists() and raw == Path(data["raw"]) / dataset and data["source"] == "synthetic":
+        raise UserError(
+            f"{raw}: not there yet; generate it first: mm3d generate --dataset {dataset} --profile {profile}"
+        )
     out = Path(settings.pop("out", Path(data["prepared"]) / dataset))
     ready = prepare_dataset(
         dataset,

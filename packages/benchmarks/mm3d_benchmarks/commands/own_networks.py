@@ -96,6 +96,8 @@ def _segment(network: Network, points: Points, out: Path, name: str, how: dict[s
 def _detect(network: Network, points: Points, out: Path, name: str, how: dict[str, Any]) -> list[Path]:
     options = {key: how[key] for key in how if key in ("min_score", "tile", "seed")}
     boxes = network.detect(points, **options)
+    if not len(boxes):
+        print(f"{name}: no box scores {options.get('min_score', 0.5)} or more; min_score=0.2, say, shows weaker ones")
     here = placed(boxes, points.scene.offset)
     rows = np.concatenate([here.centers, here.sizes, here.headings[:, None], here.classes[:, None]], axis=1)
     return save_boxes(out, name, points.scene, rows.astype(np.float32), boxes.to_json(), boxes.names)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mm3d_benchmarks.commands.common import launcher_settings, machine_file
+from mm3d_benchmarks.commands.common import check_parameters, launcher_settings, machine_file
 from mm3d_benchmarks.launching.by_hand import with_machine
 from mm3d_benchmarks.launching.choose import make_launcher
 from mm3d_benchmarks.launching.ensure import describe, ensure
@@ -28,6 +28,7 @@ from mm3d_core.errors import UserError
 
 def plan(options: argparse.Namespace) -> int:
     """Write the plan of some or all sweeps."""
+    check_parameters(Path())
     sweeps = [load_sweep(path) for path in find_sweeps(options.sweeps)]
     made = Planner(options.profile).plan(sweeps)
     store = Store(options.store)
