@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +22,7 @@ def table(separator: str, heading: str = "", encoding: str = "utf-8") -> Callabl
 
 
 def las(path: Path) -> None:
-    import laspy
-
+    laspy = import_module("laspy")
     header = laspy.LasHeader(point_format=3, version="1.2")
     header.scales = np.full(3, 1e-4)
     found = laspy.LasData(header)
@@ -32,8 +32,7 @@ def las(path: Path) -> None:
 
 
 def e57(path: Path) -> None:
-    import pye57
-
+    pye57 = import_module("pye57")
     file = pye57.E57(str(path), mode="w")
     values = {f"cartesian{a.upper()}": COORD[:, i].astype(np.float64) for i, a in enumerate("xyz")}
     values |= {f"color{c}": COLOR[:, i].copy() for i, c in enumerate(("Red", "Green", "Blue"))}
@@ -42,8 +41,7 @@ def e57(path: Path) -> None:
 
 
 def mesh(path: Path) -> None:
-    import trimesh
-
+    trimesh = import_module("trimesh")
     trimesh.Trimesh(COORD, FACES, vertex_colors=COLOR, process=False).export(path)
 
 
@@ -57,8 +55,7 @@ def textured(work: Path) -> None:
 
 
 def gltf(work: Path) -> None:
-    import trimesh
-
+    trimesh = import_module("trimesh")
     (work / "scans").mkdir()
     for name, content in trimesh.Trimesh(COORD, FACES, process=False).export(file_type="gltf").items():
         (work / "scans" / name.replace("model", "a")).write_bytes(content)

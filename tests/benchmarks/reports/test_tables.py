@@ -75,6 +75,10 @@ def test_the_caption_tells_smoke_figures_from_results(tmp_path):
     assert "Profile smoke; data: synthetic scenes" in table(tmp_path, done(table_7_values())).caption
     official = table(tmp_path, done(table_7_values()), {"datasets": {"s3dis": "official"}})
     assert "data: official releases (s3dis)" in official.caption
+    own = table(tmp_path, done(table_7_values()), {"datasets": {"folder": "user"}}).caption
+    assert "data: user data (own scans and labels)" in own
+    assert "official" not in own
+    assert "synthetic" not in own
     assert "not recorded" in table(tmp_path, done(table_7_values()), {}).caption
 
 

@@ -191,7 +191,7 @@ def test_archives_with_colors_of_other_shapes_and_arrays_of_other_kinds(tmp_path
     np.testing.assert_array_equal(gray.color, np.repeat(RGB[:, :1], 3, axis=1))
     np.savez(path, vertices=XYZ, faces=np.zeros((5, 3), int), vertex_colors=RGB, vertex_normals=NORMAL)
     same(read_scan(path))
-    np.savez(path, **{a: XYZ[:, i] for i, a in enumerate("xyz")}, red=RGB[:, 0], green=RGB[:, 1], blue=RGB[:, 2])
+    np.savez(path, x=XYZ[:, 0], y=XYZ[:, 1], z=XYZ[:, 2], red=RGB[:, 0], green=RGB[:, 1], blue=RGB[:, 2])
     same(read_scan(path))
 
 

@@ -62,7 +62,7 @@ def test_a_texture_is_found_and_a_change_of_it_prepares_again(tmp_path: Path, re
     for color in (RED, GREEN):
         Image.fromarray(np.full((8, 8, 3), color, np.uint8)).save(place)
         data = prepared(tmp_path)
-        np.testing.assert_array_equal(np.unique(data.load("scan_a").color, axis=0), [color])
+        np.testing.assert_array_equal(np.unique(np.asarray(data.load("scan_a").color), axis=0), [color])
         assert "" not in data.manifest["remarks"]  # materials and textures are no files that are passed over
 
 
