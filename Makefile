@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MM3D_TORCH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro study study-detection test slow gpu check docs notebooks lint types imports chaos clean
+.PHONY: help install repro study study-detection test short slow gpu check docs notebooks lint types imports chaos clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,9 @@ study-detection: .venv/.installed   ## profile study, the detection half
 
 test: .venv/.installed   ## the fast tests
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu"
+
+short: .venv/.installed   ## those slow tests that take less than two minutes each
+	$(BIN)/python -m pytest -m "slow and short"
 
 slow: .venv/.installed   ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

@@ -135,6 +135,7 @@ def test_half_types_keep_their_type_and_sum_in_float32(dtype):
         assert (ours.double() - want).norm() < 2e-2 * want.norm()
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_it_compiles_into_one_graph():
     x, weight, bias, residual = given(50, 8)

@@ -124,6 +124,7 @@ def test_every_operation_is_checked_here():
     assert defined <= known
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_compile_keeps_one_graph():
     def model(xyz, offset, feat):
@@ -136,6 +137,7 @@ def test_compile_keeps_one_graph():
     torch.testing.assert_close(compiled(XYZ, OFFSET, feat), model(XYZ, OFFSET, feat))
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_compile_keeps_one_graph_where_sizes_depend_on_the_points():
     def model(xyz, offset):
@@ -149,6 +151,7 @@ def test_compile_keeps_one_graph_where_sizes_depend_on_the_points():
         assert torch.equal(compiled(XYZ, OFFSET), model(XYZ, OFFSET))
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_compile_keeps_one_graph_of_all_feature_operations_and_their_gradients():
     def model(feat, position, logit, weight):

@@ -192,6 +192,7 @@ def test_settings_that_mean_nothing_are_refused(bad: dict):
         Voting(**{"voxel": 0.04, "max_points": 100, **bad})
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_room_of_more_than_a_million_points_is_predicted_within_the_crop():
     scene, model = room(1_200_000, edge=12.0), ByColor()

@@ -73,6 +73,7 @@ def test_a_hundred_kinds_of_damage_end_in_a_message_or_the_truth(tmp_path: Path)
     run_mutations(tmp_path, 100)
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_two_thousand_kinds_of_damage_end_in_a_message_or_the_truth(tmp_path: Path):
     run_mutations(tmp_path, 2000)

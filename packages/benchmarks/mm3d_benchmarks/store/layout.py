@@ -113,12 +113,6 @@ def read_error(folder: Path) -> str:
     return " ".join(str((read_json(folder / FAILURE) or {}).get("error") or "").split())
 
 
-def read_steps(folder: Path) -> int | None:
-    """How many steps the run takes in all, if it said so."""
-    steps = (read_json(folder / PROGRESS) or {}).get("steps")
-    return steps if type(steps) is int and steps > 0 else None
-
-
 def log_records(folder: Path, last: int | None = None) -> Iterator[dict[str, Any]]:
     """The whole records of ``log.jsonl`` in order, torn and foreign lines passed over.
 

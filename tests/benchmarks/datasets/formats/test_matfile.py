@@ -36,6 +36,7 @@ def test_cells_within_cells_without_end_are_refused(tmp_path: Path) -> None:
         read_mat(tmp_path / "a.mat")
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_an_element_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     content = mat_bomb()
