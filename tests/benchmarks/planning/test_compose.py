@@ -131,10 +131,20 @@ def test_plain_overrides_read_as_hydra_reads_them(value: str) -> None:
     assert found is None or (found[0] == "a.b" and type(found[1]) is type(by_hydra) and found[1] == by_hydra)
 
 
+@pytest.mark.parametrize(
+    "value", ["scans", "my-scans/2024.1", "/data/scans", "../x", "12", "null", "true", "a b", "a,b"]
+)
+def test_plain_paths_read_as_hydra_reads_them(value: str) -> None:
+    found = plain_override(f"dataset.path={value}")
+    by_hydra = parse([f"dataset.path={value}", "seed=choice(1)"])[0][0].overrides["dataset.path"]  # takes Hydra's way
+    assert found is None or found == ("dataset.path", by_hydra)
+
+
 def test_most_commands_need_no_hydra() -> None:
     code = (
         "import sys; from mm3d_benchmarks.planning.compose import parse, compose; "
         "compose(parse(['kind=pretrain', 'backbone=votenet', 'dataset=scannet', 'profile=smoke', 'seed=3'])[0][0]); "
+        "parse(['kind=pretrain', 'dataset=folder', 'dataset.path=my_scans/of_today']); "
         "print('hydra' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

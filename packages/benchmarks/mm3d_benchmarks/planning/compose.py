@@ -27,7 +27,7 @@ from mm3d_core.errors import UserError
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PATHS = ("dataset.path", "dataset.root", *LISTS, WEIGHTS)  # keys whose values are paths
 DETECTION = "detection"  # the evaluation of a detector, where none is named
-_PLAIN = re.compile(r"([A-Za-z_][\w.]*)=([\w.+-]+)")
+_PLAIN = re.compile(r"([A-Za-z_][\w.]*)=([\w./+-]+)")
 _WORDS = {"null": None, "true": True, "false": False}
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _WHOLE = re.compile(r'"\$\{[\w.]+\}"')
@@ -104,9 +104,11 @@ def parse(arguments: Sequence[str]) -> list[tuple[Request, list[str]]]:
 def plain_override(argument: str) -> tuple[str, Any] | None:
     """``key=value`` with a plain word or number, read as Hydra reads it; else None: importing it takes long."""
     found = _PLAIN.fullmatch(argument)
-    if found is None or found[1] in PATHS:
+    if found is None:
         return None
     text = found[2]
+    if found[1] in PATHS:
+        return (found[1], text) if re.fullmatch(r"[\w./-]+", text) and text.lower() not in _WORDS else None
     if text.lower() in _WORDS:
         return found[1], _WORDS[text.lower()]
     if re.fullmatch(r"[+-]?(0|[1-9]\d*)", text):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mm3d_benchmarks.datasets.formats.texttable import text_of
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
@@ -89,6 +88,8 @@ def read_delimited(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None
     Raises:
         BrokenSceneError: unreadable, or no table of numbers.
     """
+    import pandas as pd  # takes a third of a second, which folders without tables need not wait
+
     try:
         data = path.read_bytes()
         text = _text(data)
