@@ -156,3 +156,10 @@ def test_points_without_a_label_are_told_apart(tmp_path):
 )
 def test_documents_become_html(text, expected):
     assert to_html(text).replace(">\n<", "><").replace("\n", " ") == expected
+
+
+def test_only_files_that_are_there_are_linked(project: Path) -> None:
+    assert f'href="{NAME}.csv"' in build(project)
+    for end in ("csv", "md", "tex"):
+        (project / "results" / "smoke" / f"{NAME}.{end}").unlink()
+    assert f'href="{NAME}.' not in build(project, "page")

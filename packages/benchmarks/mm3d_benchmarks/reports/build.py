@@ -195,6 +195,7 @@ class Report:
             deviations=deviations.read_text(encoding="utf-8") if deviations.is_file() else "",
             problems=list(dict.fromkeys([*self.problems, *missing])),
             sources=sorted({inputs.data_source() for inputs in self._inputs.values() if inputs.found}),
+            files={path.name for path in self.folder.iterdir()},
         )
         write_text_if_changed(self.folder / "index.html", render(page))
         self.wrote.append("index.html")

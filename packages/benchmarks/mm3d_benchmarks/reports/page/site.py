@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -68,7 +68,11 @@ STATISTICS = {  # file to title, the lines that are folded away, and what these 
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows. ``figures``: PNG files and their titles; ``clouds`` as :mod:`clouds` packs them."""
+    """What the page shows.
+
+    ``figures``: PNG files and their titles; ``clouds`` as :mod:`clouds` packs them; ``files``: names of what lies
+    beside it and can be linked (None: everything).
+    """
 
     profile: str
     tables: Sequence[Table]
@@ -81,6 +85,7 @@ class Page:
     deviations: str = ""
     problems: Sequence[str] = ()
     sources: Sequence[str] = ()
+    files: Collection[str] | None = None
 
 
 def render(page: Page) -> str:
@@ -119,7 +124,7 @@ def _sections(page: Page) -> list[Section]:
 
 def _tables(page: Page, name: str, title: str, tables: Sequence[Table]) -> Section:
     keys = {card.key for card in page.cards}
-    body = "".join(table_html(table, keys) for table in tables) or "<p>No table yet.</p>"
+    body = "".join(table_html(table, keys, page.files) for table in tables) or "<p>No table yet.</p>"
     return Section(name, title, body, [table_entry(table) for table in tables])
 
 
@@ -132,9 +137,9 @@ def _figures(page: Page, tables: Sequence[Table]) -> Section:
         pieces.append(_figure(path, title))
         entries.append(picture_entry(path.stem, title))
         table = by_name.pop(path.stem, None)
-        pieces += [table_html(table, keys)] if table else []
+        pieces += [table_html(table, keys, page.files)] if table else []
         entries += [table_entry(table)] if table else []
-    pieces += [table_html(table, keys) for table in by_name.values()]  # their picture is not drawn yet
+    pieces += [table_html(table, keys, page.files) for table in by_name.values()]  # their picture is not drawn yet
     entries += [table_entry(table) for table in by_name.values()]
     return Section("figures", "Figures of the paper", "".join(pieces) or "<p>No figure yet.</p>", entries)
 
@@ -167,11 +172,12 @@ def _overview(page: Page) -> str:
 def _figure(path: Path, title: str) -> str:
     title = html.escape(title)
     data = base64.b64encode(path.read_bytes()).decode()
-    pdf = html.escape(path.stem + ".pdf")
+    pdf = path.with_suffix(".pdf")
+    link = f'<a href="{html.escape(pdf.name)}">pdf</a>' if pdf.is_file() else ""
     return (
         f'<figure class="picture" id="{html.escape(picture_id(path.stem))}">'
         f'<img alt="{title}" src="data:image/png;base64,{data}">'
-        f'<figcaption>{title} <span class="files"><a href="{pdf}">pdf</a></span></figcaption></figure>'
+        f'<figcaption>{title} <span class="files">{link}</span></figcaption></figure>'
     )
 
 

@@ -15,11 +15,12 @@ from mm3d_benchmarks.results.columns import Column
 LINKS = 3  # runs that a row links to; the cards say which rows rest on them
 
 
-def table_html(table: Table, cards: Collection[str] = ()) -> str:
+def table_html(table: Table, cards: Collection[str] = (), files: Collection[str] | None = None) -> str:
     """A ``<figure>`` with caption, table, footnotes and sources; rows link to the cards of their runs.
 
     Args:
         cards: keys of the runs that have a card; a run without one is named and not linked.
+        files: names of the files beside the page; those of the table are linked where they are there (None: all).
     """
     text = 1 + len(table.descriptions)
     count = len(table.columns)
@@ -40,10 +41,11 @@ def table_html(table: Table, cards: Collection[str] = ()) -> str:
             body.append(f"<tr{rule if not place else ''}>{_row(table, row, cards)}</tr>")
     notes = [legend(table), *(f"{mark}: {note}" for mark, note in table.footnotes)]
     notes += [f"S{i + 1}: {source}" for i, source in enumerate(table.sources)] + list(table.remarks)
-    files = " ".join(f'<a href="{html.escape(table.name)}.{end}">{end}</a>' for end in ("csv", "md", "tex"))
+    ends = [end for end in ("csv", "md", "tex") if files is None or f"{table.name}.{end}" in files]
+    links = " ".join(f'<a href="{html.escape(table.name)}.{end}">{end}</a>' for end in ends)
     return (
         f'<figure class="table" id="{html.escape(table_id(table.name))}"><figcaption>{_caption(table)}'
-        f' <span class="files">{files}</span></figcaption>'
+        f' <span class="files">{links}</span></figcaption>'
         f'<div class="wide"><table class="sortable"><thead><tr class="over">{over}<td></td></tr>'
         f"<tr>{''.join(head)}{_th('runs')}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
         f'<details class="notes"><summary>notes</summary><p>{"<br>".join(html.escape(n) for n in notes)}</p></details>'
