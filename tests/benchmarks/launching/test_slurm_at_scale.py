@@ -57,3 +57,4 @@ def test_thousands_of_runs_end_with_hardly_any_work_for_the_front_end(count: int
     )
     assert spent / cluster.now < SHARE_OF_A_CORE
     assert cluster.now / queries > SECONDS_A_QUERY
+    assert cluster.now / cluster.calls["sbatch"] > SECONDS_A_QUERY

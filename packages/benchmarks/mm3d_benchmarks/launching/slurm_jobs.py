@@ -25,6 +25,7 @@ RESULT_SECONDS = 0.5  # between looks for results; longer where many jobs run, a
 RUNS_LOOKED_AT = 200
 SLOWER, SLOWEST = 20.0, 30.0  # the pause between questions to the queue grows with time, to so many poll_seconds
 NOBODY_KNOWS = "UNKNOWN"  # the end of a job that was over while the queue was silent
+WORTH_AN_ARRAY = 0.05  # share of max_parallel that must be free to be filled at once; fewer wait for each other
 RETRY_SECONDS = 30.0  # after sbatch would take no more
 
 
@@ -51,7 +52,7 @@ class SlurmLauncher:
         self._told: set[str] = set()
         self._titles: dict[str, list[str]] | None = None
         self._started = time.monotonic()
-        self._asked = self._looked = self._refused = float("-inf")
+        self._asked = self._looked = self._refused = self._sent = float("-inf")
         self._most = sys.maxsize  # jobs that the cluster took at once
         self._answers = True  # the queue, when it was asked last
 
@@ -90,7 +91,7 @@ class SlurmLauncher:
             if self._ask({job for _, job in self._jobs.values() if job}):
                 ended += [end for key in list(self._jobs) if (end := self._judge(key))]
                 self._complain()
-        if self._held and (ended or now - self._refused >= RETRY_SECONDS):
+        if self._held and (self._room() >= self._limit * WORTH_AN_ARRAY or now - self._sent >= self._pause(now)):
             self._send_held()
         return ended
 
@@ -129,6 +130,7 @@ class SlurmLauncher:
                     "here and sent as soon as it does"
                 )  # fmt: skip
                 return
+            self._sent = time.monotonic()
             del self._held[: len(chunk)]
             self._record(groups, jobs)
 
