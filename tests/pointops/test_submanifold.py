@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pointops import _native
 from pointops.submanifold import (
     submanifold_convolution,
     submanifold_convolution_reference,
@@ -110,6 +111,48 @@ def test_what_is_remembered_of_a_table_goes_when_it_changes():
     assert not torch.equal(before, after)
     with torch.inference_mode():
         torch.testing.assert_close(submanifold_convolution(feat, table.clone(), weight), after)
+
+
+@pytest.mark.parametrize(("channels", "width", "kernel"), [(5, 32, 3), (32, 96, 3), (64, 64, 3), (6, 64, 5)])
+def test_the_wide_kernel_is_the_definition_with_gradients(channels, width, kernel):
+    if not _native.has("pointops_submanifold"):
+        pytest.skip("these kernels are built for AVX-512 only")
+    cells, offset = voxels(1500, 14)  # more than one piece of voxels, and rests of every size
+    table = submanifold_neighbors(cells, offset, kernel)
+    random = torch.Generator().manual_seed(0)
+    feat = torch.randn(len(cells), channels, generator=random, requires_grad=True)
+    weight = torch.randn(kernel**3, channels, width, generator=random, requires_grad=True)
+    grad = torch.randn(len(cells), width, generator=random)
+    found, exact = [], []
+    for run, precise, kept in (
+        (submanifold_convolution, False, found),
+        (submanifold_convolution_reference, True, exact),
+    ):
+        own = [(t.double() if precise else t).detach().requires_grad_() for t in (feat, weight)]
+        out = run(own[0], table, own[1])
+        kept += [out, *torch.autograd.grad(out, own, grad.to(out.dtype))]
+    for one, other in zip(found, exact, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-3)
+
+
+def test_threads_change_no_bit():
+    cells, offset = voxels(3000, 20)
+    table = submanifold_neighbors(cells, offset)
+    feat, weight = torch.rand(len(cells), 32), torch.rand(27, 32, 64)
+    one = submanifold_convolution(feat, table, weight)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(one, submanifold_convolution(feat, table, weight))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_rows_that_do_not_exist_are_refused():
+    table = torch.zeros(4, 27, dtype=torch.int32)
+    table[2, 5] = 4
+    with pytest.raises(ValueError, match="rows that exist"):
+        submanifold_convolution(torch.rand(4, 32), table, torch.rand(27, 32, 32))
 
 
 def test_results_are_the_same_bits_every_time():

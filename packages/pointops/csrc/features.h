@@ -77,6 +77,11 @@ POINTOPS_API int pointops_window_fill(const float* xyz, const int64_t* small, co
                                       int64_t points, double rounding, double reach, double quant, int64_t length,
                                       int threads, int32_t* key, uint8_t* bins);
 
+/* out (voxels, width): voxel i sums feat[table[i, k]] (in) times weight[k] (in, width) over the offsets k, in their order.
+ * width is a multiple of 32. Only in the library "avx512". */
+POINTOPS_API int pointops_submanifold(const float* feat, int64_t rows, int64_t in, const float* weight, int64_t width,
+                                      const int32_t* table, int64_t voxels, int64_t offsets, int threads, float* out);
+
 #ifdef __cplusplus
 }
 #endif

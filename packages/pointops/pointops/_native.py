@@ -48,6 +48,9 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "pointops_window_count": (_P, _P, _P, _P, _L, _I, _P),
     "pointops_window_fill": (*[_P] * 9, _L, _D, _D, _D, _L, _I, _P, _P),
 }
+_IN_SOME: dict[str, tuple[object, ...]] = {  # flavors only: ask has()
+    "pointops_submanifold": (_P, _L, _L, _P, _L, _P, _L, _L, _I, _P),
+}
 
 
 @functools.cache
@@ -77,6 +80,11 @@ def backend() -> str:
     """What runs on the CPU: ``C++ (avx512)``, ``C++ (avx2)``, ``C++ (baseline)`` or ``plain torch``."""
     kernels = library()
     return "plain torch" if kernels is None else f"C++ ({kernels.pointops_flavor().decode()})"
+
+
+def has(name: str) -> bool:
+    """Whether the loaded kernels have this function, which some instruction sets do without."""
+    return hasattr(library(), name)
 
 
 def call(name: str, *arguments: object, bad: Sequence[str] = ("xyz", "new_xyz")) -> None:
@@ -139,6 +147,9 @@ def _open(path: Path | None) -> ctypes.CDLL | None:
             getattr(kernels, name).argtypes = types
     except (OSError, AttributeError):
         return None
+    for name, types in _IN_SOME.items():
+        if hasattr(kernels, name):
+            getattr(kernels, name).argtypes = types
     kernels.pointops_index_free.argtypes = (_P,)
     kernels.pointops_index_free.restype = None
     kernels.pointops_flavor.restype = ctypes.c_char_p

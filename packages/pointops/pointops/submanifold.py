@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointops import _check, _dispatch, _register
+from pointops import _check, _dispatch, _native, _register
 from pointops.gather import gather_rows
 from pointops.offsets import offset2batch
 
 MAX_CELLS = 1 << 16  # along each axis
 MAX_SCENES = 1 << 14  # so that a scene's number and three padded cells fit int64
+KERNEL_WIDTH = 32  # output channels of the C++ kernel: a multiple of it
 BLOCK = 1 << 12  # voxels whose gathered neighbors are in the caches at once
 
 
@@ -119,7 +120,7 @@ def _fake_neighbors(cells: Tensor, offset: Tensor, kernel: int) -> Tensor:
 
 
 def _run_convolve(feat: Tensor, weight: Tensor, table: Tensor) -> Tensor:
-    """On the CPU, block by block and offset by offset, only what is there is multiplied.
+    """On the CPU only what is there is multiplied: by the C++ kernel, or block by block and offset by offset in torch.
 
     Elsewhere all offsets of a block are one product, empty ones as zeros: nothing waits to learn which are empty.
     """
@@ -127,6 +128,11 @@ def _run_convolve(feat: Tensor, weight: Tensor, table: Tensor) -> Tensor:
         flat = weight.flatten(0, 1)
         parts = [gather_rows(feat, part).flatten(1) @ flat for part in table.split(4 * BLOCK)]
         return torch.cat(parts) if parts else _fake_convolve(feat, weight, table)
+    if _kernel_serves(feat, weight):
+        out, rows = _fake_convolve(feat, weight, table), _dispatch.rows32(table, feat.shape[0])
+        sizes = (*feat.shape, weight.contiguous(), weight.shape[2], rows, *rows.shape)
+        _native.call("pointops_submanifold", feat.contiguous(), *sizes, _native.threads(), out)
+        return out
     middle = weight.shape[0] // 2
     out = _fake_convolve(feat, weight, table).zero_()
     for block, (rows, near, counts) in zip(out.split(BLOCK), _blocks(table, feat.shape[0]), strict=True):
@@ -139,6 +145,12 @@ def _run_convolve(feat: Tensor, weight: Tensor, table: Tensor) -> Tensor:
                 block.index_add_(0, rows[start : start + count], gathered[start : start + count] @ weight[offset])
             start += count
     return out
+
+
+def _kernel_serves(feat: Tensor, weight: Tensor) -> bool:
+    return (
+        _dispatch.kernels(feat) == "C++" and _native.has("pointops_submanifold") and weight.shape[2] % KERNEL_WIDTH == 0
+    )
 
 
 def _fake_convolve(feat: Tensor, weight: Tensor, table: Tensor) -> Tensor:
