@@ -10,7 +10,7 @@ from benchmarks.small_runs import config, write_rooms
 
 from mm3d_benchmarks.supervision.protocol import Protocol
 from mm3d_benchmarks.runs.build import build_encoder, build_metric, build_task
-from mm3d_benchmarks.runs.configuration import Backbone, Dataset, Evaluation, Pretraining, protocol_of
+from mm3d_benchmarks.runs.configuration import Backbone, Dataset, Evaluation, Pretraining, facts_of, protocol_of
 from mm3d_benchmarks.runs.evaluate import run_evaluate
 from mm3d_benchmarks.runs.finetune import run_finetune
 from mm3d_benchmarks.runs.instantiate import instantiate, value_at
@@ -156,6 +156,14 @@ def test_lists_follow_the_seed_of_the_run_unless_they_have_their_own():
     for wrong in (-1, 0.5, "a", True):
         with pytest.raises(UserError, match=r"protocol\.list_seed"):
             protocol_of({"protocol": {"list_seed": wrong}})
+
+
+def test_facts_are_known_where_no_data_are_prepared(root: Path):
+    given = config(root)
+    del given["dataset"]["root"]  # as `mm3d info` and its estimate of memory see a configuration
+    assert facts_of(given).name == "s3dis"
+    with pytest.raises(UserError, match=r"dataset\.root"):
+        Dataset.of(given)
 
 
 def test_metrics_get_the_data_sets_classes(root: Path):

@@ -66,7 +66,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from mm3d_benchmarks.runs.build import build_encoder, build_method, build_task
-    from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+    from mm3d_benchmarks.runs.configuration import Backbone, facts_of
     from mm3d_core.seeding import seed_everything
 
     kind = str(config["kind"])
@@ -79,7 +79,7 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
         if kind == "pretrain":
             network = build_method(kept["pretrain"].get("method"), encoder)
         else:
-            network = build_task(str(kept["task"]), backbone, encoder, Dataset.of(kept).facts)
+            network = build_task(str(kept["task"]), backbone, encoder, facts_of(kept))
     teachers = {
         id(p) for name, part in network.named_modules() if name.split(".")[-1] == "teacher" for p in part.parameters()
     }
@@ -104,13 +104,13 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
 def _idle_heads(kept: dict[str, Any], config: dict[str, Any]) -> int:
     """Parameters of a detector's heads, which the published pre-training carries along without training them."""
     from mm3d_benchmarks.runs.build import build_encoder, build_task
-    from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+    from mm3d_benchmarks.runs.configuration import Backbone, facts_of
 
     backbone = Backbone.of(config)
     if "detection" not in backbone.heads:
         return 0
     encoder = build_encoder(backbone)
-    network = build_task("detection", backbone, encoder, Dataset.of(kept).facts)
+    network = build_task("detection", backbone, encoder, facts_of(kept))
     return sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in encoder.parameters())
 
 

@@ -56,7 +56,7 @@ class Dataset:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Dataset:
         """Raises UserError: a key that is missing, or facts that cannot be found."""
-        facts = instantiate(value_at(given, "dataset.facts"), "dataset.facts")
+        facts = facts_of(given)
         root, splits = value_at(given, "dataset.root"), value_at(given, "dataset.splits", {})
         return cls(str(value_at(given, "dataset.name", facts.name)), Path(root), splits, facts)
 
@@ -185,6 +185,11 @@ class Evaluation(Configuration):
             "metric": value_at(given, "evaluation.metric"),
             "select": select,
         }
+
+
+def facts_of(given: Mapping[str, Any]) -> DatasetFacts:
+    """What is known about the data set, also of a configuration without prepared data (``dataset.root``)."""
+    return instantiate(value_at(given, "dataset.facts"), "dataset.facts")
 
 
 def protocol_of(given: Mapping[str, Any]) -> Protocol:

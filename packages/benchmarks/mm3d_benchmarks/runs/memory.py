@@ -25,7 +25,7 @@ from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.manifest import build_manifest
 from mm3d_benchmarks.datasets.scene import MANIFEST, Scene, write_scene
 from mm3d_benchmarks.runs import finetune, pretrain
-from mm3d_benchmarks.runs.configuration import Dataset
+from mm3d_benchmarks.runs.configuration import facts_of
 from mm3d_benchmarks.runs.recipe import Recipe
 from mm3d_benchmarks.runs.training import Training
 from mm3d_core.errors import UserError
@@ -190,7 +190,7 @@ def small_config(config: Mapping[str, Any], kind: str, scenes: int, points: int,
     small = copy.deepcopy(dict(config))
     recipe = small["recipe"][kind]
     spacing = recipe.get("voxel") or SPACING
-    _write_rooms(root, Dataset.of(small).facts, points, spacing)
+    _write_rooms(root, facts_of(small), points, spacing)
     for name in ("num_points", "max_points"):
         if recipe.get(name) is not None:
             recipe[name] = points
