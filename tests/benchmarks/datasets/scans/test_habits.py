@@ -195,6 +195,12 @@ def test_archives_with_colors_of_other_shapes_and_arrays_of_other_kinds(tmp_path
     same(read_scan(path))
 
 
+def test_an_array_that_would_be_read_must_hold_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", points=XYZ, colors=RGB.astype(object))
+    with pytest.raises(BrokenSceneError, match=r"a\.npz: .*colors holds no plain numbers"):
+        read_scan(tmp_path / "a.npz")
+
+
 def test_packed_colors_in_a_ply(tmp_path: Path) -> None:
     same(read_scan(ply(tmp_path / "a.ply", [*columns(XYZ), ("rgb", "int", packed(RGB).astype(int))])))
 

@@ -107,6 +107,11 @@ def _npz(path: Path, options: ScanOptions) -> Columns:
         raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
     except ValueError as error:
         raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+    read = {name for names in ARRAYS.values() for name in names} | {*LABELS, *INSTANCES}
+    if wrong := [name for name in passed if plain_name(name) in read or not arrays]:
+        raise BrokenSceneError(
+            f"{path}: damaged or not plain arrays ({wrong[0]} holds no plain numbers); export it again"
+        )
     return _of_arrays(arrays, options, path, passed)
 
 
