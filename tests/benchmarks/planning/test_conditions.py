@@ -28,9 +28,25 @@ def test_a_condition_is_looked_up_in_the_last_run_that_has_the_key():
     assert holds(CHAIN, parse_conditions(["task=segmentation", "protocol.longer=true", "protocol.scenes=0.2"]))
 
 
+def test_of_several_values_for_one_key_one_is_enough():
+    assert holds(CHAIN, parse_conditions(["protocol.scenes=0.1", "protocol.scenes=0.2"]))
+    assert not holds(CHAIN, parse_conditions(["protocol.scenes=0.1", "protocol.scenes=0.3"]))
+    assert not holds(CHAIN, parse_conditions(["protocol.scenes=0.2", "task=detection"]))
+
+
+def test_a_list_is_compared_as_a_whole():
+    chain = {"evaluate": toy.spec("evaluate", terms=["coord", "color"])}
+    assert holds(chain, parse_conditions(["terms=[coord, color]"]))
+    assert holds(chain, parse_conditions(["terms=['coord', 'color']"]))
+    assert not holds(chain, parse_conditions(["terms=[coord]"]))
+    assert not holds(chain, parse_conditions(["terms=coord"]))
+
+
 def test_words_without_a_value_are_refused():
     with pytest.raises(UserError, match="KEY=VALUE"):
         parse_conditions(["segmentation"])
+    with pytest.raises(UserError, match="no YAML"):
+        parse_conditions(["terms=[coord"])
 
 
 def test_the_first_entry_that_holds_says_why():
@@ -56,5 +72,7 @@ def test_a_sweep_restricted_to_a_task_plans_its_runs_alone(monkeypatch, tmp_path
     assert cli.main(common) == 0
     assert restricted != capsys.readouterr().out
     assert "evaluate     4 to do" in restricted
+    assert cli.main([*common, "--where", "row=scratch / probe", "--where", "row=scratch / VoteNet"]) == 0
+    assert "evaluate     2 to do" in capsys.readouterr().out
     assert cli.main([*common, "--where", "task=poetry"]) != 0
     assert "no cell of these sweeps is so" in capsys.readouterr().err

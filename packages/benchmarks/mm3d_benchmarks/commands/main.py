@@ -266,7 +266,8 @@ def _sweep(commands) -> None:
     _carry_on(parser)
     parser.add_argument(
         "--where", action="append", default=[], metavar="KEY=VALUE",
-        help="only cells whose configuration has this value, such as task=segmentation; can be repeated",
+        help="only cells whose configuration has this value, such as task=segmentation, or row='scratch / probe'; can "
+        "be repeated: every key must hold, of several values for one key one is enough",
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def sweep(options: argparse.Namespace) -> int:
     made = _plan_of(options, sweeps)
     store, results = Store(options.store), options.results / options.profile
     need = needed(made.specs.values(), store.done(), collecting.with_result(made.specs.values(), results))
-    wanted = _wanted(made, parse_conditions(options.where))
+    wanted = _wanted(made, options.where)
     planned = [
         spec for kind in KINDS for spec in made.of_kind(kind) if options.kind in (None, kind) and spec.key in wanted
     ]
@@ -145,17 +145,21 @@ def record_sweeps(store: Store, made: Plan, sweeps: Sequence[Sweep]) -> None:
             record(store, Ask(made.profile, sweep.name, str(sweep.path), cells))
 
 
-def _wanted(made: Plan, conditions: Mapping[str, str]) -> set[str]:
-    """Keys of the runs behind the cells that the conditions hold for; all without conditions."""
-    if not conditions:
+def _wanted(made: Plan, where: Sequence[str]) -> set[str]:
+    """Keys of the runs behind the cells that the conditions of ``--where`` hold for; all without conditions."""
+    if not where:
         return set(made.specs)
+    conditions = parse_conditions(where)
+    rows = conditions.pop("row", None)
     found: set[str] = set()
     for cell in (cell for cells in made.cells.values() for cell in cells):
-        if holds({kind: made.specs[key] for kind, key in cell.runs.items()}, conditions):
+        if (rows is None or cell.row in rows) and holds(
+            {kind: made.specs[key] for kind, key in cell.runs.items()}, conditions
+        ):
             found |= set(cell.runs.values())
     if not found:
-        told = " ".join(f"{key}={value}" for key, value in conditions.items())
-        raise UserError(f"--where {told}: no cell of these sweeps is so; `mm3d info` prints a run's configuration")
+        told = " ".join(f"--where {word}" for word in where)
+        raise UserError(f"{told}: no cell of these sweeps is so; `mm3d info` prints a run's configuration")
     return found
 
 

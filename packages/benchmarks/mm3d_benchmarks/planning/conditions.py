@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from mm3d_benchmarks.store.spec import KINDS, RunSpec
 from mm3d_core.errors import UserError
 
@@ -26,15 +28,23 @@ def holds(chain: Mapping[str, RunSpec], conditions: Mapping[str, Any]) -> bool:
 
 
 def parse_conditions(words: Sequence[str]) -> dict[str, Any]:
-    """``["task=segmentation", "backbone.name=votenet"]`` as conditions.
+    """``["task=segmentation", "seed=0", "seed=1"]`` as conditions; of values for one key, one is enough.
+
+    A value counts as YAML, in which a list is written ``[coord, color]`` and compared as a whole, and as it is written.
 
     Raises:
-        UserError: a word without ``=``.
+        UserError: a word without ``=``, or a value that is no YAML.
     """
-    strange = next((word for word in words if "=" not in word), None)
-    if strange is not None:
-        raise UserError(f"--where {strange}: write KEY=VALUE, for example task=segmentation")
-    return {word.split("=", 1)[0]: word.split("=", 1)[1] for word in words}
+    conditions: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UserError(f"--where {word}: write KEY=VALUE, for example task=segmentation")
+        try:
+            conditions.setdefault(key, []).extend([yaml.safe_load(text), text])
+        except yaml.YAMLError:
+            raise UserError(f"--where {word}: the value is no YAML; quote it, for example {key}='\"{text}\"'") from None
+    return conditions
 
 
 def left_out(chain: Mapping[str, RunSpec], entries: Sequence[Mapping[str, Any]]) -> str:
