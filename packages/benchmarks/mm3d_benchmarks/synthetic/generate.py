@@ -83,7 +83,7 @@ def generate(
         raise UserError(f"dataset={dataset}: no synthetic data; choose one of {', '.join(CODES)}")
     if profile not in PROFILES:
         raise UserError(f"profile={profile}: unknown; choose one of {', '.join(PROFILES)}")
-    knobs = knobs or Knobs(variety=PROFILES[profile].variety)
+    knobs = knobs or Knobs(variety=PROFILES[profile].variety.get(dataset, 0.0))
     mark = {
         "generator": GENERATOR, "dataset": dataset, "profile": profile, "seed": seed, "knobs": _told(knobs),
         "numpy": np.__version__,
