@@ -40,6 +40,18 @@ def polled(launcher: submit.SlurmLauncher) -> list[Ended]:
     return []
 
 
+def attached(client, tmp_path, gone_after: int):
+    """A run whose job 7 is running, and the launcher that watches it."""
+    settings = yaml.safe_load((CONF / "launcher" / "slurm.yaml").read_text())
+    store = Store(tmp_path / "runs")
+    run = store.register(toy.spec(value=1.0))
+    run.write("job.json", {"launcher": "slurm", "job": "7", "submitted": 0})
+    client("squeue", "7|RUNNING")
+    launcher = submit.SlurmLauncher(store, {**settings, "poll_seconds": 0, "gone_after": gone_after})
+    assert launcher.attach(run)
+    return run, launcher
+
+
 def test_no_answer_is_told_from_an_empty_one(client):
     client("squeue", status=1)
     assert slurm.job_states(["7"]) is None
@@ -51,13 +63,7 @@ def test_no_answer_is_told_from_an_empty_one(client):
 
 def test_while_the_queue_is_silent_no_job_is_given_up(client, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(submit, "RESULT_SECONDS", 0.0)
-    settings = yaml.safe_load((CONF / "launcher" / "slurm.yaml").read_text())
-    store = Store(tmp_path / "runs")
-    run = store.register(toy.spec(value=1.0))
-    run.write("job.json", {"launcher": "slurm", "job": "7", "submitted": 0})
-    client("squeue", "7|RUNNING")
-    launcher = submit.SlurmLauncher(store, {**settings, "poll_seconds": 0, "gone_after": 2})
-    assert launcher.attach(run)
+    run, launcher = attached(client, tmp_path, gone_after=2)
     client("squeue", status=1)
     assert [launcher.poll() for _ in range(5)] == [[]] * 5
     assert capsys.readouterr().err.count("squeue does not answer") == 1
@@ -71,13 +77,7 @@ def test_while_the_queue_is_silent_no_job_is_given_up(client, tmp_path, monkeypa
 @pytest.mark.parametrize(("word", "state"), [("PREEMPTED", REQUEUE), ("CANCELLED", FAILED)])
 def test_how_a_job_ended_is_remembered_when_the_queue_forgets_it(client, tmp_path, monkeypatch, word, state):
     monkeypatch.setattr(submit, "RESULT_SECONDS", 0.0)
-    settings = yaml.safe_load((CONF / "launcher" / "slurm.yaml").read_text())
-    store = Store(tmp_path / "runs")
-    run = store.register(toy.spec(value=1.0))
-    run.write("job.json", {"launcher": "slurm", "job": "7", "submitted": 0})
-    client("squeue", "7|RUNNING")
-    launcher = submit.SlurmLauncher(store, {**settings, "poll_seconds": 0, "gone_after": 3})
-    assert launcher.attach(run)
+    _, launcher = attached(client, tmp_path, gone_after=3)
     client("squeue", f"7|{word}")
     assert launcher.poll() == []
     client("squeue")  # MinJobAge has passed

@@ -77,7 +77,7 @@ def network_of(spec: RunSpec) -> str:
     """A network by what makes its cost: name and encoder, whatever channels it reads."""
     backbone = spec.config["backbone"]
     sizes = {key: value for key, value in backbone["encoder"].items() if key != "in_channels"}
-    return f"{backbone['encoder'].get('_target_')} {sorted(sizes.items(), key=lambda pair: pair[0])}"
+    return f"{backbone['encoder'].get('_target_')} {sorted(sizes.items())}"
 
 
 def _share(protocol: Mapping[str, Any]) -> float:
