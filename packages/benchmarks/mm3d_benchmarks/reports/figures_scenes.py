@@ -98,7 +98,8 @@ def reconstruction(found: Sequence[Artefact]) -> Figure | None:
     figure = new_figure(7.6, 2.5 * len(picked) + 0.3)
     axes = figure.subplots(len(picked), 3, squeeze=False)
     for line, artefact in zip(axes, picked, strict=True):
-        frame = artefact.arrays.get("coord", artefact.arrays["target"])
+        scan = artefact.arrays.get("coord", artefact.arrays["target"])
+        frame = np.concatenate([scan, artefact.arrays["reconstruction"]])  # for all three, uncut
         for panel, name, title in zip(
             line, ("input", "target", "reconstruction"), ("masked input", "target", "reconstruction"), strict=True
         ):
