@@ -237,6 +237,24 @@ def test_data_that_is_not_prepared_is_named(tmp_path: Path, monkeypatch: pytest.
         Planner("smoke").plan([sweep(tmp_path)])
 
 
+def test_data_that_lie_elsewhere_are_taken_from_there(tmp_path: Path) -> None:
+    """``dataset.root`` is obeyed, is in no key, and is refused where it holds another data set."""
+
+    def of_data_in(name: str) -> Plan:
+        base = {**GOOD["runs"]["base"], "dataset.root": str(tmp_path / name)}
+        return Planner("smoke").plan([sweep(tmp_path, {"runs.base": base})])
+
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "manifest.json").write_text(json.dumps({"dataset": "s3dis"}))
+    before = of_data_in("disk")
+    assert {spec.local["dataset"]["root"] for spec in before.specs.values()} == {str(tmp_path / "disk")}
+    (tmp_path / "disk").rename(tmp_path / "moved")
+    assert of_data_in("moved").specs.keys() == before.specs.keys()
+    (tmp_path / "moved" / "manifest.json").write_text(json.dumps({"dataset": "scannet"}))
+    with pytest.raises(UserError, match=r"moved: holds scannet, not s3dis"):
+        of_data_in("moved")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "runs: 3", "\x00", "a: [", "runs: {each: 4}", "other: {}"])
 def test_files_that_are_no_sweeps_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.yaml").write_text(content)

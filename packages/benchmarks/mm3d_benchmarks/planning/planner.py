@@ -267,25 +267,29 @@ class Planner:
         self._check_targets(kept)
         dataset, root = kept["dataset"]["name"], self.root_of(config)
         local.setdefault("dataset", {})["root"] = str(root)
-        data = {dataset: self._manifest(root), **(self._lists(kept) if kind == "finetune" else {})}
+        data = {dataset: self._manifest(root, dataset), **(self._lists(kept) if kind == "finetune" else {})}
         return RunSpec(kind, kept, upstream, data, fingerprint(kind, kept, self._remembered), local)
 
     @staticmethod
     def root_of(config: Mapping[str, Any]) -> Path:
         """The folder of the prepared data set; scans of a user's own are told apart by their path."""
         dataset, name = config["dataset"], config["dataset"]["name"]
+        if dataset.get("root"):
+            return Path(dataset["root"])
         if dataset.get("path"):
             name = f"{name}-{content_key(str(Path(dataset['path']).resolve()))[:8]}"
         return Path(config["profile"]["data"]["prepared"]) / name
 
-    def _manifest(self, root: Path) -> str:
+    def _manifest(self, root: Path, dataset: str) -> str:
         if root not in self._manifests:
             manifest = read_json(root / "manifest.json")
             if manifest is None and self.needs_data:
                 raise UserError(
-                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={root.name.split('-')[0]} "
-                    f"--profile {self.profile}` first"
+                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={dataset} --profile {self.profile}` "
+                    f"first, or say where it lies: dataset.root=FOLDER"
                 )
+            if manifest is not None and manifest.get("dataset", dataset) != dataset:
+                raise UserError(f"{root}: holds {manifest['dataset']}, not {dataset}")
             self._manifests[root] = content_key(manifest) if manifest is not None else ""
             self._left_out[root] = left_out_note(root.name, manifest or {})
             origin = (manifest or {}).get("origin")
