@@ -285,8 +285,8 @@ class Planner:
             manifest = read_json(root / "manifest.json")
             if manifest is None and self.needs_data:
                 raise UserError(
-                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={dataset} --profile {self.profile}` "
-                    f"first, or say where it lies: dataset.root=FOLDER"
+                    f"{root}: holds no prepared data set; run `mm3d prepare dataset={dataset} "
+                    f"--profile {self.profile}` first, or say where it lies: dataset.root=FOLDER"
                 )
             if manifest is not None and manifest.get("dataset", dataset) != dataset:
                 raise UserError(f"{root}: holds {manifest['dataset']}, not {dataset}")
