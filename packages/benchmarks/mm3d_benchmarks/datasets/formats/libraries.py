@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mm3d_benchmarks.datasets.formats.las_header import check_las_header
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_core.errors import UserError
 
@@ -22,6 +23,7 @@ def read_las(path: Path) -> dict[str, np.ndarray]:
     """Columns of a LAS or LAZ file: coordinates in double, colors of 16 bits, classification."""
     laspy = library("laspy", path)
     try:
+        check_las_header(path)
         las = laspy.read(path)
         names = set(las.point_format.dimension_names)
         values = {axis: np.asarray(getattr(las, axis), np.float64) for axis in "xyz"}
