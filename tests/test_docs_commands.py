@@ -62,7 +62,7 @@ RULES = (
     Rule(r"^python -m speed", LEFT, "measures for minutes"),
     Rule(r"^(python|\.venv/bin/python) ", LEFT, "needs what a slow command left, or is a test itself"),
 )  # fmt: skip
-PRINTED_KEY = r"\b(KEY|8f56298edfc2|434a6626aec2)\b"  # the latter are runs that made pictures of the docs
+PRINTED_KEY = r"\b(KEY|8f56298edfc2|434a6626aec2|3afdc1304a7d)\b"  # the latter are runs that made pictures of the docs
 NAMED_RUN = ("status", "doctor")  # commands without settings that a sentence tells to type
 
 

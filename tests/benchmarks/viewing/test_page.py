@@ -14,8 +14,8 @@ from PIL import Image
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.prepare import prepare_dataset
 from mm3d_benchmarks.datasets.scene import Scene
-from mm3d_benchmarks.viewing.image import box_corners, draw
-from mm3d_benchmarks.viewing.page import page_text, thinned, view_scene
+from mm3d_benchmarks.viewing.image import box_corners, draw, near_walls
+from mm3d_benchmarks.viewing.page import box_palette, page_text, thinned, view_scene
 from mm3d_benchmarks.viewing.statistic import heat, local_statistic
 from mm3d_core.errors import UserError
 
@@ -109,3 +109,60 @@ def test_large_scenes_are_thinned_with_their_labels(prepared: Path) -> None:
     assert small.num_points == 100
     assert small.segment is not None
     assert small.boxes is scene.boxes
+
+
+def room() -> np.ndarray:
+    """Floor and four walls of 4 x 4 x 2 m, every 5 cm."""
+    side, height = np.arange(0, 4.001, 0.05), np.arange(0.05, 2.0, 0.05)
+    floor = [(x, y, 0.0) for x in side for y in side]
+    walls = [(x, y, z) for x in side for y in (0.0, 4.0) for z in height]
+    walls += [(x, y, z) for x in (0.0, 4.0) for y in side for z in height]
+
+    return np.array(floor + walls, np.float32)
+
+
+def test_walls_between_the_viewer_and_the_room_are_left_away() -> None:
+    coord = room()
+    gone = near_walls(coord, np.radians(-60.0), 0.0)
+    near = ((coord[:, 0] == 4) | (coord[:, 1] == 0)) & (coord[:, 2] > 0.3)
+    assert gone[near].mean() > 0.7  # all but the outer corners, with little room behind them
+    assert not gone[(coord[:, 0] < 3.4) & (coord[:, 1] > 0.6)].any()  # nothing of the room itself, nor the walls behind
+
+
+def test_a_thing_that_stands_alone_keeps_its_front() -> None:
+    turn = np.linspace(0, 2 * np.pi, 60)
+    statue = np.array([(0.4 * np.cos(t), 0.4 * np.sin(t), z) for t in turn for z in np.arange(0, 2, 0.05)])
+    assert not near_walls(statue, 0.0, 0.0).any()
+
+
+@pytest.mark.parametrize("elevation", [50.0, 90.0])
+def test_boxes_that_stick_out_of_the_room_are_drawn_whole(elevation: float) -> None:
+    boxes = np.array([[6.0, 2, 1, 3, 1, 2, 0, 0], [-3, 2, 1, 1, 1, 1, 0, 0]])
+    inks = np.array([[250, 0, 0], [0, 0, 250]], np.uint8)
+    grey = np.full((len(room()), 3), 128, np.uint8)
+    picture = np.asarray(draw(room(), grey, boxes, inks, elevation=elevation)).astype(int)
+    for ink, longest in zip(inks.astype(int), (3.0, 1.0), strict=True):
+        found = np.argwhere(np.abs(picture - ink).sum(axis=2) < 10)
+        assert found.min() >= 4
+        assert (found.max(axis=0) < np.array(picture.shape[:2]) - 4).all()
+        assert np.ptp(found, axis=0).max() > 40 * longest
+    assert (picture == 255).all(axis=2)[[0, -1]].all()
+
+
+def test_names_of_boxes_at_the_same_place_stand_below_each_other() -> None:
+    boxes = np.array([[2.0, 2, 0.5, 1, 1, 1, 0, k] for k in range(2)])
+    blank = np.full((len(room()), 3), 255, np.uint8)
+    inks = np.array([[200, 0, 0], [0, 0, 200]], np.uint8)
+    bare = np.asarray(draw(room(), blank, boxes, inks)).astype(int)
+    named = np.asarray(draw(room(), blank, boxes, inks, ["chair", "table"])).astype(int)
+    new = (bare != named).any(axis=2)
+    red = np.argwhere(new & (named[..., 0] > named[..., 2] + 60))
+    blue = np.argwhere(new & (named[..., 2] > named[..., 0] + 60))
+    assert red[:, 0].max() <= blue[:, 0].min() or blue[:, 0].max() <= red[:, 0].min()
+
+
+def test_classes_of_similar_hue_are_told_apart() -> None:
+    names = tuple(f"class {k}" for k in range(18))
+    palette = box_palette(DatasetFacts("x", detection_classes=names, mean_sizes=((1.0, 1.0, 1.0),) * 18)).astype(int)
+    apart = np.abs(palette[:, None] - palette[None]).max(axis=2) + 999 * np.eye(18, dtype=int)
+    assert apart.min() > 30

@@ -27,7 +27,8 @@ def add_predict(commands) -> None:
         "examples:\n  mm3d predict run=1c2d3e4f5a6b scan=room.ply out=predictions\n"
         "  mm3d predict run=model.safetensors scan=my_scans out=predictions device=cuda\n\n"
         "For each scan: NAME.html and NAME.png to look at; of classes NAME.ply (colors, labels) and NAME.labels.npy\n"
-        "(a number for each point of the file, -1 where a row is no point); of boxes NAME.json.",
+        "(a number for each point of the file, -1 where a row is no point); of boxes NAME.json.\n"
+        "The picture leaves away what is higher than 2.1 m and the walls in front of the room.",
     )  # fmt: skip
     _network_settings(parser, "scan=FILE|FOLDER out=FOLDER; min_score=0.5 (boxes)")
 

@@ -95,7 +95,10 @@ def label_colors(segment: np.ndarray, facts: DatasetFacts) -> np.ndarray:
 
 
 def box_palette(facts: DatasetFacts) -> np.ndarray:
-    """(classes, 3) uint8: as the points of the same class are colored; without such, hues spread around the circle."""
+    """(classes, 3) uint8: as the points of the same class are colored; without such, hues spread around the circle.
+
+    Classes of similar hue (5, 8 or 13 apart) differ in lightness: plain, dark and pale take turns.
+    """
     if facts.segment_classes and facts.detection_classes:
         other = {"garbagebin": "otherfurniture"}  # VoteNet's name
         rows = [other.get(name, name) for name in facts.detection_classes]
@@ -103,7 +106,10 @@ def box_palette(facts: DatasetFacts) -> np.ndarray:
             return np.array([facts.segment_palette[facts.segment_classes.index(name)] for name in rows], np.uint8)
     hue = np.arange(max(1, facts.num_detection_classes)) * 0.61803 % 1
     channel = np.stack([hue, (hue + 1 / 3) % 1, (hue + 2 / 3) % 1], axis=1)
-    return ((0.45 + 0.4 * np.cos(2 * np.pi * channel)) * 255).clip(0, 255).astype(np.uint8)
+    shade = 0.45 + 0.4 * np.cos(2 * np.pi * channel)
+    shade[1::3] *= 0.6
+    shade[2::3] += (1 - shade[2::3]) * 0.3
+    return (shade * 255).clip(0, 255).astype(np.uint8)
 
 
 def page_text(scene: Scene, colors: dict[str, np.ndarray], boxes: np.ndarray, facts: DatasetFacts) -> str:

@@ -73,8 +73,9 @@ def save_boxes(
     facts = DatasetFacts(
         "your scan", detection_classes=tuple(classes), mean_sizes=tuple((1.0, 1.0, 1.0) for _ in classes)
     )
+    names = [f"{classes[int(box[7])]} {record['score']:.2f}" for box, record in zip(boxes, records, strict=True)]
     shown = thinned(scene, MAX_POINTS)
-    return [out / f"{name}.json", *_pictures(out, name, shown, {"color": colors_of(shown)}, boxes, facts)]
+    return [out / f"{name}.json", *_pictures(out, name, shown, {"color": colors_of(shown)}, boxes, facts, names)]
 
 
 def save_features(out: Path, name: str, scene: Scene, colors: np.ndarray) -> list[Path]:
@@ -86,12 +87,23 @@ def save_features(out: Path, name: str, scene: Scene, colors: np.ndarray) -> lis
 
 
 def _pictures(
-    out: Path, name: str, scene: Scene, colors: Mapping[str, np.ndarray], boxes: np.ndarray, facts: DatasetFacts
+    out: Path,
+    name: str,
+    scene: Scene,
+    colors: Mapping[str, np.ndarray],
+    boxes: np.ndarray,
+    facts: DatasetFacts,
+    box_names: Sequence[str] = (),
 ) -> list[Path]:
-    """The page, and the panels side by side."""
+    """The page, and the panels side by side; boxes also from above, where those on one another are told apart."""
     titled = replace(scene, name=name)
     ink = box_palette(facts)[boxes[:, 7].astype(int)] if len(boxes) else None
-    panels = [(title, draw(scene.coord, value, boxes, ink)) for title, value in reversed(list(colors.items()))]
+    panels = [
+        (title, draw(scene.coord, value, boxes, ink, box_names)) for title, value in reversed(list(colors.items()))
+    ]
+    if len(boxes):
+        plan = draw(scene.coord, colors["color"], boxes, ink, box_names, azimuth=-90, elevation=90)
+        panels.append(("from above", plan))
     write_text(out / f"{name}.html", page_text(titled, dict(colors), boxes, facts))
     picture = _with_legend(sheet(panels), _found(scene, boxes, facts))
     return [out / f"{name}.html", save(picture, out / f"{name}.png")]
