@@ -71,3 +71,13 @@ def test_a_count_of_chunks_that_cannot_be_is_refused(tmp_path: Path, shift: int,
     (tmp_path / "b.laz").write_bytes(data)
     with pytest.raises(UserError, match="chunks of 50000 points"):
         read_las(tmp_path / "b.laz")
+
+
+@pytest.mark.parametrize("size", [0, 2**27])
+def test_chunks_of_a_size_that_nobody_writes_are_refused(tmp_path: Path, size: int) -> None:
+    """The library would make room for 134 million points where there are 60."""
+    data = bytearray(written(tmp_path / "a.laz", 60).read_bytes())
+    struct.pack_into("<I", data, data.index(b"laszip encoded") - 2 + 54 + 12, size)
+    (tmp_path / "b.laz").write_bytes(data)
+    with pytest.raises(UserError, match=f"chunks of {size} points"):
+        read_las(tmp_path / "b.laz")

@@ -15,6 +15,7 @@ from typing import BinaryIO
 RECORD = 54  # bytes of the header of a variable-length record; 60 of an extended one
 LASZIP = b"laszip encoded"
 ANY_SIZE = 2**32 - 1  # chunks of different sizes
+LARGE = 2**20  # points of a chunk; programs write 50,000, and the library makes room for all of them
 CHUNK_TABLE = 8  # bytes before its entries: version and count
 
 
@@ -70,7 +71,7 @@ def _check_chunks(file: BinaryIO, size: int, start: int, length: int, points: in
         raise ValueError(f"a table of chunks at byte {place} of {size}")
     file.seek(place + 4)
     chunks = struct.unpack("<I", file.read(4))[0]
-    if chunks * stride > size - start or chunk == 0:
+    if chunks * stride > size - start or (not 0 < chunk <= max(points, LARGE) and chunk != ANY_SIZE):
         raise ValueError(f"{chunks} chunks of {chunk} points in {size - start} bytes")
     needed = -(-points // chunk)
     if chunk != ANY_SIZE and not needed <= chunks <= needed + 1:
