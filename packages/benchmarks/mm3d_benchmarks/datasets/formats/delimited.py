@@ -27,6 +27,7 @@ class Layout:
         separator: between values, a regular expression or one character.
         decimal: ``.`` or ``,``.
         width: values of a row.
+        trailing: separators without a value at the end of each row.
     """
 
     skipped: int
@@ -34,11 +35,12 @@ class Layout:
     separator: str
     decimal: str
     width: int
+    trailing: int = 0
 
 
 def layout_of(text: str) -> Layout | None:
     """The layout of a text that begins like a table of three or more numbers a row, else None."""
-    heading: tuple[str, ...] = ()
+    headings: list[tuple[str, ...]] = []
     for number, line in enumerate(text.splitlines()):
         plain = line.strip()
         if not plain:
@@ -55,19 +57,26 @@ def layout_of(text: str) -> Layout | None:
                     and sum(bool(NUMBER.fullmatch(word)) for word in words) >= 3
                     and NUMBER.fullmatch(words[0])
                 ):
-                    names = heading if len(heading) == len(words) else ()
-                    return Layout(number, names, separator, decimal, len(words))
+                    whole = line.rstrip("\r\n ")
+                    trailing = len(whole) - len(whole.rstrip(separator)) if len(separator) == 1 else 0
+                    return Layout(number, _names(headings, len(words)), separator, decimal, len(words), trailing)
         words = _heading(line)
         if len(words) >= 3:
-            heading = words
+            headings.append(words)
         elif not plain.startswith(COMMENTS) and not re.fullmatch(r"\d+", plain):  # a PTS begins with its count
             return None
     return None
 
 
+def _names(headings: list[tuple[str, ...]], width: int) -> tuple[str, ...]:
+    """The line of as many words as a row has values, of several the one whose words differ most: units repeat."""
+    fitting = [words for words in reversed(headings) if len(words) == width]
+    return max(fitting, key=lambda words: len(set(words)), default=())
+
+
 def _heading(line: str) -> tuple[str, ...]:
     """Names in a line; an empty one, as pandas calls its index, keeps its place between separators."""
-    bare = line.strip("\r\n ").lstrip("#/% ")
+    bare = line.strip("\r\n ").lstrip("#/% ").rstrip(";,\t")
     separator = next((mark for mark in (";", "\t", ",") if bare.count(mark) > 1), None)
     words = bare.split(separator) if separator else re.split(r"[;,\t]|\s+", bare)
     return tuple(word.strip().strip('"') for word in words if separator or word.strip())
@@ -101,14 +110,21 @@ def read_delimited(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None
     try:
         table = pd.read_csv(
             io.StringIO(text), sep=layout.separator, skiprows=layout.skipped, header=None, decimal=layout.decimal,
-            names=range(layout.width), engine="c", skipinitialspace=True, on_bad_lines="error", comment="#",
+            names=range(layout.width + layout.trailing), engine="c", skipinitialspace=True, on_bad_lines="error",
+            comment="#",
         )  # fmt: skip
     except (ValueError, OverflowError, MemoryError) as error:
         raise BrokenSceneError(
             f"{path}: damaged table ({' '.join(str(error).split())[:200]}); export it again"
         ) from error
+    if not isinstance(table.index, pd.RangeIndex) or table.iloc[:, layout.width :].notna().any(axis=None):
+        raise BrokenSceneError(
+            f"{path}: damaged table (its rows hold more values than the first one's {layout.width}); export it again"
+        )
     names = layout.names or tuple(map(str, range(layout.width)))
-    columns = {name: table[i].to_numpy() for i, name in enumerate(names)}
+    columns: dict[str, np.ndarray] = {}
+    for i, name in enumerate(names):  # of columns of one name, the first keeps it
+        columns[name if name not in columns else f"{name}.{i}"] = table[i].to_numpy()
     wrong = next((name for name in list(columns)[:3] if columns[name].dtype.kind not in "iuf"), None)
     if wrong is not None:
         raise BrokenSceneError(f"{path}: a row of another kind among the numbers (column {wrong}); export it again")

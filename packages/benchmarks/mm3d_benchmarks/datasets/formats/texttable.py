@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def read_rows(lines: io.BytesIO, count: int, width: int) -> np.ndarray:
         return np.zeros((0, width))
     start = lines.tell()
     try:
-        rows = np.loadtxt(lines, comments=None, ndmin=2, max_rows=count)
+        rows = _loaded(lines, count)
     except ValueError:
         lines.seek(start)
         text = lines.read()
@@ -29,7 +30,7 @@ def read_rows(lines: io.BytesIO, count: int, width: int) -> np.ndarray:
         if not changed:
             raise
         lines = _rewound(lines, plain)
-        rows = np.loadtxt(lines, comments=None, ndmin=2, max_rows=count)
+        rows = _loaded(lines, count)
     if rows.shape != (count, width):
         raise ValueError(f"{rows.shape[0]} rows of {rows.shape[1]} numbers, not {count} of {width}")
     return rows
@@ -69,6 +70,12 @@ def typed(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
         if not ((values >= limits.min) & (values <= limits.max) & (values == np.floor(values))).all():
             raise ValueError(f"{name} holds numbers that are not {dtype}")
     return values.astype(dtype)
+
+
+def _loaded(lines: io.BytesIO, count: int) -> np.ndarray:
+    with warnings.catch_warnings():  # empty lines are passed over, as meant
+        warnings.simplefilter("ignore", UserWarning)
+        return np.loadtxt(lines, comments=None, ndmin=2, max_rows=count)
 
 
 def _rewound(lines: io.BytesIO, text: bytes) -> io.BytesIO:

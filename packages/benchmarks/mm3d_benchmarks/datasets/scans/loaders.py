@@ -153,6 +153,10 @@ def _of_arrays(arrays: dict[str, np.ndarray], options: ScanOptions, path: Path, 
             if name is not None:
                 value = _as_colors(arrays[name], columns.remarks) if key == "color" else arrays[name]
                 shape, expected = value.shape, (*arrays[coord].shape[:1], 3)
+                if key == "coord" and len(shape) == 2 and shape[0] == 3 < shape[1]:
+                    raise BrokenSceneError(
+                        f"{path}: {name} has shape {shape}; a row for each point is read: save {name}.T"
+                    )
                 if shape != expected or len(shape) != 2:
                     raise BrokenSceneError(f"{path}: {name} has shape {arrays[name].shape}, not {expected}")
                 columns.values |= dict(zip(names, value.T, strict=True))

@@ -10,6 +10,8 @@ PIECE = 2**20  # rows looked at at a time
 SAMPLE = 200_000  # rows that the size of a scan is told from
 STRAY = 0.002  # share of rows that may be strays
 FAR = 30.0  # times the size of the rest, from its middle
+NO_DATA = (-9999.0, -99999.0, -32768.0, float(np.finfo(np.float32).min))  # what maps and grids write for no value
+APART = 100.0  # of the file's units, or the size of the rest: how far from it such a number means no value
 MANY = 0.001  # share of rows at exactly 0 0 0 from which on they are missing returns
 
 
@@ -23,6 +25,10 @@ def kept_rows(columns: Columns) -> tuple[np.ndarray, list[str]]:
         remarks.append(f"{dropped} rows without finite coordinates dropped")
     if not kept.any():
         return kept, remarks
+    empty = _without_value(columns, kept, pieces)
+    if empty.any():
+        kept &= ~empty
+        remarks.append(f"{int(empty.sum())} rows with -9999 or the like in place of a coordinate dropped")
     zero = np.concatenate([(columns.rows(COORD, rows) == 0).all(axis=1) for rows in pieces]) & kept
     if MANY * count < zero.sum() < kept.sum() and zero.sum() > 1:
         kept &= ~zero
@@ -48,3 +54,18 @@ def _reach(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not size > 0:
         return np.full(3, -np.inf), np.full(3, np.inf)
     return middle - FAR * size, middle + FAR * size
+
+
+def _without_value(columns: Columns, kept: np.ndarray, pieces: list[slice]) -> np.ndarray:
+    """(N,) bool of the kept rows with a coordinate that is one of ``NO_DATA``, far from where all others are."""
+    empty = np.zeros(len(columns), bool)
+    for axis, name in enumerate(COORD):
+        column = columns.values[name]
+        for value in NO_DATA:
+            found = np.concatenate([np.asarray(column[rows] == value) for rows in pieces]) & kept
+            if not found.any() or found.sum() == kept.sum():
+                continue
+            rest = columns.rows(COORD, np.flatnonzero(kept & ~found & ~empty))[:, axis]
+            if len(rest) and max(rest.min() - value, value - rest.max()) > max(APART, float(np.ptp(rest))):
+                empty |= found
+    return empty
