@@ -40,7 +40,7 @@ class Rule:
 RULES = (
     Rule(r"<|\.\.\.|\||=FILE\b", LEFT, "a pattern with stand-ins"),
     Rule(r"^make ", LEFT, "installs, trains or tests for minutes; CI runs each"),
-    Rule(r"^(git (clone|add)|\. |pre-commit|pip |tensorboard|export )", LEFT, "other programs, or the set-up itself"),
+    Rule(r"^(git (clone|add)|\. |pre-commit|pip |uv |tensorboard|export )", LEFT, "other programs, the set-up itself"),
     Rule(r"^(MM3D_\w+=\S+ )*dvc ", LEFT, "the whole pipeline, or data on a remote"),
     Rule(r"--watch$", WORDS, "lives until Ctrl-C"),
     Rule(r"checkpoint\.tar|model_best\.pth|model\.safetensors", WORDS, "needs a checkpoint that others released"),

@@ -30,3 +30,23 @@ def test_files_that_cannot_ask_for_the_version_agree_with_it():
 def test_every_package_is_typed():
     for package in ROOT.glob("packages/*/*/__init__.py"):
         assert (package.parent / "py.typed").is_file(), package.parent
+
+
+def test_pip_and_uv_find_pointops_in_the_checkout_as_the_docs_say():
+    suite, operations = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in (".", "packages/pointops")
+    )
+    name = operations["project"]["name"]
+    assert name in suite["project"]["dependencies"]
+    source = suite["tool"]["uv"]["sources"][name]["path"]
+    assert (ROOT / source).samefile(ROOT / "packages/pointops")
+    assert f"pip install ./{source} ." in (ROOT / "docs/laptop.md").read_text()
+
+
+def test_pointops_asks_for_no_other_torch_than_the_suite_does():
+    suite, operations = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        for folder in (".", "packages/pointops")
+    )
+    assert suite["requires-python"] == operations["requires-python"]
+    assert set(operations["dependencies"]) <= set(suite["dependencies"])

@@ -12,6 +12,11 @@ from mm3d_benchmarks.store.store import Store
 from mm3d_core.errors import UserError
 from mm3d_core.observing.hardware import visible_gpus
 
+#: What runs of a kind import in functions: to distort scenes, to describe their weights, to draw what they saw.
+_TRAINING = ("scipy.ndimage", "mm3d_benchmarks.pretrained.compose")
+_DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg", "mpl_toolkits.mplot3d")
+BY_THE_WAY = {"pretrain": (*_TRAINING, *_DRAWING), "finetune": _TRAINING}
+
 
 def make_launcher(settings: Mapping[str, Any], store: Store, specs: Sequence[RunSpec]) -> Launcher:
     """The launcher that some settings name (``conf/launcher/*.yaml``).
@@ -40,10 +45,10 @@ def modules_of(specs: Iterable[RunSpec]) -> list[str]:
     """Modules that some runs import, for a worker to import beforehand."""
     found = set()
     for spec in specs:
-        found.add(str(spec.local.get("function") or f"mm3d_benchmarks.runs.{spec.kind}._").rpartition(".")[0])
+        own = spec.local.get("function")
+        found.add(str(own or f"mm3d_benchmarks.runs.{spec.kind}._").rpartition(".")[0])
+        found.update(() if own else BY_THE_WAY.get(spec.kind, ()))
         for key, target in targets_in(spec.config):  # type: ignore[arg-type]
             module = module_of(target, key)
             found.add(module.name if module else target.rpartition(".")[0])
-            if target.startswith("torch.optim."):
-                found.add("torch._dynamo")  # which torch imports when an optimizer is made, in more than a second
     return sorted(found)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mm3d_benchmarks.launching.out_of_memory import is_out_of_memory, out_of_memory
+from mm3d_benchmarks.launching.put_off import put_off_compiler
 from mm3d_benchmarks.launching.too_small import too_small
 from mm3d_benchmarks.planning.given_weights import is_given
 from mm3d_benchmarks.store import layout, locks, provenance
@@ -103,6 +104,8 @@ def _attempt(run: Run) -> int:
 
 def _compute(run: Run, spec: RunSpec) -> None:
     function = run_function(spec)
+    if "torch" in sys.modules:
+        put_off_compiler()
     store = Store(run.folder.parent)
     upstream = {role: store.run(key) for role, key in spec.upstream.items()}
     for role, before in upstream.items():

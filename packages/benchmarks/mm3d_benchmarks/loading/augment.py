@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from mm3d_benchmarks.loading.sample import Sample
 
@@ -136,6 +135,8 @@ class ElasticDistortion:
     def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
         if random.random() >= self.probability:
             return sample
+        from scipy import ndimage  # half a second, which only those who distort shall wait for
+
         coord = sample.coord
         for spacing, strength in zip(self.granularity, self.magnitude, strict=True):
             low = coord.min(axis=0)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from mm3d_benchmarks.evaluation.covers import INITIAL_POTENTIAL, potential_crops
 
@@ -29,6 +28,8 @@ def crops(coord: np.ndarray, max_points: int | None, random: np.random.Generator
 
 def tree_crops(coord: np.ndarray, max_points: int, random: np.random.Generator) -> Iterator[np.ndarray]:
     """The crops of ``potential_crops``; of points equally far from a center others may belong to its crop."""
+    from scipy.spatial import KDTree  # half a second, which a training that only describes its weights can spare
+
     tree: Any = KDTree(coord)
     potential = random.random(len(coord)) * INITIAL_POTENTIAL
     missing = np.ones(len(coord), dtype=bool)

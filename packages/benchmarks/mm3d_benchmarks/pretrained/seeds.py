@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 from tqdm import tqdm
 
@@ -159,6 +158,8 @@ def seed_features(
             if not np.isfinite(feat).all():
                 raise UserError(f"the network's output is not finite: {DIVERGED}")
             out = scratch(scene.num_points, feat.shape[1]) if out is None else out
+            from scipy.spatial import KDTree  # half a second to import, and seldom needed
+
             tree = KDTree(found[levels[0]].coord.cpu().numpy())
             for start in range(0, len(part.own), PIECE):
                 rows = part.own[start : start + PIECE]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import KDTree
 
 NEIGHBORS = 30  # the point itself included, as in the published program
 
@@ -15,6 +14,8 @@ def local_statistic(coord: np.ndarray, color: np.ndarray | None, neighbors: int 
         coord: (N, 3) metres.
         color: (N, 3) 0..255, or None: space alone.
     """
+    from scipy.spatial import KDTree  # half a second, which most who import this module can spare
+
     neighbors = min(neighbors, len(coord))
     distance, index = KDTree(coord).query(coord, neighbors)
     terms = [(distance.reshape(len(coord), -1) ** 2).sum(axis=1)]
