@@ -16,6 +16,7 @@ from typing import Any
 from mm3d_benchmarks.store.layout import PROVENANCE, read_json
 
 _PACKAGES = ("torch", "numpy", "scipy", "mm3dscene", "mm3d-pointops")
+_WRITTEN = ("dvc.lock", "metrics", "results")  # in git, and rewritten by every reproduction
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_PARTITION", "SLURM_NNODES")
 
 
@@ -49,10 +50,16 @@ def of_weights(upstream: Iterable[Path]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def commit() -> dict[str, Any]:
-    """``{"id": ..., "dirty": bool}`` of the checkout that holds this file; id is empty outside a checkout."""
-    identity = _git("rev-parse", "HEAD")
-    return {"id": identity, "dirty": bool(identity) and bool(_git("status", "--porcelain", "--untracked-files=no"))}
+def commit(here: Path = Path(__file__).parent) -> dict[str, Any]:
+    """``{"id": ..., "dirty": bool}`` of the checkout that holds this folder; id is empty outside a checkout.
+
+    What the suite itself writes (``_WRITTEN``) is no change: the first table of a fresh clone would make all others
+    come from a changed one.
+    """
+    identity = _git(here, "rev-parse", "HEAD")
+    rest = (":(top)", *(f":(top,exclude){name}" for name in _WRITTEN))
+    changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", *rest) if identity else ""
+    return {"id": identity, "dirty": bool(changed)}
 
 
 def versions() -> dict[str, str]:
@@ -75,8 +82,7 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _git(*command: str) -> str:
-    here = Path(__file__).parent
+def _git(here: Path, *command: str) -> str:
     try:
         answer = subprocess.run(["git", "-C", str(here), *command], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
