@@ -24,7 +24,7 @@ FORCE:
 repro: .venv/.installed   ## every table and figure of the profile in params.yaml -> results/
 	$(BIN)/dvc repro
 
-STUDY_SEGMENTATION := table_05 table_07 table_08 table_09 table_12 figure_05 figure_09 rivals controls probes frame_ablation limited_annotations
+STUDY_SEGMENTATION := table_05 table_07 table_08 table_09 table_12 figure_05 figure_06 figure_09 rivals controls probes frame_ablation limited_annotations
 STUDY_DETECTION    := table_02 table_03 figure_04 figure_05 rivals controls
 
 study: .venv/.installed   ## profile study, the segmentation half: about two hours on two cores -> results/study/

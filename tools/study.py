@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 DATASETS = {"segmentation": ("s3dis", "scannet"), "detection": ("s3dis", "scannet", "sunrgbd")}
+# Figures of pre-trainings alone, which have no task: they would be no cell of either half.
+PICTURES = {"segmentation": ("figure_02", "figure_07", "figure_08"), "detection": ()}
 
 
 def commands(task: str, sweeps: list[str], jobs: int, profile: str = "study") -> list[list[str]]:
@@ -23,6 +25,8 @@ def commands(task: str, sweeps: list[str], jobs: int, profile: str = "study") ->
         if not Path(f"data/{profile}/prepared/{name}/manifest.json").exists():
             made.append(["mm3d", "prepare", f"dataset={name}", *own])
     made.append(["mm3d", "sweep", *sweeps, "--where", f"task={task}", "--max-parallel", str(jobs), "--partial", *own])
+    if PICTURES[task]:
+        made.append(["mm3d", "sweep", *PICTURES[task], "--max-parallel", str(jobs), "--partial", *own])
     made.append(["mm3d", "report", "--partial", *own])
     return made
 

@@ -47,14 +47,17 @@ def test_the_makefile_names_sweeps_that_exist_and_each_half_holds_cells_of_its_t
 def test_a_half_prepares_what_is_missing_runs_its_own_cells_and_reports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = study().commands("segmentation", ["table_07"], 2)
-    assert [command[1] for command in made] == ["generate", "prepare", "generate", "prepare", "sweep", "report"]
+    assert [c[1] for c in made] == ["generate", "prepare", "generate", "prepare", "sweep", "sweep", "report"]
     assert made[4][made[4].index("--where") + 1] == "task=segmentation"
+    assert "--where" not in made[5], "pre-trainings alone have no task"
+    assert {"figure_02", "figure_07", "figure_08"} < set(made[5])
     for name in ("s3dis", "scannet"):
         (tmp_path / f"data/study/prepared/{name}").mkdir(parents=True)
         (tmp_path / f"data/study/prepared/{name}/manifest.json").write_text("{}")
     assert [c[1] for c in study().commands("segmentation", ["table_07"], 2)] == [
         "generate",
         "generate",
+        "sweep",
         "sweep",
         "report",
     ]
