@@ -89,3 +89,19 @@ def test_an_archive_of_columns_says_to_turn_them(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", points=XYZ.T, colors=RGB.T)
     with pytest.raises(BrokenSceneError, match=r"a\.npz: points has shape \(3, 400\).*save points\.T"):
         read_scan(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["color", "normal", "segment", "instance"])
+def test_what_lies_beside_coordinates_is_never_taken_for_them(tmp_path: Path, name: str) -> None:
+    """A download that ended before its coord.npy: colors would have become the points."""
+    np.save(tmp_path / f"{name}.npy", RGB)
+    with pytest.raises(BrokenSceneError, match=rf"{name}\.npy: .*no coord\.npy lies beside it"):
+        read_scan(tmp_path / f"{name}.npy")
+
+
+@pytest.mark.parametrize("none", [0.0, np.nan])
+def test_normals_of_which_none_is_known_are_no_normals(tmp_path: Path, none: float) -> None:
+    np.savez(tmp_path / "a.npz", coord=XYZ, normal=np.full_like(XYZ, none))
+    scan = read_scan(tmp_path / "a.npz")
+    assert scan.normal is None
+    assert "normals are all zero, or no numbers: passed over" in scan.remarks

@@ -80,6 +80,12 @@ def _unpacked(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _npy(path: Path, options: ScanOptions) -> Columns:
+    beside = {*ARRAYS["color"], *ARRAYS["normal"], *LABELS, *INSTANCES}
+    if not options.columns and plain_name(path.stem) in beside:
+        raise BrokenSceneError(
+            f"{path}: by its name not the coordinates of a scan, and no coord.npy lies beside it; fetch that, or "
+            "rename the file if it does hold coordinates"
+        )
     try:
         return of_table(read_array(path), options.columns, path)
     except OSError as error:

@@ -125,9 +125,9 @@ def open_scan(path: Path, options: ScanOptions | None = None) -> Reading:
         paint = choose_paint([values[c] for c in COLOR], options.color_range or columns.color_range, path)
         remarks += [paint.remark] if paint.remark else []
     has_normal = columns.has(NORMAL)
-    if has_normal and not any(values[name].any() for name in NORMAL):
+    if has_normal and not any(np.nan_to_num(values[name]).any() for name in NORMAL):
         has_normal = False
-        remarks.append("normals are all zero: passed over")
+        remarks.append("normals are all zero, or no numbers: passed over")
     if not any(remark.startswith(SAID) for remark in remarks):
         remarks += coarse_remark([values[axis][kept] for axis in COORD], options.scale)
     turn = _turn(columns, kept, options)
