@@ -75,6 +75,15 @@ def test_a_replaced_evaluation_is_noted(tmp_path: Path) -> None:
     assert plan.notes["good"] == ["Profile smoke evaluates by segmentation_voxel in place of segmentation_voting."]
 
 
+def test_what_batch_norm_a_probe_reads_with_is_noted(tmp_path: Path) -> None:
+    assert not any("batch-norm" in note for note in planned(sweep(tmp_path)).notes["good"])
+    probe = {**GOOD["runs"]["base"], "protocol.train": "linear"}
+    [measured] = planned(sweep(tmp_path, {"runs.base": probe})).notes["good"]
+    assert "measured anew on whole training scenes" in measured
+    [note] = planned(sweep(tmp_path, {"runs.base": {**probe, "protocol.batch_norm": "carried"}})).notes["good"]
+    assert note.startswith("Frozen encoders read with the batch-norm statistics of their pre-training: ")
+
+
 def test_scenes_that_preparation_left_out_are_noted_in_every_table_made_from_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.conditions import left_out
 from mm3d_benchmarks.planning.fingerprint import fingerprint
-from mm3d_benchmarks.planning.given_weights import given_note, given_spec, is_given
+from mm3d_benchmarks.planning.given_weights import given_spec, is_given
+from mm3d_benchmarks.planning.notes import notes_of
 from mm3d_benchmarks.planning.remembered import Remembered
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
@@ -31,9 +32,6 @@ from mm3d_core.files.atomic import write_text_if_changed
 
 #: What an override reaches when the pre-training sees another data set than the fine-tuning does.
 _OF_PRETRAINING = ("pretrain", "backbone", "recipe.pretrain", "seed", "machine", "profile", "launcher")
-CHOSEN_ON_TEST = (
-    "The snapshot with the best quick score on the test scenes themselves was chosen, as in the released code"
-)
 NAMED = 8  # scenes that a footnote names at most
 
 
@@ -186,7 +184,11 @@ class Planner:
             chains = [chain for chain, reason in zip(chains, reasons, strict=True) if not reason]
             check_fairness(sweep, cells, chains)
             plan.kinds[sweep.name] = sweep.kind
-            plan.notes[sweep.name] = [*_left_out_notes(self.profile, dropped), *self._notes(cells, chains)]
+            plan.notes[sweep.name] = [
+                *_left_out_notes(self.profile, dropped),
+                *self._scenes_left_out(chains),
+                *notes_of(self.profile, cells, chains),
+            ]
             plan.cells[sweep.name] = [
                 PlannedCell(cell.row, cell.seed, {kind: spec.key for kind, spec in chain.items()})
                 for cell, chain in zip(cells, chains, strict=True)
@@ -225,27 +227,9 @@ class Planner:
             chain["evaluate"] = self._spec("evaluate", config, before)
         return chain
 
-    def _notes(self, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
-        """What a reader must know: scenes left out, cheaper evaluations, chosen snapshots, rivals' adaptations."""
+    def _scenes_left_out(self, chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
         roots = {Path(spec.local["dataset"]["root"]) for chain in chains for spec in chain.values()}
-        left_out = [note for root in sorted(roots) if (note := self._left_out.get(root))]
-        replaced, adapted, chosen = set(), {}, dict[str, None]()
-        given: dict[str, str] = {}
-        for cell, chain in zip(cells, chains, strict=True):
-            wanted = cell.request.choices.get("evaluation")
-            done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
-            if wanted not in (None, done):
-                replaced.add(f"Profile {self.profile} evaluates by {done} in place of {wanted}.")
-            if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
-                chosen[cell.row] = None
-            method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
-            if is_given({"pretrain": method}):
-                given.setdefault(cell.row, given_note(cell.row, chain["pretrain"]))
-            if method.get("adaptation"):
-                adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
-        if chosen:
-            replaced.add(f"{CHOSEN_ON_TEST} (rows: {', '.join(chosen)}).")
-        return left_out + sorted(replaced) + [adapted[name] for name in sorted(adapted)] + list(given.values())
+        return [note for root in sorted(roots) if (note := self._left_out.get(root))]
 
     def _pretraining(self, request: Request, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration of the pre-training, which may see another data set than the fine-tuning."""

@@ -1,0 +1,57 @@
+"""Sentences under a table that its plan knows before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mm3d_benchmarks.planning.given_weights import given_note, is_given
+from mm3d_benchmarks.planning.sweepfile import Cell
+from mm3d_benchmarks.store.spec import RunSpec
+
+CHOSEN_ON_TEST = (
+    "The snapshot with the best quick score on the test scenes themselves was chosen, as in the released code"
+)
+MEASURED_NORMS = (
+    "Frozen encoders of probes read with batch-norm statistics measured anew on whole training scenes, without labels "
+    "(protocol.batch_norm: measured)"
+)
+
+
+def notes_of(profile: str, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
+    """What a reader must know: cheaper evaluations, chosen snapshots, how probes read, adaptations, given weights.
+
+    Args:
+        chains: each cell's runs by kind.
+    """
+    said, adapted = set[str](), dict[str, str]()
+    chosen, carried, given = dict[str, None](), dict[str, None](), dict[str, str]()
+    for cell, chain in zip(cells, chains, strict=True):
+        wanted = cell.request.choices.get("evaluation")
+        done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
+        if wanted not in (None, done):
+            said.add(f"Profile {profile} evaluates by {done} in place of {wanted}.")
+        if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
+            chosen[cell.row] = None
+        norms = _norms_of_probe(chain)
+        if norms == "carried":
+            carried[cell.row] = None
+        elif norms:
+            said.add(f"{MEASURED_NORMS}.")
+        method = chain["pretrain"].config["pretrain"] if "pretrain" in chain else {}
+        if is_given({"pretrain": method}):
+            given.setdefault(cell.row, given_note(cell.row, chain["pretrain"]))
+        if method.get("adaptation"):
+            adapted[method["name"]] = f"{method['name']}: {' '.join(str(method['adaptation']).split())}."
+    if chosen:
+        said.add(f"{CHOSEN_ON_TEST} (rows: {', '.join(chosen)}).")
+    if carried:
+        said.add(f"Frozen encoders read with the batch-norm statistics of their pre-training: {', '.join(carried)}.")
+    return [*sorted(said), *(adapted[name] for name in sorted(adapted)), *given.values()]
+
+
+def _norms_of_probe(chain: Mapping[str, RunSpec]) -> str:
+    """``measured`` or ``carried`` for a probe, empty for what trains the encoder."""
+    protocol = chain["finetune"].config.get("protocol") if "finetune" in chain else None
+    if not protocol or protocol.get("train", "all") == "all":
+        return ""
+    return str(protocol.get("batch_norm", "measured"))
