@@ -20,7 +20,7 @@ from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.pretrained.compose import LICENCES, classes_of
 from mm3d_benchmarks.pretrained.description import Description, Sampling
 from mm3d_benchmarks.pretrained.inputs import Scaling
-from mm3d_benchmarks.runs.configuration import Backbone, Dataset
+from mm3d_benchmarks.runs.configuration import Backbone, facts_of
 from mm3d_benchmarks.runs.instantiate import instantiate
 from mm3d_core import __version__
 from mm3d_core.errors import UserError
@@ -71,7 +71,7 @@ def import_file(path: Path) -> tuple[Description, nn.Module, LoadReport]:
     if release.backbone == DEEP:
         chosen["recipe"] = DEEP
     config = compose(Request(chosen))
-    facts, backbone = Dataset.of(config).facts, Backbone.of(config)
+    facts, backbone = facts_of(config), Backbone.of(config)
     recipe = config["recipe"]["finetune" if release.head else "pretrain"]
     description = replace(_described(release, backbone, recipe, facts), scaling=scaling_of(state))
     encoder = instantiate(description.encoder, f"{path}: encoder")
