@@ -8,14 +8,12 @@ import zlib
 from functools import cache
 from random import Random
 
-from hostile.damage import BOMB, Mutation
+from hostile.damage import Mutation
 
 
 def mat(data: bytes, random: Random) -> Mutation:
-    """Tags, dimensions and classes inside of the compressed elements; nests and bombs."""
+    """Tags, dimensions and classes inside of the compressed elements; nests."""
     choice = random.randrange(8)
-    if choice == 0 and random.random() < 0.1:
-        return Mutation(data[:128] + _element(15, mat_bomb()), True)
     if choice == 1:
         return Mutation(data[:128] + nested_cells(random.choice((40, 3000, 60_000))), True)
     if choice == 2:
@@ -49,16 +47,6 @@ def mat(data: bytes, random: Random) -> Mutation:
             content[at : at + 8] = random.randbytes(8)
     elements[hit] = bytes(content)
     return Mutation(data[:128] + b"".join(_element(15, zlib.compress(element, 1)) for element in elements))
-
-
-@cache
-def mat_bomb() -> bytes:
-    """A compressed text of zeros."""
-    packer = zlib.compressobj(9)
-    head = struct.pack("<IIII", 6, 8, 4, 0) + struct.pack("<IIii", 5, 8, 1, BOMB) + struct.pack("<II", 1, 0)
-    head = struct.pack("<II", 14, len(head) + 8 + BOMB) + head + struct.pack("<II", 2, BOMB)
-    zeros = bytes(2**20)
-    return packer.compress(head) + b"".join(packer.compress(zeros) for _ in range(BOMB // 2**20)) + packer.flush()
 
 
 @cache

@@ -23,15 +23,13 @@ def text(data: bytes, random: Random) -> Mutation:
 
 
 def js(data: bytes, random: Random) -> Mutation:
-    """Values replaced by others, nesting, masses of values, numbers that are none."""
+    """Values replaced by others, nesting, numbers that are none."""
     choice = random.randrange(10)
     if choice == 0:
         depth = random.choice((500, 100_000))
         return Mutation(b"[" * depth + b"]" * depth)
     if choice == 1:
         return Mutation(b'{"a":' * 50_000 + b"1" + b"}" * 50_000)
-    if choice == 2 and random.random() < 0.1:
-        return Mutation(b"[" + b"[]," * 12_000_000 + b"[]]")
     value = _changed(json.loads(data.split(b"\n")[0]) if data.count(b"\n{") else json.loads(data), random)
     out = json.dumps(value, default=str).encode()
     if choice == 3:
@@ -40,12 +38,12 @@ def js(data: bytes, random: Random) -> Mutation:
 
 
 def yml(data: bytes, random: Random) -> Mutation:
-    """Values replaced, aliases that multiply or hold themselves, tags that would make objects."""
+    """Values replaced, aliases that repeat or hold themselves, tags that would make objects."""
     choice = random.randrange(9)
     lines = data.decode()
     if choice == 0:
         laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-        laughs += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, random.choice((4, 12))))
+        laughs += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 4))
         return Mutation((laughs + lines).encode())
     if choice == 1:
         tag = random.choice(("apply:os.mkdir [executed]", "new:os.mkdir [executed]", "name:os.system ''", "tuple [1]"))

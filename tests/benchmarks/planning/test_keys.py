@@ -117,7 +117,6 @@ def everything(_: RunSpec) -> bool:
         ("pointops/csrc/tree.hpp", *DEFINED, everything),
         ("pointops/csrc/window_attention.cpp", *DEFINED, backbone("stratified_transformer")),
         ("pointops/csrc/vector_attention.cpp", *DEFINED, backbone("point_transformer")),
-        ("pointops/csrc/check/awkward.cpp", *DEFINED, nothing),
         ("pointops/CMakeLists.txt", "-ffp-contract=off", "-ffp-contract=fast", everything),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ import triton
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):
     pytest.skip("older versions compile by other names", allow_module_level=True)
 
-from pointops.triton import compiled
+from speed.pointops import compiled
 
 CASES = dict(compiled.cases())
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mm3d_benchmarks.commands.parsing import command, profile, store_place
+from mm3d_benchmarks.commands.parsing import command, flag, group_folders, profile, store_place, sweep_names
 from mm3d_benchmarks.commands.using import add_features, add_import, add_predict, add_view
 from mm3d_benchmarks.store.sharing import share_with_group
 from mm3d_core.errors import UserError
@@ -136,11 +136,16 @@ class _Version(argparse.Action):
 
 
 def _carry_on(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    flag(
+        parser,
         "--carry-on",
-        action="store_true",
-        help="as a stage of the pipeline: record what fails and succeed; `mm3d complete`, its last stage, fails then",
+        "as a stage of the pipeline: record what fails and succeed; `mm3d complete`, its last stage, fails then",
     )
+
+
+def _sweeps_folder(parser: argparse.ArgumentParser) -> None:
+    text = "folder of the sweep files (default: sweeps, else the paper's in the package)"
+    parser.add_argument("--sweeps", type=Path, help=text)
 
 
 def _places(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +165,7 @@ def _launching(parser: argparse.ArgumentParser, default: str, otherwise: str = "
         help="YAML with `launcher:` and `machine:` settings of this computer or cluster; they enter no key",
     )  # fmt: skip
     parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at once")
-    parser.add_argument("--again", action="store_true", help="also try runs again that failed too often")
+    flag(parser, "--again", "also try runs again that failed too often")
 
 
 def _generate(commands) -> None:
@@ -192,26 +197,16 @@ def _prepare(commands) -> None:
         help="dataset=NAME, raw=FOLDER, out=FOLDER and options of the data set's reader",
     )
     profile(parser)
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="leave damaged scenes out and list them in the manifest"
-    )
-    parser.add_argument("--again", action="store_true", help="read every raw file anew, whatever is prepared already")
-    parser.add_argument(
-        "--check-raw", action="store_true", help="list all that is missing of a download, with counts, and read nothing"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="verify what is prepared and print its statistics beside the published ones",
-    )
+    flag(parser, "--skip-broken", "leave damaged scenes out and list them in the manifest")
+    flag(parser, "--again", "read every raw file anew, whatever is prepared already")
+    flag(parser, "--check-raw", "list all that is missing of a download, with counts, and read nothing")
+    flag(parser, "--check", "verify what is prepared and print its statistics beside the published ones")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
 
 
 def _plan(commands) -> None:
     parser = command(commands, "plan", "sweep:plan", "compose every run of the sweeps once and write plan/<profile>/")
-    parser.add_argument(
-        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
-    )
+    sweep_names(parser)
     profile(parser)
     _places(parser)
 
@@ -225,18 +220,11 @@ def _run(commands) -> None:
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=_OVERRIDES)
     parser.add_argument("-m", "--multirun", action="store_true", help="expand a=1,2 into one run for each combination")
-    parser.add_argument(
-        "--conf",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="further folder with group files (repeatable)",
-    )
+    group_folders(parser)
     profile(parser)
     _places(parser)
     _launching(parser, "", "debug, in this process, for one chain of runs; else local")
-    parser.add_argument("--dry-run", action="store_true", help="print the configuration and the keys, run nothing")
+    flag(parser, "--dry-run", "print the configuration and the keys, run nothing")
     parser.add_argument(
         "--force", nargs="?", const="last", choices=("last", "chain"),
         help="forget the run's result and compute it again; `chain`: also what it starts from",
@@ -249,20 +237,14 @@ def _sweep(commands) -> None:
         "examples:\n  mm3d sweep table_07 --dry-run\n  mm3d sweep table_07 table_08 --launcher slurm "
         "--machine cluster.yaml",
     )  # fmt: skip
-    parser.add_argument(
-        "sweeps", nargs="*", metavar="SWEEP", help="files, or beginnings of names in sweeps/ (default: all)"
-    )
+    sweep_names(parser)
     profile(parser)
     _places(parser)
     _launching(parser, "local")
     parser.add_argument("--kind", choices=("pretrain", "finetune", "evaluate"), help="only runs of this kind")
-    parser.add_argument(
-        "--planned", action="store_true", help="read plan/<profile>/ instead of composing the sweeps again"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done: runs to do, shared, done, and estimated hours"
-    )
-    parser.add_argument("--partial", action="store_true", help="collect and report what there is, even if runs failed")
+    flag(parser, "--planned", "read plan/<profile>/ instead of composing the sweeps again")
+    flag(parser, "--dry-run", "say what would be done: runs to do, shared, done, and estimated hours")
+    flag(parser, "--partial", "collect and report what there is, even if runs failed")
     _carry_on(parser)
     parser.add_argument(
         "--where", action="append", default=[], metavar="KEY=VALUE",
@@ -275,10 +257,10 @@ def _collect(commands) -> None:
     parser = command(
         commands, "collect", "sweep:collect", "write one input CSV for each table from the results of the runs"
     )
-    parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
+    sweep_names(parser)
     profile(parser)
     _places(parser)
-    parser.add_argument("--partial", action="store_true", help="missing values are no error")
+    flag(parser, "--partial", "missing values are no error")
     _carry_on(parser)
 
 
@@ -289,12 +271,10 @@ def _report(commands) -> None:
     )
     profile(parser)
     _places(parser)
-    parser.add_argument(
-        "--sweeps", type=Path, help="folder of the sweep files (default: sweeps, else the paper's in the package)"
-    )
-    parser.add_argument("--partial", action="store_true", help="missing cells are shown but are no error")
+    _sweeps_folder(parser)
+    flag(parser, "--partial", "missing cells are shown but are no error")
     _carry_on(parser)
-    parser.add_argument("--paper-only", action="store_true", help="print what the paper printed, with sources")
+    flag(parser, "--paper-only", "print what the paper printed, with sources")
 
 
 def _complete(commands) -> None:
@@ -303,9 +283,7 @@ def _complete(commands) -> None:
     )
     profile(parser)
     _places(parser)
-    parser.add_argument(
-        "--sweeps", type=Path, help="folder of the sweep files (default: sweeps, else the paper's in the package)"
-    )
+    _sweeps_folder(parser)
 
 
 def _doctor(commands) -> None:
@@ -316,18 +294,18 @@ def _doctor(commands) -> None:
         "what this machine can do, and what is wrong with it; status 1 if a GPU is here that runs would not use",
     )
     _places(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
+    flag(parser, "--json", "for programs")
 
 
 def _status(commands) -> None:
     parser = command(
         commands, "status", "status:status", "what is queued, running, done and failed, for each sweep and in total"
     )
-    parser.add_argument("sweeps", nargs="*", metavar="SWEEP")
+    sweep_names(parser)
     profile(parser)
     _places(parser)
-    parser.add_argument("--watch", action="store_true", help="a live table, until Ctrl-C")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    flag(parser, "--watch", "a live table, until Ctrl-C")
+    flag(parser, "--json", "for programs")
 
 
 def _store(commands) -> None:
@@ -341,8 +319,8 @@ def _store(commands) -> None:
     remove = actions.add_parser("rm", help="delete one run")
     remove.add_argument("key")
     garbage = actions.add_parser("gc", help="list runs that nobody asks for any more, with the reason; --yes deletes")
-    garbage.add_argument("--yes", action="store_true", help="delete them")
-    garbage.add_argument("--unrecorded", action="store_true", help="also those that nobody is on record for")
+    flag(garbage, "--yes", "delete them")
+    flag(garbage, "--unrecorded", "also those that nobody is on record for")
     garbage.add_argument(
         "--forget", type=Path, metavar="DIR", help="drop what the working folder DIR, gone for good, asked for"
     )
@@ -352,7 +330,7 @@ def _store(commands) -> None:
     pruning = actions.add_parser(
         "prune", help="list checkpoints of finished runs and folders of ended jobs; --yes deletes"
     )
-    pruning.add_argument("--yes", action="store_true", help="delete them")
+    flag(pruning, "--yes", "delete them")
     adopt = actions.add_parser("adopt", help="re-key finished runs after a change of code that cannot move numbers")
     adopt.add_argument(
         "key", nargs="*", help="runs to re-key, or none for all that differ from the plan in their code alone"
@@ -370,11 +348,9 @@ def _info(commands) -> None:
         "--memory", type=_gigabytes, nargs="?", const=0.0, metavar="GB",
         help="estimate what a training step holds and, given a device's memory, the accumulation that fits",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--tensors", action="store_true", help="every tensor with its shape, not only the modules")
-    parser.add_argument(
-        "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
-    )
+    flag(parser, "--json", "for programs")
+    flag(parser, "--tensors", "every tensor with its shape, not only the modules")
+    group_folders(parser)
 
 
 def _gigabytes(text: str) -> float:

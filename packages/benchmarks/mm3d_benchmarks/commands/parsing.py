@@ -29,3 +29,20 @@ def store_place(parser: argparse.ArgumentParser) -> None:
     """``--store``."""
     place = Path(os.environ.get("MM3D_STORE", "runs"))
     parser.add_argument("--store", type=Path, default=place, help="run store (default: %(default)s)")
+
+
+def flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """An option without a value."""
+    parser.add_argument(name, action="store_true", help=text)
+
+
+def sweep_names(parser: argparse.ArgumentParser) -> None:
+    """The sweeps that a command is about."""
+    text = "files, or beginnings of names in sweeps/ (default: all)"
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=text)
+
+
+def group_folders(parser: argparse.ArgumentParser) -> None:
+    """``--conf``."""
+    text = "further folder with group files (repeatable)"
+    parser.add_argument("--conf", type=Path, action="append", default=[], metavar="DIR", help=text)

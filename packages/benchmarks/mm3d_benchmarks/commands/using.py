@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from mm3d_benchmarks.commands.parsing import command, profile, store_place
+from mm3d_benchmarks.commands.parsing import command, flag, group_folders, profile, store_place
 
 
 def add_features(commands) -> None:
@@ -66,10 +65,8 @@ def add_import(commands) -> None:
         help="backbone=NAME, out=FILE.safetensors, overrides such as backbone.encoder.channels=[...], and for the card "
         "from=, licence=, trained_on=, method=, citation=, note=",
     )  # fmt: skip
-    parser.add_argument("--names", action="store_true", help="print every name that was taken, left out, missing")
-    parser.add_argument(
-        "--conf", type=Path, action="append", default=[], metavar="DIR", help="further folder with group files"
-    )
+    flag(parser, "--names", "print every name that was taken, left out, missing")
+    group_folders(parser)
 
 
 def _network_settings(parser: argparse.ArgumentParser, own: str) -> None:

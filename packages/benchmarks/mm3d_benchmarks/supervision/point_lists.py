@@ -20,7 +20,6 @@ from mm3d_benchmarks.loading.sample import Sample
 from mm3d_core.errors import UserError
 from mm3d_core.files.untrusted import parse_json
 
-MOST_SCENES = 20_000  # arrays of an .npz
 FORMS = "give scene -> rows as .json, .npz, .txt (a line for each scene: its name, then rows) or as torch.save wrote it"
 
 
@@ -89,7 +88,7 @@ def _content(path: Path) -> Any:
     if path.suffix == ".json":
         return parse_json(path.read_bytes())
     if path.suffix == ".npz":
-        return read_archive(path, most=MOST_SCENES)
+        return read_archive(path)
     if path.suffix == ".txt":
         lines = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
         found = {words[0]: [int(word) for word in words[1:]] for words in lines if words}

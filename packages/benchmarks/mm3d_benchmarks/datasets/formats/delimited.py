@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.texttable import text_of
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, reading
 
 HEAD = 4096  # bytes that tell
 COMMENTS = ("#", "//", "%", ";")
@@ -99,11 +99,8 @@ def read_delimited(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None
     """
     import pandas as pd  # takes a third of a second, which folders without tables need not wait
 
-    try:
-        data = path.read_bytes()
-        text = _text(data)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
+    with reading(path):
+        text = _text(path.read_bytes())
     layout = layout_of(text[: 4 * HEAD])
     if layout is None:
         raise BrokenSceneError(f"{path}: does not begin like a table of numbers, x y z first; export it again")

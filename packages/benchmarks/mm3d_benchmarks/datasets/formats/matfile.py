@@ -1,6 +1,6 @@
 """MATLAB v5 files from anywhere: their structure is held against its own counts before scipy reads them.
 
-scipy follows nested cells by recursion in C, which ends in a crash, and unpacks whatever a compressed element holds.
+scipy follows nested cells by recursion in C, which ends in a crash.
 Source: "MAT-File Format" (MathWorks, R2019b), level 5. Only what metadata is made of is let through: numbers, text,
 cells and structs.
 """
@@ -20,7 +20,6 @@ CELL, STRUCT, CHARACTERS = 1, 2, 4
 NUMBERS = range(6, 16)  # classes: double, single, and integers of 8 to 64 bits
 SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}  # bytes per data type
 DEPTH = 32
-ROOM = 128 * 2**20  # bytes that a file may unpack to beyond its own size; its Python objects take thrice that
 
 
 def read_mat(path: Path) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def read_mat(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: damaged, of another version, deeper or larger than metadata is.
+        ValueError: damaged, of another version, or deeper than metadata is.
     """
     data = path.read_bytes()
     try:
@@ -47,24 +46,14 @@ def _check(data: bytes) -> None:
     if len(data) < 128 or data[126:128] not in (b"IM", b"MI"):
         raise ValueError("not a MATLAB v5 file")
     order = "<" if data[126:128] == b"IM" else ">"
-    left, at = len(data) + ROOM, 128
+    at = 128
     while at < len(data):
         kind, start, end, at = _tag(data, at, len(data), order)
         if kind == COMPRESSED:
             at = end  # compressed elements are not padded
-            content = _unpacked(data[start:end], left)
-            left -= len(content)
-            _walk(content, order)
+            _walk(zlib.decompress(data[start:end]), order)
         else:
             _walk(data[start - 8 : end], order)
-
-
-def _unpacked(data: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj()
-    content = unpacker.decompress(data, limit)
-    if not unpacker.eof:
-        raise ValueError("unpacks to more than metadata can be" if unpacker.unconsumed_tail else "ends early")
-    return content
 
 
 def _walk(data: bytes, order: str) -> None:

@@ -14,10 +14,8 @@ from mm3d_benchmarks.datasets.digits import coarse_remark
 from mm3d_benchmarks.datasets.formats.companions import BesideMesh
 from mm3d_benchmarks.datasets.formats.libraries import broken, library
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
-from mm3d_core.files.untrusted import parse_json
 
 MOST_POINTS = 20_000_000  # sampled from a mesh
-GLB_HEAD = 20  # bytes before its description: the file's head and that of the first part, whose length is at 12
 # A vertex of an OBJ with the colors that MeshLab and others append to it.
 COLORED = re.compile(rb"(?m)^([ \t]*v(?:[ \t]+\S+){3}[ \t]+)(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]*\r?$")
 
@@ -37,7 +35,6 @@ def read_mesh(path: Path, points: int) -> tuple[dict[str, np.ndarray], list[str]
         data = path.read_bytes()
         if path.suffix.lower() == ".obj":
             data = _unit_colors(data, path, remarks)
-        _refuse_masses(data, path)
         scene = trimesh.load_scene(io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=beside, process=False)
         pieces = [piece for piece in scene.dump() if hasattr(piece, "vertices") and len(piece.vertices)]
         if not pieces:
@@ -141,18 +138,6 @@ def _plain_color(material: Any) -> np.ndarray | None:
         given = (getattr(material, "kwargs", None) or {}).get("kd")
     color = np.asarray(material.main_color if given is not None else [])
     return color[:3].astype(np.uint8) if color.shape in ((3,), (4,)) else None
-
-
-def _refuse_masses(data: bytes, path: Path) -> None:
-    """A glTF whose description would take more memory than it may is refused before trimesh reads it.
-
-    Raises:
-        ValueError: it is, or is no JSON.
-    """
-    if path.suffix.lower() == ".gltf":
-        parse_json(data)
-    elif path.suffix.lower() == ".glb":
-        parse_json(data[GLB_HEAD : GLB_HEAD + int.from_bytes(data[12:16], "little")])
 
 
 def _unit_colors(data: bytes, path: Path, remarks: list[str]) -> bytes:

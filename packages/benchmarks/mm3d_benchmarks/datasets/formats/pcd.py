@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.texttable import read_rows, typed, wide
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_benchmarks.datasets.readers.base import reading
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 LONGEST_HEADER = 2**16  # bytes
 PADDING = " "  # begins the names of fields that are passed over; no field of a file can be called so
 COORD = ("x", "y", "z")  # read from text with all their digits; a packed color is the bits of its 32
-ROOM = 64 * 2**20  # bytes that compressed points may expand to beyond twice the file's size
 
 
 def read_pcd(path: Path) -> np.ndarray:
@@ -28,14 +27,8 @@ def read_pcd(path: Path) -> np.ndarray:
     Raises:
         BrokenSceneError: missing, truncated or not PCD.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        return _read(data)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise BrokenSceneError(f"{path}: damaged PCD ({error}); export it again") from error
+    with reading(path, "damaged PCD", kinds=(ValueError, KeyError, IndexError, TypeError)):
+        return _read(path.read_bytes())
 
 
 def unpack_color(packed: np.ndarray) -> np.ndarray:
@@ -97,8 +90,6 @@ def _compressed(data: bytes, at: int, dtype: np.dtype, points: int) -> np.ndarra
     packed, size = (int(n) for n in np.frombuffer(data, "<u4", 2, at))
     if size != points * dtype.itemsize or packed > len(data) - at - 8:
         raise ValueError(f"{packed} bytes, expanded to {size}, do not hold {points} points")
-    if size > 2 * len(data) + ROOM:
-        raise ValueError(f"expands to {size:,} bytes: store it as DATA binary")
     body = decompress_lzf(data[at + 8 : at + 8 + packed], size)
     wanted = _single(dtype)
     rows = np.empty(points, [(name, dtype[name]) for name in wanted])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.texttable import number, read_rows, typed, wide
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, reading
 from mm3d_core.files.atomic import atomic_write
 
 # fmt: off
@@ -88,15 +88,11 @@ def read_vertices(path: Path) -> tuple[np.ndarray, list[str]]:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     remarks: list[str] = []
-    try:
+    with reading(path, "damaged PLY", "download or export it again", (ValueError, KeyError, IndexError, TypeError)):
         data = _plain_text(_bytes_of(path))
         order, elements, start = _parse_header(data)
         read = _read_ascii if order == "" else _read_binary
         tables = read(data, start, order, elements, remarks)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror}); download or export it again") from error
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise BrokenSceneError(f"{path}: damaged PLY ({error}); download or export it again") from error
     vertices, faces = tables.get("vertex"), tables.get("face")
     if vertices is None or len(vertices) == 0 or not vertices.dtype.names:
         raise BrokenSceneError(f"{path}: the PLY has no vertices")

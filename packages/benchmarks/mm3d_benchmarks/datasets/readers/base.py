@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +15,29 @@ from mm3d_core.errors import UserError
 
 class BrokenSceneError(UserError):
     """One scene's files are missing or damaged; ``--skip-broken`` prepares the others."""
+
+
+@contextmanager
+def reading(
+    path: Path,
+    what: str = "damaged",
+    remedy: str = "export it again",
+    kinds: tuple[type[Exception], ...] = (ValueError,),
+    error: type[UserError] = BrokenSceneError,
+) -> Iterator[None]:
+    """Turn what reading a file raises into one error that names it.
+
+    Args:
+        what: is said of a file whose content raises one of ``kinds``.
+        remedy: what to do about it.
+        error: the class of the error; ``UserError`` for files of a whole release.
+    """
+    try:
+        yield
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason.strerror or reason}); {remedy}") from reason
+    except kinds as reason:
+        raise error(f"{path}: {what} ({reason}); {remedy}") from reason
 
 
 @dataclass(frozen=True)

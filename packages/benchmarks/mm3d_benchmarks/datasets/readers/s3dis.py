@@ -16,7 +16,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.color import choose_paint
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.placement import at_minimum
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene, reading
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
@@ -192,10 +192,8 @@ def read_object(path: Path) -> tuple[np.ndarray, list[str]]:
     Raises:
         BrokenSceneError: the file cannot be read, holds no row, or coordinates that are not finite.
     """
-    try:
+    with reading(path, remedy="unpack the release again"):
         data = path.read_bytes()
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
     repairs: list[str] = []
     try:
         if re.search(rb"[^\t\r\n -~]", data):
@@ -203,10 +201,8 @@ def read_object(path: Path) -> tuple[np.ndarray, list[str]]:
         rows = _parse(data)
     except ValueError:
         data, repairs = _repair(data, path)
-        try:
+        with reading(path, remedy="unpack the release again"):
             rows = _parse(data)
-        except ValueError as error:
-            raise BrokenSceneError(f"{path}: damaged ({error}); unpack the release again") from error
     if len(rows) == 0:
         raise BrokenSceneError(f"{path}: no point in it; unpack the release again")
     if not np.isfinite(rows).all():

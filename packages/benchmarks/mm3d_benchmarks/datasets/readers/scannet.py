@@ -18,7 +18,7 @@ from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.ply import read_ply, stack
 from mm3d_benchmarks.datasets.formats.texttable import text_of
 from mm3d_benchmarks.datasets.placement import settle
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene, reading
 from mm3d_benchmarks.datasets.scene import Scene, check_name
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
@@ -151,20 +151,16 @@ class ScanNetReader:
         """nyu40 id of each raw category, columns found by name."""
         path = self._find(LABEL_TABLE, required=True)
         assert path is not None
-        try:
+        with reading(path, "cannot be read as text", "download it again", error=UserError):
             lines = text_of(path.read_bytes()).splitlines() or [""]  # any line ends
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read as text ({error}); download it again") from error
         header = lines[0].split("\t")
         try:
             category, number = header.index("raw_category"), header.index("nyu40id")
         except ValueError as error:
             raise UserError(f"{path}: no columns raw_category and nyu40id; use the table of the v2 release") from error
         rows = [line.split("\t") for line in lines[1:] if line.strip()]
-        try:
+        with reading(path, "a nyu40id is no number", "download it again", error=UserError):
             return {row[category].strip(): int(row[number]) for row in rows if len(row) > max(category, number)}
-        except ValueError as error:
-            raise UserError(f"{path}: a nyu40id is no number ({error}); download it again") from error
 
     def _folder(self, name: str) -> Path:
         folder = self.raw / "scans" / name
@@ -197,21 +193,17 @@ def read_names(path: Path) -> list[str]:
     Raises:
         UserError: unreadable, or with something that cannot be a scene's name.
     """
-    try:
+    with reading(path, "not a list of scenes", "download it again", error=UserError):
         names = text_of(path.read_bytes()).split()
         for name in names:
             check_name(name)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a list of scenes ({error})") from error
     return names
 
 
 def read_alignment(path: Path) -> np.ndarray | None:
     """(4, 4) float64 ``axisAlignment`` of a meta file (raw to aligned, column vectors), or None if it has none."""
-    try:
+    with reading(path, remedy="download it again"):
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror}); download it again") from error
     for line in text.splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "axisAlignment":
@@ -321,12 +313,8 @@ def _plain(label: str) -> str:
 
 def _json(path: Path, key: str) -> Any:
     """One key of a JSON file."""
-    try:
+    with reading(path, "damaged JSON", "download it again"):
         value = parse_json(path.read_bytes())
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror}); download it again") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: damaged JSON ({error}); download it again") from error
     if not isinstance(value, dict) or not isinstance(value.get(key), list):
         raise BrokenSceneError(f"{path}: no list {key!r}; is it the file of the decimated mesh?")
     return value[key]

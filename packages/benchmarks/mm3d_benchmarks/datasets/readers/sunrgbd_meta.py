@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mm3d_benchmarks.datasets.formats.matfile import read_mat
+from mm3d_benchmarks.datasets.readers.base import reading
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
 
@@ -51,17 +52,13 @@ def read_frames(raw: Path, version: str, truncate: bool) -> list[Frame]:
     path = find(raw, V2_BOXES)
     meta = _structs(path, "SUNRGBDMeta")
     source = find(raw, V1_BOXES) if version == "v1" else path
-    try:
+    with reading(source, remedy="download it again", kinds=DAMAGE, error=UserError):
         boxes = _boxes_v1(raw, truncate) if version == "v1" else _boxes_v2(raw, meta, truncate)
-    except DAMAGE as error:
-        raise UserError(f"{source}: damaged ({error!r}); download it again") from error
     frames = []
     for number, item in enumerate(meta):
-        try:
+        with reading(path, f"frame {number + 1} is damaged", "download it again", DAMAGE, UserError):
             depth, color = release_path(_text(item["depthpath"])), release_path(_text(item["rgbpath"]))
             k, rtilt = _real(item["K"]).reshape(3, 3), _real(item["Rtilt"]).reshape(3, 3)
-        except DAMAGE as error:
-            raise UserError(f"{path}: frame {number + 1} is damaged ({error}); download it again") from error
         found = boxes.get(folder_of(depth))
         if found is None:
             raise UserError(f"{find(raw, V1_BOXES)}: lacks frame {number + 1} ({folder_of(depth)}) of {path.name}")
@@ -85,10 +82,8 @@ def read_split(raw: Path) -> tuple[list[str], list[str]]:
     for key in ("alltrain", "alltest"):
         if key not in table:
             raise UserError(f"{path}: no variable {key}; it must be the toolbox's traintestSUNRGBD/allsplit.mat")
-        try:
+        with reading(path, f"{key} is damaged", "download it again", DAMAGE, UserError):
             halves.append([release_path(_text(cell)) for cell in np.asarray(table[key], object).ravel()])
-        except DAMAGE as error:
-            raise UserError(f"{path}: {key} is damaged ({error}); download it again") from error
     return halves[0], halves[1]
 
 
@@ -136,13 +131,11 @@ def _boxes_v2(raw: Path, meta: list[Any], truncate: bool) -> dict[str, list[RawB
     if len(images) != len(boxes):
         raise UserError(f"{path}: {len(images)} frames, but {V2_BOXES} has {len(boxes)}")
     kept = []
-    try:
+    with reading(path, remedy="download it again", kinds=DAMAGE, error=UserError):
         for solid, image in zip(boxes, images, strict=True):
             flat = _items(image, "groundtruth2DBB")
             same = [j < len(flat) and _text(flat[j]["classname"]) == box[0] for j, box in enumerate(solid)]
             kept.append(solid[: same.index(False) if False in same else None])
-    except DAMAGE as error:
-        raise UserError(f"{path}: damaged ({error!r}); download it again") from error
     return dict(zip(folders, kept, strict=True))
 
 
@@ -198,9 +191,5 @@ def _text(value: Any) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, "damaged MAT file", "download it again", error=UserError):
         return read_mat(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}); download it again") from error
-    except ValueError as error:
-        raise UserError(f"{path}: damaged MAT file ({error}); download it again") from error

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
 from mm3d_benchmarks.datasets.formats.delimited import looks_like_table, read_delimited
 from mm3d_benchmarks.datasets.formats.libraries import read_e57, read_las
+from mm3d_benchmarks.datasets.formats.loaded import NO_ARRAY, load_archive, load_array, load_binary
 from mm3d_benchmarks.datasets.formats.meshes import read_mesh
 from mm3d_benchmarks.datasets.formats.pcd import read_pcd, unpack_color
 from mm3d_benchmarks.datasets.formats.placeholder import what_it_is
@@ -18,6 +18,7 @@ from mm3d_benchmarks.datasets.readers.base import BrokenSceneError
 from mm3d_benchmarks.datasets.scans.columns import COLOR, COORD, INSTANCES, LABELS, NORMAL, Columns, named, plain_name
 from mm3d_benchmarks.datasets.scans.options import ScanOptions
 from mm3d_benchmarks.datasets.scans.tables import ASK, of_table, suggestion
+from mm3d_benchmarks.datasets.visible import glob_visible
 
 # Names of arrays in archives and folders, by what they are; other projects' among them.
 ARRAYS = {
@@ -67,8 +68,7 @@ def _ply(path: Path, options: ScanOptions) -> Columns:
     return columns
 
 
-def _pcd(path: Path, options: ScanOptions) -> Columns:
-    del options
+def _pcd(path: Path, _: ScanOptions) -> Columns:
     table = read_pcd(path)
     return named(_unpacked({name: table[name] for name in table.dtype.names or ()}))
 
@@ -86,53 +86,25 @@ def _npy(path: Path, options: ScanOptions) -> Columns:
             f"{path}: by its name not the coordinates of a scan, and no coord.npy lies beside it; fetch that, or "
             "rename the file if it does hold coordinates"
         )
-    try:
-        return of_table(read_array(path), options.columns, path)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
+    return of_table(load_array(path), options.columns, path)
 
 
 def _bin(path: Path, options: ScanOptions) -> Columns:
-    try:
-        rest = path.stat().st_size % 4
-        values = np.fromfile(path, "<f4")
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    if rest:
-        raise BrokenSceneError(f"{path}: {rest} bytes too many for float32 numbers; export it again")
-    return of_table(values, options.columns, path)
+    return of_table(load_binary(path, "<f4"), options.columns, path)
 
 
 def _npz(path: Path, options: ScanOptions) -> Columns:
     passed: list[str] = []
-    try:
-        arrays = read_archive(path, "biufU", passed=passed)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
+    arrays = load_archive(path, "biufU", passed)
     read = {name for names in ARRAYS.values() for name in names} | {*LABELS, *INSTANCES}
     if wrong := [name for name in passed if plain_name(name) in read or not arrays]:
-        raise BrokenSceneError(
-            f"{path}: damaged or not plain arrays ({wrong[0]} holds no plain numbers); export it again"
-        )
+        raise BrokenSceneError(f"{path}: {NO_ARRAY} ({wrong[0]} holds no plain numbers); export it again")
     return _of_arrays(arrays, options, path, passed)
 
 
 def _folder(path: Path) -> Columns:
     """A folder as Pointcept has them: ``coord.npy`` and, beside it, ``color.npy normal.npy segment.npy ...``."""
-    arrays = {}
-    for file in sorted(path.glob("*.npy")):
-        if file.name.startswith("."):
-            continue
-        try:
-            arrays[file.stem] = read_array(file)
-        except OSError as error:
-            raise BrokenSceneError(f"{file}: cannot be read ({error})") from error
-        except ValueError as error:
-            raise BrokenSceneError(f"{file}: damaged or not a plain array ({error}); export it again") from error
+    arrays = {file.stem: load_array(file) for file in glob_visible(path, "*.npy")}
     return _of_arrays(arrays, ScanOptions(), path)
 
 
@@ -220,13 +192,11 @@ def _numbers(column: np.ndarray) -> np.ndarray:
     return column.astype(np.float64) if column.dtype.kind in "biuf" else np.full(len(column), np.nan)
 
 
-def _las(path: Path, options: ScanOptions) -> Columns:
-    del options
+def _las(path: Path, _: ScanOptions) -> Columns:
     return named(read_las(path))
 
 
-def _e57(path: Path, options: ScanOptions) -> Columns:
-    del options
+def _e57(path: Path, _: ScanOptions) -> Columns:
     return named(read_e57(path))
 
 

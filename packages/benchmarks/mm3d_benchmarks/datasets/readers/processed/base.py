@@ -15,9 +15,9 @@ import numpy as np
 from mm3d_benchmarks.datasets.color import bytes_of_color
 from mm3d_benchmarks.datasets.digits import coarse_remark
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
-from mm3d_benchmarks.datasets.formats.arrays import read_archive, read_array
+from mm3d_benchmarks.datasets.formats.loaded import load_array, load_binary, load_table
 from mm3d_benchmarks.datasets.placement import NO_OFFSET, Offset, settle
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene, reading
 from mm3d_benchmarks.datasets.scene import Scene, check_name
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
@@ -174,56 +174,6 @@ class MMDetReader(ProcessedReader):
         return points, semantic, instance
 
 
-def load_array(path: Path) -> np.ndarray:
-    """An ``.npy`` file, never a pickle.
-
-    Raises:
-        BrokenSceneError: naming the file.
-    """
-    try:
-        return read_array(path)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: damaged or not a plain array ({error}); export it again") from error
-
-
-def load_archive(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file. Raises as :func:`load_array`."""
-    try:
-        return read_archive(path)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error})") from error
-    except ValueError as error:
-        raise BrokenSceneError(f"{path}: damaged or not plain arrays ({error}); export it again") from error
-
-
-def load_table(path: Path, columns: int) -> np.ndarray:
-    """An ``.npy`` file as a table of at least ``columns`` columns and one row. Raises as :func:`load_array`."""
-    table = load_array(path)
-    if table.ndim != 2 or len(table) == 0 or table.shape[1] < columns:
-        raise BrokenSceneError(f"{path}: shape {table.shape}, not (N, {columns}); export it again")
-    if not np.isfinite(table).all():
-        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
-    return table
-
-
-def load_binary(path: Path, dtype: str, columns: int = 0) -> np.ndarray:
-    """A headerless little-endian file as (N,) or (N, columns)."""
-    try:
-        rest = path.stat().st_size % np.dtype(dtype).itemsize
-        values = np.fromfile(path, dtype)
-    except OSError as error:
-        raise BrokenSceneError(f"{path}: cannot be read ({error.strerror})") from error
-    if rest:
-        raise BrokenSceneError(f"{path}: {rest} bytes too many for {np.dtype(dtype)} numbers; export it again")
-    if columns and (values.size == 0 or values.size % columns):
-        raise BrokenSceneError(f"{path}: {values.size} numbers are no rows of {columns}; export it again")
-    if columns and not np.isfinite(values).all():
-        raise BrokenSceneError(f"{path}: holds NaN or infinite numbers; export it again")
-    return values.reshape(-1, columns) if columns else values
-
-
 def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
     """Entries of an mmdetection3d info file (as JSON) by the stem of their point file.
 
@@ -237,15 +187,12 @@ def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
             'python -c \'import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],"rb")), open(sys.argv[2],"w"), '
             "default=lambda v: v.tolist())' FILE.pkl FILE.json"
         )
-    try:
+    kinds = (ValueError, KeyError, TypeError, OverflowError, AttributeError)
+    with reading(path, "not an info file of mmdetection3d 1.x", "write it again", kinds, UserError):
         entries = parse_json(path.read_bytes())["data_list"]
         infos = {Path(entry["lidar_points"]["lidar_path"]).stem: entry for entry in entries}
         for name in infos:
             check_name(name)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
-        raise UserError(f"{path}: not an info file of mmdetection3d 1.x ({error})") from error
     return infos
 
 
@@ -261,15 +208,14 @@ def boxes_of_info(entry: dict[str, Any], path: Path, yaw: bool = False, offset: 
         BrokenSceneError: an entry that is no box.
     """
     rows = []
-    try:
+    kinds = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError)
+    with reading(path, "damaged boxes", "write it again", kinds):
         for box in entry.get("instances", []):
             numbers, label = [float(number) for number in box["bbox_3d"]], int(box["bbox_label_3d"])
             center = [at - by for at, by in zip(numbers[:3], offset, strict=True)]
             rows.append([*center, *numbers[3:6], -numbers[6] if yaw else 0.0, label])
             if len(numbers) not in ((7,) if yaw else (6, 7)) or not np.isfinite(numbers).all() or not 0 <= label < 100:
                 raise ValueError(f"{str(box)[:200]} is no box")
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-        raise BrokenSceneError(f"{path}: damaged boxes ({error!r}); write it again") from error
     return np.array(rows, np.float32).reshape(-1, 8)
 
 

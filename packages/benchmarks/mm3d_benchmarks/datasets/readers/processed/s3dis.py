@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.formats.loaded import load_table
 from mm3d_benchmarks.datasets.placement import at_minimum, settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
@@ -16,7 +17,6 @@ from mm3d_benchmarks.datasets.readers.processed.base import (
     ProcessedReader,
     boxes_of_info,
     instance_ids,
-    load_table,
     train_ids,
 )
 from mm3d_benchmarks.datasets.readers.s3dis import AREAS, CLASSES, area_notes, area_splits, boxes_of_objects, facts

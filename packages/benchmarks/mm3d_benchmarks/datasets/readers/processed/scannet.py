@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.formats.loaded import load_array, load_table
 from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
@@ -16,8 +17,6 @@ from mm3d_benchmarks.datasets.readers.processed.base import (
     boxes_of_info,
     instance_ids,
     is_rigid,
-    load_array,
-    load_table,
     same_length,
     whole_numbers,
 )

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from mm3d_benchmarks.datasets.color import bytes_of_color
+from mm3d_benchmarks.datasets.formats.loaded import load_archive, load_array, load_binary
 from mm3d_benchmarks.datasets.placement import settle
 from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
 from mm3d_benchmarks.datasets.readers.processed.base import (
     MMDetReader,
     ProcessedReader,
     boxes_of_info,
-    load_archive,
-    load_array,
-    load_binary,
 )
 from mm3d_benchmarks.datasets.readers.sunrgbd import facts
 from mm3d_benchmarks.datasets.scene import Scene

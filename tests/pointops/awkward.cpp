@@ -1,5 +1,5 @@
 // Every kernel on awkward clouds against brute force, to be built with sanitizers or for another processor (see
-// README.md). Prints the number of calls and of wrong answers.
+// packages/pointops/README.md). Prints the number of calls and of wrong answers.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "../pointops.h"
+#include "../../packages/pointops/csrc/pointops.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 """Compiling kernels for a GPU that is not here: registers and spills of every kernel, as ptxas reports them.
 
-python -m pointops.triton.compiled          # a table for sm_80 and sm_90
+python -m speed.pointops.compiled          # a table for sm_80 and sm_90
 """
 
 from __future__ import annotations
