@@ -66,6 +66,7 @@ def test_a_run_that_went_bad_names_everything_needed_and_can_be_replayed(tmp_pat
     assert "no failed step" in other.stderr
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_batch_that_the_second_process_refused_can_be_replayed_from_its_share(tmp_path: Path):
     method = {"pretrain__method___target_": "benchmarks.runs.test_replay.Refusing", "machine__processes": 2}

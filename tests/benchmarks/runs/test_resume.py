@@ -103,7 +103,7 @@ def test_a_finetuning_stopped_by_the_cluster_ends_with_the_same_bytes(undisturbe
     assert same_result(undisturbed, "finetune", tmp_path / "run")
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=[pytest.mark.short, pytest.mark.slow])])
 def test_loader_workers_change_no_byte_of_a_result(undisturbed: Path, tmp_path: Path, workers: int):
     run_pretrain(settings(undisturbed, machine__workers=workers), tmp_path / "run", {})
     assert same_result(undisturbed, "pretrain", tmp_path / "run")
@@ -164,6 +164,7 @@ def test_an_evaluation_cut_inside_its_metric_counts_no_scene_twice(
     assert (tmp_path / "whole/metrics.json").read_bytes() == (tmp_path / "cut/metrics.json").read_bytes()
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_pretraining_on_two_processes_ends_near_one_on_one(undisturbed: Path, tmp_path: Path):
     run_pretrain(settings(undisturbed, machine__processes=2, recipe__pretrain__steps=4), tmp_path / "two", {})

@@ -106,7 +106,9 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path):
     assert records(tmp_path / "cut") == records(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR2, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGUSR2, pytest.param(signal.SIGTERM, marks=[pytest.mark.short, pytest.mark.slow])]
+)
 def test_a_stop_signal_leaves_a_checkpoint_of_the_newest_step_and_a_status_of_its_own(
     tmp_path: Path, number: signal.Signals
 ):
@@ -171,6 +173,7 @@ def test_two_processes_train_what_one_trains(tmp_path: Path):
     assert len(read_log(tmp_path / "2")) == 8
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_bad_loss_in_one_of_two_processes_stops_both_with_a_message(tmp_path: Path):
     with pytest.raises(UserError, match="step 4"):
@@ -189,6 +192,7 @@ def test_a_batch_refused_by_another_process_than_the_first_leaves_its_failure_an
     assert [path.name for path in tmp_path.glob("failure*")] == ["failure"]
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_group_stops_together_on_request_and_resumes(tmp_path: Path):
     process = start(tmp_path / "2", 3000, pause=0.0, processes=2)

@@ -49,7 +49,7 @@ class ReadScene:
 
 
 class Reader(Protocol):
-    """Reads one release of one data set.
+    """Reads one release of one data set; a class of its own inherits what few releases have.
 
     Attributes:
         facts: the data set's classes and published statistics.
@@ -69,11 +69,12 @@ class Reader(Protocol):
 
     def shared_files(self, name: str) -> list[Path]:
         """Files for many scenes that this one is read with (label tables, metadata); a change prepares it again."""
-        ...
+        del name
+        return []
 
     def notes(self) -> list[str]:
         """What of the raw data no scene is made from, with counts, one sentence each."""
-        ...
+        return []
 
     def read(self, name: str) -> ReadScene:
         """Read one scene.

@@ -13,7 +13,7 @@ from typing import Any
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.formats.companions import companions
 from mm3d_benchmarks.datasets.placement import settle
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader, ReadScene
 from mm3d_benchmarks.datasets.scans.discover import find_scans
 from mm3d_benchmarks.datasets.scans.labels import (
     boxes_of,
@@ -53,7 +53,7 @@ def _hue(number: int) -> tuple[int, int, int]:
     return round(255 * r), round(255 * g), round(255 * b)
 
 
-class FolderReader:
+class FolderReader(Reader):
     """Reads a folder of scans (searched to any depth), or one file.
 
     Args:
@@ -127,11 +127,6 @@ class FolderReader:
             return [file for file in sorted(path.glob("*.npy")) if not file.name.startswith(".")]
         vertices_alone = path.suffix.lower() == ".ply" and not self.scans.faces
         return [path, *([] if vertices_alone else companions(path))]
-
-    def shared_files(self, name: str) -> list[Path]:
-        """None."""
-        del name
-        return []
 
     def notes(self) -> list[str]:
         """Files that are no scans."""

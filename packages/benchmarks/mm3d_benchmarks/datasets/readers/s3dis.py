@@ -16,7 +16,7 @@ import numpy as np
 from mm3d_benchmarks.datasets.color import choose_paint
 from mm3d_benchmarks.datasets.facts import DatasetFacts
 from mm3d_benchmarks.datasets.placement import at_minimum
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene, reading
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader, ReadScene, reading
 from mm3d_benchmarks.datasets.scene import Scene
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
@@ -55,7 +55,7 @@ def facts() -> DatasetFacts:
     )
 
 
-class S3DISReader:
+class S3DISReader(Reader):
     """The raw release: ``Area_k/<room>/Annotations/<class>_<n>.txt``.
 
     Args:
@@ -89,11 +89,6 @@ class S3DISReader:
         if not files:
             raise BrokenSceneError(f"{folder}: no object files; unpack the release again")
         return files
-
-    def shared_files(self, name: str) -> list[Path]:
-        """None: a room's files are its own."""
-        del name
-        return []
 
     def notes(self) -> list[str]:
         """Folders that are no areas, rooms without annotations, and rooms that the protocol leaves out."""

@@ -17,7 +17,7 @@ from mm3d_benchmarks.datasets.digits import coarse_remark
 from mm3d_benchmarks.datasets.facts import IGNORE, DatasetFacts
 from mm3d_benchmarks.datasets.formats.loaded import load_array, load_binary, load_table
 from mm3d_benchmarks.datasets.placement import NO_OFFSET, Offset, settle
-from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, ReadScene, reading
+from mm3d_benchmarks.datasets.readers.base import BrokenSceneError, Reader, reading
 from mm3d_benchmarks.datasets.scene import Scene, check_name
 from mm3d_benchmarks.datasets.visible import glob_visible
 from mm3d_core.errors import UserError
@@ -26,13 +26,13 @@ from mm3d_core.files.untrusted import parse_json
 Place = Callable[[np.ndarray], tuple[np.ndarray, Offset]]  # (N, 3) to float32 and what was subtracted
 
 
-class ProcessedReader:
+class ProcessedReader(Reader):
     """A reader of arrays; subclasses say which files make a scene.
 
     Attributes:
         form: name of the form, kept in the manifest's options.
         facts: of the data set.
-        options: see ``reader.Reader``.
+        options: see :class:`Reader`.
     """
 
     form = ""
@@ -46,27 +46,6 @@ class ProcessedReader:
     def accepts(cls, raw: Path) -> bool:
         """Whether a folder is of this form."""
         raise NotImplementedError("every form says how it is recognized")
-
-    def splits(self) -> dict[str, list[str]]:
-        """Scene names of each split."""
-        raise NotImplementedError("every form lists its scenes")
-
-    def source_files(self, name: str) -> list[Path]:
-        """The scene's files."""
-        raise NotImplementedError("every form knows its files")
-
-    def shared_files(self, name: str) -> list[Path]:
-        """Files for many scenes that this one is read with."""
-        del name
-        return []
-
-    def notes(self) -> list[str]:
-        """What no scene is made from."""
-        return []
-
-    def read(self, name: str) -> ReadScene:
-        """Read one scene."""
-        raise NotImplementedError("every form reads its files")
 
 
 class PointceptReader(ProcessedReader):
