@@ -22,7 +22,7 @@ IN_THE_STEP = [
     "statistic_first_layer",
     "masked_scene_contrast",
 ]  # plans that no loader makes
-METHODS = [name for name in available("pretrain") if name not in ("none", "random")]  # these take no step
+METHODS = [name for name in available("pretrain") if name not in ("none", "random", "file")]  # these take no step
 
 
 def operations(backbone: str, pretrain: str, points: int, folder: Path, monkeypatch) -> Counter[str]:
