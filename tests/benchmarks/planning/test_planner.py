@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mm3d_benchmarks.planning.compose import _composed, compose
+from mm3d_benchmarks.planning.compose import CONF, _composed, compose
 from mm3d_benchmarks.planning.planner import Plan, Planner
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.sweepfile import Sweep, find_sweeps, load_sweep
@@ -244,6 +244,27 @@ def test_data_that_is_not_prepared_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="mm3d prepare dataset=s3dis"):
         Planner("smoke").plan([sweep(tmp_path)])
+
+
+def test_a_profile_may_run_a_sweep_with_values_of_its_own_and_says_so(tmp_path: Path) -> None:
+    """``sweeps: {NAME: {key: value}}`` of a profile: below what a row says, named under the table."""
+    own = {"good": {"recipe.pretrain.voxel": 0.07, "recipe.pretrain.steps": 3}}
+    smoke = yaml.safe_load((CONF / "profile/smoke.yaml").read_text())
+    (tmp_path / "conf/profile").mkdir(parents=True)
+    (tmp_path / "conf/profile/mine.yaml").write_text(yaml.safe_dump({**smoke, "name": "mine", "sweeps": own}))
+    rows = [GOOD["runs"]["each"][0], {**GOOD["runs"]["each"][1], "recipe.pretrain.steps": 5}]
+    planner = Planner("mine", folders=(tmp_path / "conf",), needs_data=False)
+    good, other = sweep(tmp_path, {"runs.each": rows}), sweep(tmp_path, {"runs.each": rows}, "other")
+    plan = planner.plan([good, other])
+    first, second = (
+        next(plan.specs[c.runs["pretrain"]].config["recipe"]["pretrain"] for c in plan.cells[name] if c.row == "ours")
+        for name in ("good", "other")
+    )
+    assert (first["voxel"], first["steps"]) == (0.07, 5)
+    assert second["voxel"] != 0.07
+    note = "Profile mine runs these rows with recipe.pretrain.steps=3, recipe.pretrain.voxel=0.07."
+    assert note in plan.notes["good"]
+    assert note not in plan.notes["other"]
 
 
 def test_data_that_lie_elsewhere_are_taken_from_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,8 @@ class Planner:
         settings = compose(Request({"profile": self.profile}, folders=self.folders))["profile"]
         plan = Plan(self.profile, settings["data"]["source"])
         for sweep in sweeps:
-            cells = sweep.cells(self.profile, settings["seeds"], self.folders)
+            own = (settings.get("sweeps") or {}).get(sweep.name) or {}
+            cells = [_with_own(cell, own) for cell in sweep.cells(self.profile, settings["seeds"], self.folders)]
             try:
                 chains = [self.chain(cell.request, sweep.kind) for cell in cells]
             except UserError as error:
@@ -186,6 +187,7 @@ class Planner:
             plan.kinds[sweep.name] = sweep.kind
             plan.notes[sweep.name] = [
                 *_left_out_notes(self.profile, dropped),
+                *_own_notes(self.profile, own),
                 *self._scenes_left_out(chains),
                 *notes_of(self.profile, cells, chains),
             ]
@@ -299,6 +301,17 @@ class Planner:
             if text not in self._checked:
                 check_targets(config.get(section) or {}, section)
                 self._checked.add(text)
+
+
+def _with_own(cell: Cell, own: Mapping[str, Any]) -> Cell:
+    """The cell with what the profile sets for its sweep; what the row itself says stands."""
+    return replace(cell, request=replace(cell.request, overrides={**own, **cell.request.overrides}))
+
+
+def _own_notes(profile: str, own: Mapping[str, Any]) -> list[str]:
+    """One sentence about what a profile sets for a sweep."""
+    told = ", ".join(f"{key}={value}" for key, value in own.items())
+    return [f"Profile {profile} runs these rows with {told}."] if own else []
 
 
 def _left_out_notes(profile: str, dropped: Mapping[str, str]) -> list[str]:
