@@ -74,6 +74,16 @@ def test_the_papers_sweeps_are_found_from_any_folder_and_ones_own_come_first() -
     assert find_sweeps(["table_07"])[0].stem == "table_07_framework_ablation"
 
 
+def test_a_report_is_asked_for_by_its_sweeps_file_too(capsys: pytest.CaptureFixture[str]) -> None:
+    path = find_sweeps(["table_07"])[0]
+    printed = []
+    for words in ([str(path)], ["table_07"]):
+        assert cli.main(["report", *words, "--paper-only"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "Table 7" in printed[0]
+
+
 def test_where_there_are_none_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweepfile, "_places", list)
     with pytest.raises(UserError, match=r"\./sweeps and in the installed package"):
