@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mm3d_benchmarks.commands import main as cli
+from mm3d_benchmarks.commands import report
 from mm3d_benchmarks.planning import sweepfile
 from mm3d_benchmarks.planning.compose import compose
 from mm3d_benchmarks.planning.planner import Planner
@@ -74,14 +75,17 @@ def test_the_papers_sweeps_are_found_from_any_folder_and_ones_own_come_first() -
     assert find_sweeps(["table_07"])[0].stem == "table_07_framework_ablation"
 
 
-def test_a_report_is_asked_for_by_its_sweeps_file_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_asked_for_by_its_sweeps_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(report, "build_report", lambda *words: asked.append(words) or 0)
     path = find_sweeps(["table_07"])[0]
-    printed = []
-    for words in ([str(path)], ["table_07"]):
-        assert cli.main(["report", *words, "--paper-only"]) == 0
-        printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1]
-    assert "Table 7" in printed[0]
+    for words in ([str(path)], ["table_07"], ["missing.yaml"]):
+        assert cli.main(["report", *words]) == 0
+    assert [(name, sweeps) for name, _, _, sweeps, *_ in asked] == [
+        (path.stem, path.parent),
+        ("table_07", None),
+        ("missing.yaml", None),
+    ]
 
 
 def test_where_there_are_none_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
