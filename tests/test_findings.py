@@ -85,7 +85,7 @@ def verdicts_hold(words: str, table: str, results: Path = RESULTS) -> bool:
     """Whether "none hold, one is reversed, eleven are unresolved" counts what the comparisons of a table say."""
     counted = Counter(row["verdict"] for row in rows_of(results / COMPARISONS, (("table", table),)))
     said = {
-        kind: IN_WORDS.index(match[1])
+        kind: int(match[1]) if match[1].isdigit() else IN_WORDS.index(match[1])
         for kind, ending in (
             ("holds", "holds?"),
             ("reversed", "(?:is|are) reversed"),
@@ -155,4 +155,6 @@ def test_wrong_verdicts_are_noticed(tmp_path: Path):
     )
     assert verdicts_hold("one holds, none is reversed, two are unresolved", "t", tmp_path)
     assert not verdicts_hold("one holds, one is reversed, two are unresolved", "t", tmp_path)
+    assert verdicts_hold("1 holds, 0 are reversed, 2 are unresolved", "t", tmp_path)
+    assert not verdicts_hold("1 holds, 0 are reversed, 12 are unresolved", "t", tmp_path)
     assert not verdicts_hold("one holds, two are unresolved", "t", tmp_path)
