@@ -44,6 +44,11 @@ def test_a_cell_that_is_no_better_is_marked_and_a_better_one_is_not(tmp_path):
     assert "<sup>" in measured["i"]  # 41
     assert "<sup>" in measured["ii"]  # 42: a tie is no better
     assert "<sup>" not in measured["iv"]  # 44
+    kept = tmp_path / "results/smoke/runs/evaluate/scenes"
+    kept.parent.mkdir(parents=True)
+    (tmp_path / "runs").rename(kept)  # as collecting keeps them: who has the results alone reads the same
+    build_report(NAME, "smoke", tmp_path / "results", tmp_path / "sweeps", tmp_path / "elsewhere")
+    assert (tmp_path / "results" / "smoke" / f"{NAME}.md").read_text() == text
 
 
 def test_without_counts_nothing_is_said(tmp_path):

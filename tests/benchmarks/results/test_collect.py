@@ -9,6 +9,7 @@ import pytest
 import toy
 
 from mm3d_benchmarks.results.inputs import load_inputs
+from mm3d_benchmarks.reports.scores import read_scenes
 from mm3d_benchmarks.results.collect import Results, collect, value_of, write_results
 from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.store.spec import RunSpec
@@ -130,6 +131,19 @@ def test_provenance_names_commits_data_and_runs(world: tuple[Plan, list[Sweep], 
     assert origin["commits"] == ["aaaaaaaaaaaa", "bbbbbbbbbbbb+"]
     assert any("2 commits" in note for note in origin["footnotes"])
     assert set(origin["runs"]["ours"]) == set(plan.cells["table"][1].runs.values())
+
+
+def test_what_each_scene_scored_is_kept_beside_the_results(world: tuple[Plan, list[Sweep], Store, Path]) -> None:
+    plan, _, store, results = world
+    one, other = (spec.key for spec in plan.of_kind("evaluate")[:2])
+    said = {"scene": {"mIoU": 40.0, "counts": {"intersection": [1, 2]}}, "empty": None}
+    for key in (one, other):
+        store.run(key).write("scenes.json", said)
+    folder = results / "runs/evaluate"
+    write_results(plan.of_kind("evaluate"), store, folder, "evaluate", prune=True)
+    assert read_scenes(folder / "scenes", one) == read_scenes(store.root, one) == said
+    write_results([s for s in plan.of_kind("evaluate") if s.key == one], store, folder, "evaluate", prune=True)
+    assert [path.name for path in (folder / "scenes").iterdir()] == [one]
 
 
 def test_results_of_runs_that_are_planned_no_more_are_removed(world: tuple[Plan, list[Sweep], Store, Path]) -> None:

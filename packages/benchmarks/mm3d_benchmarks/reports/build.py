@@ -27,6 +27,7 @@ from mm3d_benchmarks.reports.tables import Table, build_table
 from mm3d_benchmarks.reports.text import to_csv, to_markdown, to_plain
 from mm3d_benchmarks.reports.verdicts.comparisons import judge, write_statistics
 from mm3d_benchmarks.reports.verdicts.resolution import blind, resolutions, sentence
+from mm3d_benchmarks.results.collect import SCENE_SCORES
 from mm3d_benchmarks.results.inputs import Inputs, Places, load_inputs
 from mm3d_core.errors import UserError
 from mm3d_core.files.atomic import write_text_if_changed
@@ -97,6 +98,15 @@ class Report:
     _inputs: dict[str, Inputs] = field(default_factory=dict)
     _tables: dict[str, Table] = field(default_factory=dict)
 
+    @property
+    def scenes(self) -> Path | None:
+        """Where the scores of single scenes lie: beside the results, so that who pulls those sees the same intervals.
+
+        Results that were collected before they were kept have them in the store alone.
+        """
+        kept = self.folder / "runs" / "evaluate" / SCENE_SCORES
+        return kept if kept.is_dir() else self.store
+
     def attempt(self, step: Callable[[], object]) -> None:
         """Run one step; a user's error is noted, once, and the next step goes on."""
         try:
@@ -109,7 +119,7 @@ class Report:
         """The table of one sweep, made once. Raises UserError as ``load_inputs``."""
         if sweep.name not in self._tables:
             spec, inputs = spec_of(sweep), self.inputs(sweep.name)
-            scenes = readable_store([inputs], self.store)
+            scenes = readable_store([inputs], self.scenes)
             table = build_table(spec, inputs, self.profile, chance_levels(spec, inputs, scenes))
             resolved = (*sentence(resolutions(spec, inputs, scenes)), *blind(spec, inputs))
             self._tables[sweep.name] = replace(table, remarks=(*table.remarks, *resolved))
@@ -163,8 +173,8 @@ class Report:
         def load(spec: TableSpec) -> Inputs:
             return self.inputs(spec.name)
 
-        judged = judge(specs, load, self.store)
-        for name, text in write_statistics(specs, load, self.store, judged).items():
+        judged = judge(specs, load, self.scenes)
+        for name, text in write_statistics(specs, load, self.scenes, judged).items():
             write_text_if_changed(self.folder / name, text)
         write_comparisons(judged, self.folder)
         self.wrote += ["statistics_*.{csv,md}", f"{COMPARISONS}.{{pdf,png}}"]

@@ -1,6 +1,7 @@
 """From results of runs to one small CSV per table: just the rows and columns that it shows, in fixed order and format.
 
     results/<profile>/runs/<kind>/<key>.json          what a finished run found, and where it was computed
+    results/<profile>/runs/evaluate/scenes/<key>/     what each scene scored: statistics read it where no store is
     results/<profile>/inputs/<table>.csv              row,column,seed,value,status,run
     results/<profile>/inputs/<table>.efficiency.csv   the same for times and memory, which differ from run to run
     results/<profile>/inputs/<table>.provenance.json  commits, devices, data source, footnotes, run keys of each row
@@ -21,7 +22,7 @@ from mm3d_benchmarks.planning.planner import Plan, PlannedCell
 from mm3d_benchmarks.results.failures import read_failures
 from mm3d_benchmarks.store.result_form import FORM, check_form
 from mm3d_benchmarks.store.spec import KINDS, LISTS, WEIGHTS, RunSpec
-from mm3d_benchmarks.store.layout import EFFICIENCY, FAILURE, PROVENANCE, read_json
+from mm3d_benchmarks.store.layout import EFFICIENCY, FAILURE, PROVENANCE, SCENES, read_json
 from mm3d_benchmarks.store.store import Store
 from mm3d_benchmarks.planning.figure_spec import FigureSpec
 from mm3d_benchmarks.planning.sweepfile import Sweep
@@ -29,6 +30,7 @@ from mm3d_benchmarks.results.columns import COSTS, Line, csv_text
 from mm3d_core.files.atomic import write_text_if_changed
 
 
+SCENE_SCORES = "scenes"  # folder beside the evaluations' results, with a folder for each as in a store
 OWN = "folder"  # the data set of a user's own scans
 
 
@@ -40,8 +42,8 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
     """
     wanted = set()
     for spec in specs:
-        run, path = store.run(spec.key), folder / f"{spec.key}.json"
-        wanted.add(path)  # also one that came from elsewhere: the run is planned
+        run, path, scenes = store.run(spec.key), folder / f"{spec.key}.json", folder / SCENE_SCORES / spec.key / SCENES
+        wanted |= {path, scenes}  # also those that came from elsewhere: the run is planned
         if not run.is_done:
             continue
         origin = run.read(PROVENANCE) or {}
@@ -55,9 +57,13 @@ def write_results(specs: Iterable[RunSpec], store: Store, folder: Path, kind: st
             | ({"weights": origin["weights"]} if "weights" in origin else {}),
         }
         write_text_if_changed(path, json.dumps(result, sort_keys=True, indent=1) + "\n")
+        if found := run.read(SCENES):
+            write_text_if_changed(scenes, json.dumps(found, sort_keys=True, separators=(",", ":")) + "\n")
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in set(folder.glob("*.json")) - wanted if prune else ():
+    for stale in {*folder.glob("*.json"), *folder.glob(f"{SCENE_SCORES}/*/{SCENES}")} - wanted if prune else ():
         stale.unlink()
+        if stale.name == SCENES:
+            stale.parent.rmdir()
 
 
 def with_result(specs: Iterable[RunSpec], results: Path) -> set[str]:
