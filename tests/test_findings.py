@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from mm3d_benchmarks.reports.build import build_report
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -109,6 +112,17 @@ def test_counted_verdicts_are_the_committed_ones():
     counted = [found for text in TEXTS.values() for found in VERDICTS.findall(text)]
     assert counted
     assert [pair for pair in counted if not verdicts_hold(*pair)] == []
+
+
+def test_the_committed_tables_and_statistics_are_what_the_committed_inputs_give(tmp_path: Path):
+    """Without the store that computed them: nothing was edited, and nothing that decides a verdict is missing."""
+    inputs = [Path("study/inputs"), Path("study/runs")]
+    for folder in inputs:
+        shutil.copytree(RESULTS / folder, tmp_path / folder)
+    build_report(None, "study", tmp_path, ROOT / "sweeps", None, partial=True)
+    committed = [p for p in (RESULTS / "study").iterdir() if p.suffix in (".csv", ".md", ".tex")]
+    assert len(committed) > 20
+    assert [p.name for p in committed if p.read_bytes() != (tmp_path / "study" / p.name).read_bytes()] == []
 
 
 def test_every_source_is_read():
