@@ -56,6 +56,19 @@ def test_json_that_is_deep_or_swollen_is_refused(text):
 
 def test_an_alias_is_the_value_that_it_names():
     assert parse_yaml("a: &a [1, 2]\nb: *a") == {"a": [1, 2], "b": [1, 2]}
+    assert parse_yaml("a: &a []\nb: [*a, *a]") == {"a": [], "b": [[], []]}
+
+
+def test_aliases_of_aliases_are_looked_at_once():
+    """Forty levels of ten aliases each: written out, more values than anybody could visit."""
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
+    found = parse_yaml("\n".join(["a0: &a0 [x]", *lines]))
+    assert found["a39"][9] is found["a38"]
+
+
+def test_an_alias_within_itself_is_named():
+    with pytest.raises(ValueError, match="an alias within itself"):
+        parse_yaml("a: &a {b: [*a]}")
 
 
 @pytest.mark.parametrize(

@@ -40,18 +40,27 @@ def parse_yaml(text: str, loader: type = LOADER) -> Any:
         raise ValueError(f"{len(text):,} characters, more than a file of settings may have ({YAML_LIMIT:,})")
     try:
         value = yaml.load(text, Loader=loader)  # pyright: ignore[reportArgumentType]
-        _check_kinds(value)
+        _check_kinds(value, {})
     except (yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
     return value
 
 
-def _check_kinds(value: Any) -> None:
-    """Refuse kinds of values that no setting has; an alias within itself ends in a RecursionError."""
+def _check_kinds(value: Any, known: dict[int, bool]) -> None:
+    """Refuse kinds of values that no setting has. A container is visited once, however many aliases name it.
+
+    Args:
+        known: by the identity of a container, whether all in it has been seen.
+    """
     if isinstance(value, set | tuple | bytes):
         raise ValueError(f"a {type(value).__name__}, which no setting is")
     if isinstance(value, int) and abs(value) >> 1024:
         raise ValueError("a number of more than 300 digits")
-    if isinstance(value, dict | list):
-        for part in [*value.keys(), *value.values()] if isinstance(value, dict) else value:
-            _check_kinds(part)
+    if not isinstance(value, dict | list) or known.get(id(value)):
+        return
+    if id(value) in known:
+        raise ValueError("an alias within itself")
+    known[id(value)] = False
+    for part in [*value.keys(), *value.values()] if isinstance(value, dict) else value:
+        _check_kinds(part, known)
+    known[id(value)] = True

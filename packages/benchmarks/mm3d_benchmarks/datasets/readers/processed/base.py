@@ -162,9 +162,9 @@ def load_infos(raw: Path, prefix: str, file: str) -> dict[str, dict[str, Any]]:
     path = raw / f"{file}.json"
     if not path.exists():
         raise UserError(
-            f"{path}: not found. Pickles are not read here; turn {prefix}*.pkl into JSON where you trust them: "
-            'python -c \'import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],"rb")), open(sys.argv[2],"w"), '
-            "default=lambda v: v.tolist())' FILE.pkl FILE.json"
+            f"{path}: not found. A pickle runs whatever its maker wrote, so {prefix}*.pkl are not read here. Make the "
+            "info files yourself with mmdetection3d's tools/create_data.py, and there save each as JSON: "
+            f"mmengine.dump(infos, '{file}.json')"
         )
     kinds = (ValueError, KeyError, TypeError, OverflowError, AttributeError)
     with reading(path, "not an info file of mmdetection3d 1.x", "write it again", kinds, UserError):
