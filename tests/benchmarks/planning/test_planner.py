@@ -267,6 +267,23 @@ def test_a_profile_may_run_a_sweep_with_values_of_its_own_and_says_so(tmp_path: 
     assert note not in plan.notes["other"]
 
 
+def test_what_a_profile_sets_for_a_sweep_is_a_mapping(tmp_path: Path) -> None:
+    smoke = yaml.safe_load((CONF / "profile/smoke.yaml").read_text())
+    (tmp_path / "conf/profile").mkdir(parents=True)
+    for wrong in (["good"], {"good": 3}):
+        (tmp_path / "conf/profile/mine.yaml").write_text(yaml.safe_dump({**smoke, "name": "mine", "sweeps": wrong}))
+        _composed.cache_clear()
+        with pytest.raises(UserError, match=r"profile mine: write `sweeps: \{good: \{key: value\}\}`"):
+            Planner("mine", folders=(tmp_path / "conf",), needs_data=False).plan([sweep(tmp_path)])
+
+
+@pytest.mark.parametrize("profile", [path.stem for path in sorted((CONF / "profile").glob("*.yaml"))])
+def test_the_sweeps_that_a_profile_names_are_there(profile: str) -> None:
+    """A name that nothing has would set nothing, without a word."""
+    named = yaml.safe_load((CONF / f"profile/{profile}.yaml").read_text()).get("sweeps") or {}
+    assert set(named) <= {path.stem for path in find_sweeps([], SWEEPS)}
+
+
 def test_data_that_lie_elsewhere_are_taken_from_there(tmp_path: Path) -> None:
     """``dataset.root`` is obeyed, is in no key, and is refused where it holds another data set."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mm3d_benchmarks.planning.given_weights import given_note, is_given
 from mm3d_benchmarks.planning.sweepfile import Cell
 from mm3d_benchmarks.store.spec import RunSpec
 
+NAMED = 8  # scenes that a footnote names at most
 CHOSEN_ON_TEST = (
     "The snapshot with the best quick score on the test scenes themselves was chosen, as in the released code"
 )
@@ -55,3 +57,27 @@ def _norms_of_probe(chain: Mapping[str, RunSpec]) -> str:
     if not protocol or protocol.get("train", "all") == "all":
         return ""
     return str(protocol.get("batch_norm", "measured"))
+
+
+def own_notes(profile: str, own: Mapping[str, Any]) -> list[str]:
+    """One sentence about what a profile sets for a sweep."""
+    told = ", ".join(f"{key}={value}" for key, value in own.items())
+    return [f"Profile {profile} runs these rows with {told}."] if own else []
+
+
+def rows_left_out(profile: str, dropped: Mapping[str, str]) -> list[str]:
+    """One sentence for each reason why rows are not run under a profile."""
+    return [
+        f"Profile {profile} does not run {', '.join(row for row, why in dropped.items() if why == reason)}: {reason}."
+        for reason in dict.fromkeys(dropped.values())
+    ]
+
+
+def left_out_note(dataset: str, manifest: Mapping[str, Any]) -> str:
+    """A sentence about the scenes that preparation had to leave out; empty when there are none."""
+    names = sorted(manifest.get("left_out") or {})
+    if not names:
+        return ""
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    count = len(names) + len(manifest.get("scenes") or {})
+    return f"{len(names)} of {count} scenes of {dataset} were damaged or missing and are left out: {listed}."

@@ -20,7 +20,7 @@ from mm3d_benchmarks.planning.compose import compose, strip_machine
 from mm3d_benchmarks.planning.conditions import left_out
 from mm3d_benchmarks.planning.fingerprint import fingerprint
 from mm3d_benchmarks.planning.given_weights import given_spec, is_given
-from mm3d_benchmarks.planning.notes import notes_of
+from mm3d_benchmarks.planning.notes import left_out_note, notes_of, own_notes, rows_left_out
 from mm3d_benchmarks.planning.remembered import Remembered
 from mm3d_benchmarks.planning.request import Request
 from mm3d_benchmarks.planning.strictness import check_targets
@@ -32,7 +32,6 @@ from mm3d_core.files.atomic import write_text_if_changed
 
 #: What an override reaches when the pre-training sees another data set than the fine-tuning does.
 _OF_PRETRAINING = ("pretrain", "backbone", "recipe.pretrain", "seed", "machine", "profile", "launcher")
-NAMED = 8  # scenes that a footnote names at most
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class Planner:
         settings = compose(Request({"profile": self.profile}, folders=self.folders))["profile"]
         plan = Plan(self.profile, settings["data"]["source"])
         for sweep in sweeps:
-            own = (settings.get("sweeps") or {}).get(sweep.name) or {}
+            own = _own_of(settings, sweep.name)
             cells = [_with_own(cell, own) for cell in sweep.cells(self.profile, settings["seeds"], self.folders)]
             try:
                 chains = [self.chain(cell.request, sweep.kind) for cell in cells]
@@ -186,8 +185,8 @@ class Planner:
             check_fairness(sweep, cells, chains)
             plan.kinds[sweep.name] = sweep.kind
             plan.notes[sweep.name] = [
-                *_left_out_notes(self.profile, dropped),
-                *_own_notes(self.profile, own),
+                *rows_left_out(self.profile, dropped),
+                *own_notes(self.profile, own),
                 *self._scenes_left_out(chains),
                 *notes_of(self.profile, cells, chains),
             ]
@@ -303,33 +302,18 @@ class Planner:
                 self._checked.add(text)
 
 
+def _own_of(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What a profile sets for a sweep, by dotted key. Raises UserError: no mappings."""
+    every = settings.get("sweeps") or {}
+    own = (every.get(name) or {}) if isinstance(every, Mapping) else None
+    if not isinstance(own, Mapping):
+        raise UserError(f"profile {settings['name']}: write `sweeps: {{{name}: {{key: value}}}}`, not {every!r:.80}")
+    return own
+
+
 def _with_own(cell: Cell, own: Mapping[str, Any]) -> Cell:
     """The cell with what the profile sets for its sweep; what the row itself says stands."""
     return replace(cell, request=replace(cell.request, overrides={**own, **cell.request.overrides}))
-
-
-def _own_notes(profile: str, own: Mapping[str, Any]) -> list[str]:
-    """One sentence about what a profile sets for a sweep."""
-    told = ", ".join(f"{key}={value}" for key, value in own.items())
-    return [f"Profile {profile} runs these rows with {told}."] if own else []
-
-
-def _left_out_notes(profile: str, dropped: Mapping[str, str]) -> list[str]:
-    """One sentence for each reason why rows are not run under a profile."""
-    return [
-        f"Profile {profile} does not run {', '.join(row for row, why in dropped.items() if why == reason)}: {reason}."
-        for reason in dict.fromkeys(dropped.values())
-    ]
-
-
-def left_out_note(dataset: str, manifest: Mapping[str, Any]) -> str:
-    """A sentence about the scenes that preparation had to leave out; empty when there are none."""
-    names = sorted(manifest.get("left_out") or {})
-    if not names:
-        return ""
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    count = len(names) + len(manifest.get("scenes") or {})
-    return f"{len(names)} of {count} scenes of {dataset} were damaged or missing and are left out: {listed}."
 
 
 def check_fairness(sweep: Sweep, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> None:
