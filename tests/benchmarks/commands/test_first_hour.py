@@ -75,6 +75,30 @@ def test_the_papers_sweeps_are_found_from_any_folder_and_ones_own_come_first() -
     assert find_sweeps(["table_07"])[0].stem == "table_07_framework_ablation"
 
 
+@pytest.mark.parametrize("part", ["pretrain", "finetune"])
+def test_epochs_that_a_profiles_steps_would_pass_over_are_refused_with_both_ways(
+    part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", f"kind={part}", "dataset=s3dis", "--profile", "smoke", "--dry-run"]
+    assert cli.main([*words, f"recipe.{part}.epochs=5"]) == 1
+    said = capsys.readouterr().err
+    assert "steps whatever the epochs" in said
+    for remedy in (f"recipe.{part}.steps=7", f"recipe.{part}.steps=null"):
+        assert remedy.partition("=")[0] in said
+        assert cli.main([*words, f"recipe.{part}.epochs=5", remedy]) == 0
+    assert cli.main([*words[:3], "--profile", "paper", "--dry-run", f"recipe.{part}.epochs=5"]) == 0
+
+
+def test_an_evaluation_that_a_profile_replaces_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "kind=evaluate", "dataset=s3dis", "pretrain=none", "--profile", "smoke", "--dry-run"]
+    for asked, said in (("segmentation_voting", True), ("segmentation_voxel", False)):
+        assert cli.main([*words, f"evaluation={asked}"]) == 0
+        assert ("in place of segmentation_voting" in capsys.readouterr().err) is said
+    words[words.index("smoke")] = "paper"  # `segmentation` is another name for the published protocol, no replacement
+    assert cli.main([*words, "evaluation=segmentation"]) == 0
+    assert "in place of" not in capsys.readouterr().err
+
+
 def test_a_report_is_asked_for_by_its_sweeps_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(report, "build_report", lambda *words: asked.append(words) or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ def chain_of(request: Request, dry: bool) -> list[RunSpec]:
     if machine:
         raise UserError(f"{machine[0]}: is no setting of a run; write launcher settings into a file for --machine")
     profile = config["profile"]["name"]
+    _check_passed_over(request, config)
     if config["dataset"].get("path") and not dry:
         prepare_own(config["dataset"], Planner.root_of(config))
     planner = Planner(profile, needs_data=not dry, folders=request.folders)
@@ -56,6 +58,26 @@ def chain_of(request: Request, dry: bool) -> list[RunSpec]:
 
         check_fit(Path(config["pretrain"]["path"]), config)
     return [chain[kind] for kind in KINDS if kind in chain]
+
+
+def _check_passed_over(request: Request, config: Mapping[str, Any]) -> None:
+    """Nothing that somebody says is passed over without a word because a profile says something else.
+
+    Raises:
+        UserError: epochs under a profile that counts in steps, which go before.
+    """
+    profile = config["profile"]["name"]
+    for part in ("pretrain", "finetune"):
+        key, steps = f"recipe.{part}", config["recipe"].get(part, {}).get("steps")
+        if f"{key}.epochs" in request.overrides and f"{key}.steps" not in request.overrides and steps is not None:
+            raise UserError(
+                f"{key}.epochs={request.overrides[f'{key}.epochs']}: profile {profile} trains {steps} steps whatever "
+                f"the epochs; write {key}.steps=N, or {key}.steps=null beside the epochs"
+            )
+    asked = request.choices.get("evaluation")
+    cheaper = ((config["profile"].get("replace") or {}).get("evaluation") or {}).get(asked)
+    if config["kind"] == "evaluate" and cheaper:
+        print(f"mm3d: profile {profile} evaluates by {cheaper} in place of {asked}, as its tables do", file=sys.stderr)
 
 
 def record_by_hand(

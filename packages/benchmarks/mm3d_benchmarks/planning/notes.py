@@ -19,19 +19,21 @@ MEASURED_NORMS = (
 )
 
 
-def notes_of(profile: str, cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]) -> list[str]:
+def notes_of(
+    profile: str, cheaper: Mapping[str, str], cells: Sequence[Cell], chains: Sequence[Mapping[str, RunSpec]]
+) -> list[str]:
     """What a reader must know: cheaper evaluations, chosen snapshots, how probes read, adaptations, given weights.
 
     Args:
+        cheaper: evaluations that the profile replaces, and by which.
         chains: each cell's runs by kind.
     """
     said, adapted = set[str](), dict[str, str]()
     chosen, carried, given = dict[str, None](), dict[str, None](), dict[str, str]()
     for cell, chain in zip(cells, chains, strict=True):
         wanted = cell.request.choices.get("evaluation")
-        done = chain["evaluate"].config["evaluation"]["name"] if "evaluate" in chain else wanted
-        if wanted not in (None, done):
-            said.add(f"Profile {profile} evaluates by {done} in place of {wanted}.")
+        if "evaluate" in chain and wanted in cheaper:
+            said.add(f"Profile {profile} evaluates by {cheaper[wanted]} in place of {wanted}.")
         if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
             chosen[cell.row] = None
         norms = _norms_of_probe(chain)

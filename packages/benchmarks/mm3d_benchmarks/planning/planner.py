@@ -188,7 +188,7 @@ class Planner:
                 *rows_left_out(self.profile, dropped),
                 *own_notes(self.profile, own),
                 *self._scenes_left_out(chains),
-                *notes_of(self.profile, cells, chains),
+                *notes_of(self.profile, (settings.get("replace") or {}).get("evaluation") or {}, cells, chains),
             ]
             plan.cells[sweep.name] = [
                 PlannedCell(cell.row, cell.seed, {kind: spec.key for kind, spec in chain.items()})
