@@ -31,7 +31,7 @@ def notes_of(
     said, adapted = set[str](), dict[str, str]()
     chosen, carried, given = dict[str, None](), dict[str, None](), dict[str, str]()
     for cell, chain in zip(cells, chains, strict=True):
-        wanted = cell.request.choices.get("evaluation")
+        wanted = cell.request.choices.get("evaluation", "")
         if "evaluate" in chain and wanted in cheaper:
             said.add(f"Profile {profile} evaluates by {cheaper[wanted]} in place of {wanted}.")
         if "evaluate" in chain and chain["evaluate"].config["evaluation"].get("select") == "best":
