@@ -176,6 +176,24 @@ def test_small_scores_are_written_with_two_decimals_and_published_ones_as_printe
     assert r"\bfseries 71.9 " in latex
 
 
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [
+        ((0.000634, 0.00334), ("0.00063", "0.00334 (+0.00271)")),
+        ((5.93, 15.6), ("5.9", "15.6 (+9.7)")),
+        ((0.0,), ("0.0",)),
+    ],
+)
+def test_the_hours_of_a_run_of_seconds_are_no_zero(tmp_path, hours, shown):
+    lines = {(row, "train_hours"): [value] for row, value in zip(("i", "ii"), hours, strict=False)}
+    published = [{"cell": "T10-01", "row": "i", "train_hours": 17.3, "origin": "run", "source": "S1"}]
+    made = table(tmp_path, done(lines), columns=["train_hours"], published=published)
+    text = to_markdown(made)
+    assert all(f"| {value} |" in text for value in shown)
+    assert "| 17.3 |" in text
+    to_latex(made)
+
+
 def test_a_source_is_named_only_where_a_number_is_published(tmp_path):
     noted = {
         "cell": "T7-09",

@@ -7,7 +7,8 @@ Rules, the same in every table:
 * the best value of a column is marked, measured and published apart, ties at the printed precision included;
 * a published value never enters a mean, a delta or a comparison with a measured one;
 * what is missing is named in the cell, and why in a footnote;
-* scores of a column that all stay below ``SMALL`` percent are written with two decimals;
+* scores of a column that all stay below ``SMALL`` percent are written with two decimals, and times and memory with as
+  many as their smallest value needs: hours of a run of seconds are no zero;
 * a segmentation that is no better than predicting one class says so in a footnote (:mod:`chance`).
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from mm3d_benchmarks.planning.table_spec import Published, TableSpec
 from mm3d_benchmarks.reports.captions import caption, number_of, remarks
-from mm3d_benchmarks.results.columns import Column, column
+from mm3d_benchmarks.results.columns import COSTS, Column, column
 from mm3d_benchmarks.results.inputs import Inputs, Measured
 
 NOT_RUN = "not run"
@@ -241,8 +242,11 @@ def _prints(entry: Published) -> bool:
 
 
 def _fine_enough(c: Column, rows: Sequence[Row]) -> Column:
-    """A score in percent gets a second decimal where all that was measured is small."""
+    """A score in percent gets a second decimal where all that was measured is small, a cost two digits that count."""
     means = [cell.mean for row in rows if (cell := row.cells.get(c.name)) and cell.mean is not None]
+    if c.name in COSTS:
+        least = min((mean for mean in means if mean > 0), default=1.0)
+        return c.finer(max(0, 1 - math.floor(math.log10(least)) - c.decimals))
     small = bool(means) and max(means) < SMALL and c.unit == "%" and bool(c.better)
     return c.finer() if small else c
 

@@ -90,9 +90,9 @@ class Column:
         """The column as a paper prints it."""
         return self if self.printed_decimals is None else replace(self, decimals=self.printed_decimals)
 
-    def finer(self) -> Column:
-        """The same score with one digit more for what was measured."""
-        return replace(self, decimals=self.decimals + 1, printed_decimals=self.as_printed.decimals)
+    def finer(self, digits: int = 1) -> Column:
+        """The same quantity with so many digits more for what was measured."""
+        return replace(self, decimals=self.decimals + digits, printed_decimals=self.as_printed.decimals)
 
     @property
     def title(self) -> str:
