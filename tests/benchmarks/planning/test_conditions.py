@@ -66,7 +66,8 @@ def test_the_study_leaves_rows_out_and_says_which_and_why():
 
 def test_a_sweep_restricted_to_a_task_plans_its_runs_alone(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(SWEEPS.parent)
-    common = ["sweep", "controls", "--dry-run", "--profile", "smoke", "--store", str(tmp_path)]
+    own = ["--store", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]  # whatever this checkout has run
+    common = ["sweep", "controls", "--dry-run", "--profile", "smoke", *own]
     assert cli.main([*common, "--where", "task=detection"]) == 0
     restricted = capsys.readouterr().out
     assert cli.main(common) == 0
